@@ -1,0 +1,41 @@
+# The verbs of the project. `make book` and `make test` set up all they need.
+PYTHON ?= python3
+STUDY ?= demo
+DATA ?=
+BIN := .venv/bin
+CHEXLIB := $(BIN)/chexlib
+
+.PHONY: book test lint bench serve clean help
+help:
+	@echo "make book [STUDY=demo] [DATA=folder]   train the study, run the notebooks, build the book"
+	@echo "make test | lint | bench | serve | clean"
+
+# The environment is made again when the lock or the package's metadata changes.
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "chexlib needs Python 3.11 or newer: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+book: .venv/.ready
+	$(CHEXLIB) study run $(STUDY) $(if $(DATA),--data "$(DATA)")
+	$(CHEXLIB) notebooks run --study $(STUDY) $(if $(DATA),--data "$(DATA)")
+	$(CHEXLIB) book build
+
+test: .venv/.ready
+	$(BIN)/python -m pytest
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+bench: .venv/.ready
+	$(BIN)/python -m benchmarks
+
+serve: .venv/.ready
+	$(CHEXLIB) book serve
+
+clean:
+	rm -rf _build book/executed .pytest_cache .ruff_cache .import_linter_cache

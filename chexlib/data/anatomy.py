@@ -1,0 +1,284 @@
+"""The chest from the front: what a normal PA or AP radiograph shows, drawn as thickness that the beam goes through.
+
+A scene adds up tissue, bone and dense things and subtracts air, all (size, size) in the film's units. Findings change the scene's
+air and add to it (chexlib.data.pathology); the film curve comes last (chexlib.data.phantom).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chexlib.data.canvas import HEIGHTS, Grid, bulge, cloud, disc, edge, profile, spot, vessels
+
+
+@dataclass(frozen=True)
+class Body:
+    """A patient's build, the same on every image; lengths in half-widths of the chest."""
+
+    male: bool
+    age: int
+    fat: float  # 0 thin to 1 obese
+    heart: float  # cardiothoracic ratio of the normal heart, PA
+    ribs: float  # phase of the ribs
+    rib_count: float  # ribs between apex and dome
+    bone: float  # how dense
+    knob: float  # the aortic knob's size
+    breast: float  # 0 for men
+    dome: tuple[float, float]  # heights of the right and left dome
+    trees: tuple[int, int]
+    wobble: float  # of the spine: scoliosis, spurs
+
+
+def body(male: bool, age: int, rng: np.random.Generator) -> Body:
+    """Draws a build for a patient of this sex and age (years)."""
+    old = np.clip((age - 45) / 45, 0, 1)
+    right = rng.normal(1.0, 0.03)
+    return Body(
+        male=male,
+        age=age,
+        fat=float(rng.beta(2, 2.6)),
+        heart=float(np.clip(rng.normal(0.425 + 0.02 * old, 0.022), 0.37, 0.47)),
+        ribs=float(rng.uniform(-0.5, 0.5)),
+        rib_count=float(rng.uniform(8.6, 9.8)),
+        bone=float(np.clip((1.12 if male else 0.95) - 0.38 * old + rng.normal(0, 0.08), 0.5, 1.3)),
+        knob=float(0.19 + 0.09 * old + rng.normal(0, 0.012)),
+        breast=0.0 if male else float(rng.uniform(0.45, 1.0)),
+        dome=(right, right + 0.045 + rng.normal(0, 0.012)),
+        trees=(int(rng.integers(100)), int(rng.integers(100))),
+        wobble=float(rng.normal(0, 0.012 + 0.03 * old)),
+    )
+
+
+@dataclass
+class Scene:
+    """What has been drawn so far, and where things are; arrays are (size, size) float32."""
+
+    grid: Grid
+    body: Body
+    view: str  # PA, AP or LATERAL
+    tissue: np.ndarray
+    air: np.ndarray  # what the lungs take away
+    bone: np.ndarray
+    chest: np.ndarray  # 0 to 1: inside the lungs' outline, heart and mediastinum included
+    lungs: np.ndarray  # 0 to 1: lung that nothing covers
+    wall: np.ndarray  # distance to the chest wall, positive inside
+    floor: np.ndarray  # v of the diaphragm below or above each pixel
+    heart: np.ndarray  # 0 to 1
+    mediastinum: np.ndarray  # 0 to 1
+    vessels: np.ndarray
+    hila: tuple[tuple[float, float], ...]
+    dense: np.ndarray  # metal and calcium, drawn over everything
+
+    @property
+    def frontal(self) -> bool:
+        return self.view != "LATERAL"
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """What findings do to the anatomy before it is drawn."""
+
+    heart: float = 0.0  # cardiothoracic ratio; 0 leaves the patient's own
+    mediastinum: float = 0.0  # widening of the upper mediastinum to each side
+    lift: tuple[float, float] = (0.0, 0.0)  # of the right and left dome, by volume loss
+    shift: float = 0.0  # of the mediastinum, positive to the patient's left
+
+
+AP_MAGNIFIES = 1.13
+WIDENING = profile((0.0, 0.10, 0.18, 0.42, 0.56), (0.3, 0.6, 1.0, 1.0, 0.0))
+WALL = profile((-0.9, -0.001, 0.0, 0.02, 0.06, 0.12, 0.22, 0.36, 0.52, 0.70, 0.95, 1.25, 1.9),
+               (0.30, 0.30, 0.40, 0.52, 0.63, 0.725, 0.82, 0.90, 0.955, 0.99, 1.0, 0.98, 0.95))  # fmt: skip
+WALL[HEIGHTS < 0] = -1.0
+
+
+def frontal(grid: Grid, person: Body, view: str, change: Deformation, rng: np.random.Generator) -> Scene:
+    """A normal chest of this build, deformed as `change` says, from the front."""
+    u, v = grid.u, grid.v
+    across = np.abs(u)
+    wall = grid.at(WALL) - across
+    floor = _diaphragm(grid, person, view, change)
+    chest = edge(wall, 3 * grid.pixel) * edge(floor - v, 3.5 * grid.pixel) * edge(_apex(grid, across), 3 * grid.pixel)
+    left, right, heart = _heart_borders(person, view, change)
+    silhouette = np.where(u > change.shift, grid.at(left) - u, u + grid.at(right))  # positive inside heart and mediastinum
+    solid = edge(silhouette, 3.5 * grid.pixel)
+    beyond = edge(v - floor, 3.5 * grid.pixel)
+    depth = bulge(wall / 0.55) * chest
+    lungs = chest * (1 - solid)
+    air = depth * (0.57 - 0.50 * solid) * (0.88 + 0.12 * bulge((v + 0.02) / 0.5))
+    air += 0.13 * beyond * np.exp((floor - v) * 14) * edge(wall, 0.1) * (1 - solid)  # lung behind the dome
+    scene = Scene(
+        grid=grid, body=person, view=view, tissue=_tissue(grid, person, view, across) + 0.13 * beyond * edge(wall + 0.15, 0.2),
+        air=air, bone=np.zeros_like(u), chest=chest, lungs=lungs, wall=wall, floor=floor,
+        heart=edge(np.where(u > change.shift, grid.at(heart[0]) - u, u + grid.at(heart[1])), 2 * grid.pixel) * edge(floor + 0.07 - v, 0.02),
+        mediastinum=solid, vessels=np.zeros_like(u), hila=((-0.24 + change.shift, 0.49), (0.26 + change.shift, 0.46)), dense=np.zeros_like(u),
+    )  # fmt: skip
+    scene.tissue += 0.06 * solid * chest + 0.05 * scene.heart * bulge(silhouette / 0.4)
+    _airway(scene, change)
+    _vessels(scene)
+    _bones(scene, across)
+    _abdomen(scene, rng)
+    _breasts(scene)
+    return scene
+
+
+def _apex(grid: Grid, across: np.ndarray) -> np.ndarray:
+    """Positive below the lungs' inner top: keeps the apices apart, rounded towards the neck."""
+    return (grid.v - np.float32(0.10)) * np.float32(1.25) + (across - np.float32(0.14)) * np.float32(0.9)
+
+
+def _diaphragm(grid: Grid, person: Body, view: str, change: Deformation) -> np.ndarray:
+    """v of the diaphragm over each u: two domes that fall to the costophrenic angles."""
+    lifted = 0.07 if view == "AP" else 0.0
+    table_u = np.linspace(-1.6, 1.6, 512)
+    across = np.abs(table_u)
+    dome = np.where(table_u < 0, person.dome[0] - lifted - change.lift[0], person.dome[1] - lifted - change.lift[1])
+    lateral, medial = np.clip(across - 0.45, 0, None) / 0.55, np.clip(0.45 - across, 0, None) / 0.45
+    table = dome + 0.20 * np.minimum(lateral, 1.2) ** 2.3 + 0.045 * medial**2
+    smooth = np.convolve(np.pad(table, 12, mode="edge"), np.hanning(25) / np.hanning(25).sum(), mode="valid").astype(np.float32)
+    return smooth[((grid.u + np.float32(1.6)) * np.float32(511 / 3.2)).clip(0, 511).astype(np.intp)]
+
+
+def _heart_borders(person: Body, view: str, change: Deformation):
+    """Left and right borders (ROWS,) of heart and mediastinum, as distances from the midline, and of the heart alone."""
+    ratio = change.heart or person.heart
+    if view == "AP":
+        ratio *= AP_MAGNIFIES
+    reach_right, reach_left = 0.66 * ratio, 1.34 * ratio
+    knob = person.knob
+    left = profile((-0.9, 0.02, 0.16, 0.24, 0.30, 0.35, 0.40, 0.46, 0.53, 0.62, 0.74, 0.85, 0.95, 1.05, 1.2),
+                   (0.10, 0.12, 0.13, knob - 0.03, knob + 0.02, knob - 0.01, 0.16, 0.20, 0.21, 0.27, 0.43, 0.52, 0.52, 0.46, 0.3))
+    right = profile((-0.9, 0.02, 0.16, 0.30, 0.42, 0.52, 0.62, 0.72, 0.82, 0.92, 1.05, 1.2),
+                    (0.10, 0.12, 0.14, 0.15, 0.15, 0.16, 0.21, 0.26, 0.28, 0.26, 0.20, 0.15))  # fmt: skip
+    wider = change.mediastinum + (0.03 if view == "AP" else 0.0)
+    left = _scaled(left, 0.50, reach_left) + wider * WIDENING + change.shift
+    right = _scaled(right, 0.50, reach_right) + wider * WIDENING - change.shift
+    above = HEIGHTS < 0.58  # there the great vessels begin
+    heart = tuple(np.where(above, -1, border).astype(np.float32) for border in (left, right))
+    return left.astype(np.float32), right.astype(np.float32), heart
+
+
+def _scaled(border: np.ndarray, start: float, reach: float) -> np.ndarray:
+    """The border stretched below `start` so that its furthest point is at `reach`, unchanged above."""
+    lower = HEIGHTS >= start
+    peak, base = border[lower].max(), border[lower][0]
+    blend = np.clip((border - base) / (peak - base), 0, 1)
+    return np.where(lower, border + blend * (reach - peak), border).astype(np.float32)
+
+
+def _tissue(grid: Grid, person: Body, view: str, across: np.ndarray) -> np.ndarray:
+    """Skin to skin: neck, shoulders, trunk, and arms beside it on AP films."""
+    fat = 0.16 * person.fat
+    shoulder = 0.06 if person.male else 0.0
+    outline = profile((-0.9, -0.34, -0.24, -0.16, -0.09, -0.02, 0.08, 0.22, 0.36, 0.52, 0.8, 1.2, 1.9),
+                      np.array((0.34, 0.36, 0.42, 0.60, 0.90, 1.20, 1.42, 1.50, 1.38, 1.16, 1.10, 1.12, 1.16))
+                      + np.array((0.02, 0.02, 0.05, 0.1, 0.1, 0.1, 0.1, 0.5, 1, 1, 1, 1.2, 1.4)) * fat
+                      + np.array((0, 0, 0, 0, 0.5, 1, 1, 1, 0.4, 0, 0, 0, 0)) * shoulder)  # fmt: skip
+    inside = grid.at(outline) - across
+    tissue = (0.62 + 0.16 * person.fat) * bulge(inside / 0.75)
+    if view == "AP":
+        arm = np.float32(0.19) - np.abs(across - np.float32(1.46 + 0.05 * person.fat))
+        tissue = np.maximum(tissue, 0.42 * bulge(arm / 0.2) * edge(grid.v - 0.15, 0.3))
+    return tissue
+
+
+def _airway(scene: Scene, change: Deformation) -> None:
+    """Trachea, carina and main bronchi: dark in the bright mediastinum."""
+    u, v = scene.grid.u, scene.grid.v
+    centre = np.float32(0.01 + change.shift) + np.float32(0.02) * edge(v - 0.25, 0.2)
+    scene.tissue -= 0.13 * bulge((0.062 - np.abs(u - centre)) / 0.062) * edge(0.44 - v, 0.04) * edge(v + 0.42, 0.2)
+    for slope in (-0.85, 1.15):
+        branch = np.abs(u - centre - np.float32(slope) * (v - np.float32(0.43)))
+        scene.tissue -= 0.08 * bulge((0.06 - branch) / 0.06) * edge(v - 0.425, 0.02) * edge(0.55 - v, 0.06)
+
+
+def _vessels(scene: Scene) -> None:
+    for side, hilum, tree in zip((-1, 1), scene.hila, scene.body.trees):
+        scene.vessels += vessels(scene.grid, side, (hilum[0] - side * 0.06, hilum[1]), tree)
+        scene.tissue += 0.055 * spot(scene.grid, *hilum, 0.085, tall=1.5)
+    scene.tissue += 0.15 * scene.vessels * scene.lungs
+    scene.air *= 1 + 0.035 * cloud(scene.grid, 3, np.random.default_rng(scene.body.trees[0]))
+
+
+def _bones(scene: Scene, across: np.ndarray) -> None:
+    grid, person, v = scene.grid, scene.body, scene.grid.v
+    strength = 0.125 * person.bone
+    scene.bone += strength * (_ribs(scene, across) + 1.35 * _clavicles(grid, across, scene.view) + _shoulders(scene, across))
+    bend = np.float32(person.wobble) * np.sin(v * np.float32(4.5))
+    spine = edge(0.115 - np.abs(grid.u - bend), 0.03)
+    level = np.mod(v * np.float32(person.rib_count) + np.float32(person.ribs), 1)
+    gaps = np.exp(-((level - np.float32(0.5)) ** 2) * np.float32(120))
+    scene.bone += strength * spine * (0.72 - 0.5 * gaps) + 0.25 * strength * spine * edge(np.abs(grid.u - bend) - 0.085, 0.02)
+
+
+def rib_phase(scene: Scene, across: np.ndarray) -> np.ndarray:
+    """Runs up by 1 from each posterior rib to the next lower one; a rib's middle is at whole numbers."""
+    out = np.clip(across / np.maximum(scene.grid.at(WALL), 0.3), 0, 1.2)
+    squared = out * out
+    drop = np.float32(-0.05) * out + np.float32(0.16) * squared + np.float32(0.10) * squared * squared * squared
+    return (scene.grid.v - drop) * np.float32(scene.body.rib_count) + np.float32(scene.body.ribs)
+
+
+def _ribs(scene: Scene, across: np.ndarray) -> np.ndarray:
+    """Posterior ribs arch down and out from the spine; anterior ribs, fainter, slope down and in, and end in cartilage."""
+    out = np.clip(across / np.maximum(scene.grid.at(WALL), 0.3), 0, 1.2)
+    cage = edge(scene.wall + 0.035, 0.04) * edge(scene.grid.v + 0.03, 0.06)
+    posterior = _band(rib_phase(scene, across), 0.25) * edge(across - 0.1, 0.06) * edge(1.22 - scene.grid.v, 0.3)
+    inward = np.clip(1 - out, 0, 1)
+    phase = (scene.grid.v - np.float32(0.21) - np.float32(0.55) * inward + np.float32(0.2) * inward * inward) * np.float32(
+        scene.body.rib_count * 0.92
+    ) + np.float32(scene.body.ribs + 0.3)
+    anterior = _band(phase, 0.28) * edge(out - 0.52, 0.25) * edge(0.95 - scene.grid.v, 0.15) * edge(scene.grid.v - 0.22, 0.1)
+    hoop = 1 + 0.5 * edge(out - 0.9, 0.16)  # more bone along the beam where the rib turns forwards
+    return cage * hoop * (0.85 * posterior + 0.55 * anterior)
+
+
+def _band(phase: np.ndarray, half: float) -> np.ndarray:
+    """Ribs of that half-width in phase: a body with brighter margins."""
+    away = np.abs(phase - np.round(phase))
+    body_ = edge(half - away, 0.14)
+    return body_ * (np.float32(0.72) + np.float32(0.28) * edge(away - (half - 0.1), 0.08))
+
+
+def _clavicles(grid: Grid, across: np.ndarray, view: str) -> np.ndarray:
+    higher = 0.045 if view == "AP" else 0.0
+    out = np.clip((across - 0.1) / 1.05, 0, 1)
+    middle = np.float32(0.135 - higher) - np.float32(0.19) * out + np.float32(0.022) * np.sin(out * np.float32(6.3))
+    thick = np.float32(0.030) + np.float32(0.012) * np.abs(out - np.float32(0.5))
+    away = np.abs(grid.v - middle)
+    shape = edge(thick - away, 0.02) * edge(across - 0.1, 0.04) * edge(1.16 - across, 0.05)
+    return shape * (np.float32(0.8) + np.float32(0.35) * edge(away - thick * np.float32(0.55), 0.015))
+
+
+def _shoulders(scene: Scene, across: np.ndarray) -> np.ndarray:
+    """Scapulae (over the lungs on AP films, rolled out of them on PA) and the heads of the humeri."""
+    grid, v = scene.grid, scene.grid.v
+    inner = 0.76 if scene.view == "AP" else 1.02
+    border = across - np.float32(inner) - np.float32(0.28) * np.abs(v - np.float32(0.38))
+    blade = edge(border, 0.03) * edge(1.32 - across, 0.1) * edge(v - 0.06 - 0.12 * (1.3 - across), 0.05) * edge(0.62 - v, 0.06)
+    head = edge(np.float32(0.15) - np.hypot(across - np.float32(1.36), (v - np.float32(0.10)) * np.float32(grid.height / grid.width)), 0.04)
+    shaft = edge(0.085 - np.abs(across - np.float32(1.44)), 0.03) * edge(v - 0.12, 0.06)
+    return 0.42 * blade * (1 + edge(0.035 - np.abs(border - np.float32(0.015)), 0.03)) + 0.9 * np.maximum(head, 0.8 * shaft)
+
+
+def _abdomen(scene: Scene, rng: np.random.Generator) -> None:
+    """The stomach's bubble under the left dome, flat below where the patient stands, and other gas."""
+    grid = scene.grid
+    at_u, size = rng.uniform(0.38, 0.58), rng.uniform(0.09, 0.2)
+    at_v = scene.body.dome[1] + 0.06 + 0.45 * size
+    bubble = edge(disc(grid, at_u, at_v, size, tall=0.7), 0.05) * edge(grid.v - scene.floor - 0.02, 0.03)
+    if scene.view == "PA":
+        bubble = bubble * edge(at_v + 0.25 * size - grid.v, 0.02)
+    scene.tissue -= rng.uniform(0.06, 0.2) * bubble
+    scene.tissue += 0.025 * cloud(grid, 1, rng) * edge(grid.v - scene.floor - 0.1, 0.2)
+
+
+def _breasts(scene: Scene) -> None:
+    size = scene.body.breast
+    if not size:
+        return
+    for side in (-1, 1):
+        inside = disc(scene.grid, side * (0.60 + 0.05 * size), 0.78, 0.30 + 0.16 * size, tall=0.95)
+        hang = bulge(inside / 0.4) * (0.45 + 0.55 * edge(scene.grid.v - 0.75, 0.5))
+        scene.tissue += (0.05 + 0.09 * size) * hang

@@ -1,0 +1,69 @@
+"""NIH ChestX-ray14: `Data_Entry_2017*.csv` and `images*/` (Wang et al. 2017).
+
+Findings are mapped to CheXpert's by name; what NIH does not label is unknown, never absent. A study is one follow-up visit.
+Splits are drawn by patient (chexlib.data.splits).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from chexlib.data.labels import FINDINGS
+from chexlib.data.splits import split_by_patient
+from chexlib.errors import UserError
+
+NIH_NAMES = {
+    "No Finding": ("No Finding",),
+    "Cardiomegaly": ("Cardiomegaly",),
+    "Lung Lesion": ("Mass", "Nodule"),
+    "Edema": ("Edema",),
+    "Consolidation": ("Consolidation",),
+    "Pneumonia": ("Pneumonia",),
+    "Atelectasis": ("Atelectasis",),
+    "Pneumothorax": ("Pneumothorax",),
+    "Pleural Effusion": ("Effusion",),
+    "Pleural Other": ("Pleural_Thickening",),
+}
+"""CheXpert's finding to NIH's; Infiltration, Emphysema, Fibrosis and Hernia map to nothing."""
+
+COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender", "View Position")
+
+
+def read(root: Path, split_seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The table of an NIH folder, one row an image (see chexlib.data.dataset), and the ten findings it labels."""
+    source = next(iter(sorted(root.glob("Data_Entry_2017*.csv"))), None)
+    if source is None:
+        raise UserError(f"{root}: no Data_Entry_2017*.csv: give the folder that holds NIH's label file and images/")
+    rows = pd.read_csv(source)
+    missing = [column for column in COLUMNS if column not in rows]
+    if missing:
+        raise UserError(f"{source}: column {', '.join(missing)} missing: is this NIH's Data_Entry_2017 file?")
+    patient = rows["Patient ID"].astype(str)
+    table = pd.DataFrame(
+        {
+            "split": split_by_patient(patient, seed=split_seed),
+            "image": _locate(root, rows["Image Index"], source),
+            "study": patient + "/" + rows["Follow-up #"].astype(str),
+            "patient": patient,
+            "view": rows["View Position"],
+            "sex": rows["Patient Gender"],
+            "age": rows["Patient Age"].astype(str).str.rstrip("Y").astype(float),  # the first release wrote 058Y
+        }
+    )
+    named = rows["Finding Labels"].str.split("|").map(set)
+    for finding in FINDINGS:
+        theirs = NIH_NAMES.get(finding)
+        table[finding] = np.float32(np.nan) if theirs is None else named.map(lambda names: not names.isdisjoint(theirs)).astype(np.float32)
+    return table, tuple(NIH_NAMES)
+
+
+def _locate(root: Path, names: pd.Series, source: Path) -> list[str]:
+    """Each image's path below the root: in images/ or, as NIH ships them, in images_001/images/ and so on."""
+    found = {file.name: str(file.relative_to(root)) for pattern in ("images/*.png", "images_*/images/*.png") for file in root.glob(pattern)}
+    absent = [name for name in names if name not in found]
+    if absent:
+        raise UserError(f"{source}: {absent[0]} is not in {root / 'images'} ({len(absent)} of {len(names)} are missing): unpack the images there")
+    return [found[name] for name in names]

@@ -1,0 +1,206 @@
+"""How every figure looks: size, type, family colours and markers, and the line that says which images it shows.
+
+Figures are `Plate`s: matplotlib Figures made without pyplot (no global state), which show themselves in a notebook.
+They are drawn 6.4 inches wide with large type, so that they stay legible when a phone shows them at 360 pixels. A
+family has a colour (Okabe and Ito's, safe for colour-blind readers) and a marker, so it can be told in grey too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+WIDTH = 6.4
+"""Inches."""
+
+RC = {
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "grid.color": "#e8e8e8",
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#666666",
+    "font.family": "DejaVu Sans",
+}
+
+INK, FAINT = "#222222", "#8a8a8a"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Colour and marker of a family."""
+
+    colour: str
+    marker: str
+
+
+FAMILIES = {
+    "DenseNet": Mark("#0072B2", "o"),
+    "ResNet": Mark("#D55E00", "s"),
+    "EfficientNet": Mark("#009E73", "^"),
+    "Inception": Mark("#CC79A7", "D"),
+    "MobileNet": Mark("#E69F00", "v"),
+    "MNASNet": Mark("#56B4E9", "P"),
+    "NASNet": Mark("#8a8a8a", "X"),
+    "EfficientNet-Lite": Mark("#000000", "*"),
+}
+OTHER = Mark("#5c5c5c", "h")
+SCALE = {"*": 1.35, "P": 1.2, "^": 1.15, "v": 1.15}
+"""What makes markers look equally large."""
+
+INITS = {"random": Mark("#8a8a8a", "o"), "imagenet": Mark("#0072B2", "s")}
+INIT_TITLES = {"random": "random weights", "imagenet": "ImageNet weights"}
+
+
+class Plate(Figure):
+    """A matplotlib Figure that shows itself as a PNG wherever a notebook displays it."""
+
+    def _repr_png_(self) -> bytes:
+        out = BytesIO()
+        self.savefig(out, format="png", bbox_inches="tight")
+        return out.getvalue()
+
+
+def plate(
+    rows: int = 1,
+    columns: int = 1,
+    height: float = 3.6,
+    source: Any = None,
+    legend: float = 0.0,
+    **options: Any,
+) -> tuple[Plate, np.ndarray]:
+    """A figure 6.4 inches wide and its axes (rows, columns); `source` signs it, `legend` inches are kept free below.
+
+    `source` is a Results or a Dataset: what `signature` makes of it is written at the foot, so that a figure of phantom
+    images says so on its face wherever it is pasted.
+    """
+    with rc_context(RC):
+        figure = Plate(figsize=(WIDTH, height + legend), dpi=150, layout="constrained")
+        foot = (0.28 + legend) / (height + legend)
+        figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot), w_pad=0.05, h_pad=0.05)
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+        if source is not None:
+            figure.text(
+                0.01,
+                0.02 / (height + legend) * 2,
+                signature(source),
+                ha="left",
+                va="bottom",
+                fontsize=9,
+                color=INK if is_phantom(source) else FAINT,
+                weight="bold" if is_phantom(source) else "normal",
+            )
+    return figure, axes
+
+
+def is_phantom(source: Any) -> bool:
+    """Whether a Results or a Dataset is of drawn images."""
+    return (source.dataset if hasattr(source, "runs") else source.name) == "phantom"
+
+
+def signature(source: Any) -> str:
+    """The line at a figure's foot; for phantom images it has the word "phantom"."""
+    text = (
+        source.caption
+        if hasattr(source, "caption")
+        else {"nih": "NIH ChestX-ray14 (NIH Clinical Center)"}.get(source.name, source.name)
+    )
+    if is_phantom(source) and "phantom" not in text.lower():
+        text = "Drawn by the phantom, not patients"
+    return text
+
+
+def family_mark(family: str) -> Mark:
+    """Colour and marker of a family; families that the table does not name share one."""
+    return FAMILIES.get(family, OTHER)
+
+
+def point(
+    axes: Axes,
+    x: float,
+    y: float,
+    low: float,
+    high: float,
+    mark: Mark,
+    apart: bool = False,
+    vertical: bool = True,
+    size: float = 8,
+) -> None:
+    """One estimate with its interval; `apart` (hollow) marks models that enter no correlation."""
+    span = [[y], [y]] if vertical else [[x], [x]]
+    if not np.isnan(low):
+        ends = np.maximum([[span[0][0] - low], [high - span[1][0]]], 0)
+        axes.errorbar(
+            [x],
+            [y],
+            **({"yerr": ends} if vertical else {"xerr": ends}),
+            fmt="none",
+            ecolor=mark.colour,
+            elinewidth=1.1,
+            alpha=0.45,
+            capsize=0,
+            zorder=2,
+        )
+    axes.plot(
+        [x],
+        [y],
+        marker=mark.marker,
+        color=mark.colour,
+        markersize=size * SCALE.get(mark.marker, 1),
+        markerfacecolor="white" if apart else mark.colour,
+        markeredgecolor=mark.colour if apart else "white",
+        markeredgewidth=1.4 if apart else 0.8,
+        linestyle="none",
+        zorder=3,
+    )
+
+
+def family_legend(figure: Figure, families: list[str], apart: set[str] = frozenset(), columns: int = 3) -> None:
+    """The families' marks, below the axes and above the foot."""
+    handles = []
+    for family in sorted(set(families), key=lambda f: list(FAMILIES).index(f) if f in FAMILIES else 99):
+        mark, hollow = family_mark(family), family in apart
+        handles.append(
+            Line2D(
+                [],
+                [],
+                marker=mark.marker,
+                linestyle="none",
+                markersize=8 * SCALE.get(mark.marker, 1),
+                color=mark.colour,
+                markerfacecolor="white" if hollow else mark.colour,
+                label=family,
+                markeredgecolor=mark.colour,
+                markeredgewidth=1.4 if hollow else 0.8,
+            )
+        )
+    bottom_legend(figure, handles, columns)
+
+
+def bottom_legend(figure: Figure, handles: list[Line2D], columns: int = 3) -> None:
+    """A legend without a frame, above the foot."""
+    with rc_context(RC):
+        figure.legend(
+            handles=handles,
+            loc="lower center",
+            ncols=columns,
+            frameon=False,
+            handletextpad=0.3,
+            bbox_to_anchor=(0.5, 0.24 / figure.get_figheight()),
+            columnspacing=1.4,
+            labelspacing=0.35,
+        )

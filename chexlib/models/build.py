@@ -1,0 +1,137 @@
+"""A classifier: a network of timm or pretrainedmodels, truncated, and a fresh linear head, one logit a finding.
+
+The networks are their authors' code, tensor for tensor; this file only takes their classifier off and puts
+ours on. All randomness comes from `seed`: the trunk, the head and redrawn weights each have their own stream,
+so the head is the same whatever the trunk was initialised from, and truncation leaves the weights of what
+remains as they were. The global random state is left as it was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from chexlib.errors import UserError
+from chexlib.models import inits
+from chexlib.models.truncate import check_minus, truncate
+from chexlib.models.zoo import ARCHITECTURES, Architecture, unknown
+
+
+class Classifier(nn.Module):
+    """A trunk that makes feature maps, its pooling, and one linear layer.
+
+    `label` is the paper's name for it (`DenseNet121Minus1`), `mean` and `std` the three-channel normalisation
+    that the ImageNet checkpoint was trained with (None where the initial weights do not come from it),
+    `weights_source` where those came from, `pools_last` whether average pooling and the linear layer are all
+    that follows `maps` (what a CAM in closed form needs).
+    """
+
+    def __init__(self, trunk: nn.Module, channels: int, findings: int, row: Architecture, minus: int = 0) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(channels, findings)
+        self.label = row.label(minus)
+        self.pools_last = row.pools_last
+        self.mean: tuple[float, ...] | None = None
+        self.std: tuple[float, ...] | None = None
+        self.weights_source: dict[str, str] | None = None
+
+    def maps(self, x: Tensor) -> Tensor:
+        """The last feature maps, as the pooling sees them: (N, 3, H, W) to (N, C, h, w)."""
+        return self.trunk.forward_features(x)
+
+    def logits(self, maps: Tensor) -> Tensor:
+        """What follows the maps: (N, C, h, w) to (N, T)."""
+        return self.head(self.trunk.forward_head(maps, pre_logits=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) to logits (N, T)."""
+        maps = self.maps(x)  # (N, C, h, w)  what a CAM sees
+        return self.logits(maps)  # (N, T)        one logit a finding
+
+
+def create_model(name: str, findings: int = 14, init: str = "random", minus: int = 0, seed: int = 0) -> Classifier:
+    """A chest X-ray classifier, in training mode, in float32, on the CPU.
+
+    `name` is a row of `chexlib.architectures()` or any of timm's convolutional networks; `findings` the
+    number of logits T; `init` as in `chexlib.models.inits`; `minus` the number of final blocks dropped
+    (CheXtransfer, section 3.2); `seed` determines every random weight. Raises `UserError` for an unknown name
+    or init, a `minus` that the architecture does not have, or weights that cannot be reached.
+    """
+    if not isinstance(findings, int) or findings < 1:
+        raise UserError(f"findings={findings}: a model needs at least 1")
+    row = ARCHITECTURES.get(name) or _timm_row(name)
+    check_minus(name, minus)
+    inits.check(init)
+    trunk_seed, head_seed, init_seed = _streams(seed)
+    with _forked(trunk_seed):
+        network = _network(row)
+    channels = truncate(network, name, minus) or network.head_hidden_size
+    source = inits.initialise(network, row, init, init_seed)
+    with _forked(head_seed):
+        model = Classifier(network, channels, findings, row, minus)
+    model.weights_source = source
+    if init in inits.FROM_IMAGENET:
+        model.mean, model.std = row.mean, row.std
+    return model
+
+
+def _streams(seed: int) -> list[int]:
+    """Three independent seeds from one."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(2**62, (3,), generator=generator, device="cpu").tolist()
+
+
+@contextmanager
+def _forked(seed: int) -> Iterator[None]:
+    """The CPU's global random state seeded inside, and as it was afterwards (construction happens on the CPU)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        yield
+
+
+def _network(row: Architecture) -> nn.Module:
+    """The network without its classifier: timm's `forward_features`, `forward_head` and `head_hidden_size`."""
+    if row.builder == "pretrainedmodels":
+        return _nasnetamobile()
+    import timm
+
+    return timm.create_model(row.tag, num_classes=0)
+
+
+def _nasnetamobile() -> nn.Module:
+    """Cadene's NASNet-A-Mobile behind timm's interface; its pooling, a fixed 7x7 window, made adaptive."""
+    from pretrainedmodels.models.nasnet_mobile import NASNetAMobile
+
+    class Trunk(NASNetAMobile):
+        head_hidden_size = 1056
+
+        def __init__(self) -> None:
+            super().__init__(num_classes=1)
+            self.last_linear = nn.Identity()
+            self.relu = nn.ReLU()
+            self.avg_pool = nn.AdaptiveAvgPool2d(1)
+
+        def forward_features(self, x: Tensor) -> Tensor:
+            return self.relu(self.features(x))  # (N, 1056, h, w)
+
+        def forward_head(self, maps: Tensor, pre_logits: bool = True) -> Tensor:
+            return self.dropout(self.avg_pool(maps).flatten(1))  # (N, 1056)
+
+    return Trunk()
+
+
+def _timm_row(name: str) -> Architecture:
+    """A row for any other convolutional network of timm; `UserError` where timm has none of that name."""
+    import timm
+
+    if not timm.is_model(name):
+        raise unknown(name, [*ARCHITECTURES, *timm.list_models()])
+    cfg = timm.get_pretrained_cfg(name)
+    tag = f"{cfg.architecture}.{cfg.tag}" if cfg and cfg.tag else name
+    mean, std = (tuple(cfg.mean), tuple(cfg.std)) if cfg else (None, None)
+    return Architecture(name, name, "timm", tag, float("nan"), 0, 0, 0, mean, std, in_paper=False, pools_last=False,
+                        licence=(cfg.license if cfg else None) or "", note="not in the table")  # fmt: skip

@@ -1,0 +1,96 @@
+"""Truncation: which modules go, as data (CheXtransfer, section 3.2 and Table 2).
+
+A truncated network ends after an earlier block; global average pooling and one new linear layer follow. Which
+modules go is not in the paper's text; these cut points are those that give its printed sizes: a dense block
+and the transition before it (and the final norm), a residual stage, or an inverted-residual stage (and the
+1x1 head convolution, with the first one). A module that goes is replaced by the identity, so what remains
+keeps its name, its weights and its place. Nothing here imports torch until a network is cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chexlib.errors import UserError
+from chexlib.models.zoo import architecture
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One more block dropped: the modules that go, the channels of the maps that remain, and the whole model's
+    parameters with a 14-finding head after this cut."""
+
+    modules: tuple[str, ...]
+    channels: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """How far an architecture can be truncated: what its blocks are called, how many it has, the cuts in order."""
+
+    blocks: str
+    total: int
+    cuts: tuple[Cut, ...]
+
+
+_HEAD = ("conv_head", "bn2")
+TRUNCATIONS: dict[str, Truncation] = {
+    "densenet121": Truncation("dense blocks", 4, (
+        Cut(("features.transition3", "features.denseblock4", "features.norm5"), 1024, 4281742),
+        Cut(("features.transition2", "features.denseblock3"), 512, 1304718),
+        Cut(("features.transition1", "features.denseblock2"), 256, 348174))),
+    "mnasnet": Truncation("stages", 7, (
+        Cut(("blocks.6", *_HEAD), 192, 2087414),
+        Cut(("blocks.5",), 96, 474614),
+        Cut(("blocks.4",), 80, 265206),
+        Cut(("blocks.3",), 40, 46966))),
+    "resnet18": Truncation("residual stages", 4, (
+        Cut(("layer4",), 256, 2786382),
+        Cut(("layer3",), 128, 684878),
+        Cut(("layer2",), 64, 158414))),
+    "efficientnet_b0": Truncation("stages", 7, (
+        Cut(("blocks.6", *_HEAD), 192, 2880858),
+        Cut(("blocks.5",), 112, 853390))),
+    "efficientnet_lite0": Truncation("stages", 7, (
+        Cut(("blocks.6", *_HEAD), 192, 2356110),
+        Cut(("blocks.5",), 112, 702350))),
+}  # fmt: skip
+
+
+def depth(name: str) -> int:
+    """The largest `minus` of an architecture; 0 for those that are not truncated."""
+    return len(TRUNCATIONS[name].cuts) if name in TRUNCATIONS else 0
+
+
+def check_minus(name: str, minus: int) -> None:
+    """Refuse (`UserError`) a `minus` that architecture `name` does not have."""
+    if isinstance(minus, int) and not isinstance(minus, bool) and 0 <= minus <= depth(name):
+        return
+    if name not in TRUNCATIONS:
+        raise UserError(f"minus={minus}: {name} is not truncated here, only {', '.join(TRUNCATIONS)} are")
+    label, how = architecture(name).paper_name, TRUNCATIONS[name]
+    raise UserError(f"minus={minus}: {label} has {how.total} {how.blocks}, so 0 to {depth(name)} can be dropped")
+
+
+def parameters(name: str, minus: int = 0) -> int:
+    """The number of parameters with a 14-finding head after `minus` cuts, from the tables (nothing is built)."""
+    check_minus(name, minus)
+    return TRUNCATIONS[name].cuts[minus - 1].parameters if minus else architecture(name).parameters
+
+
+def truncate(network: nn.Module, name: str, minus: int) -> int | None:
+    """Cut `network` in place and return the channels of its last maps (None when nothing was cut)."""
+    from torch import nn
+
+    check_minus(name, minus)
+    if not minus:
+        return None
+    cuts = TRUNCATIONS[name].cuts[:minus]
+    for module in (module for cut in cuts for module in cut.modules):
+        network.set_submodule(module, nn.Identity(), strict=True)
+    return cuts[-1].channels

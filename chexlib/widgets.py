@@ -1,0 +1,227 @@
+"""Widgets with two faces: live in JupyterLab through anywidget, and alive in a book's page with no kernel and no network.
+
+A widget is one ES module (explorer.js) and its state. In JupyterLab it is an ordinary anywidget. Its `text/html`, which a
+page shows instead, carries the module and the state as data; book/_assets/mount.js runs them with a small model. What the
+module computes (a difference, Spearman's rho, its interval over stored replicates) has a twin here; a test compares them.
+
+A state holds numbers per model and replicates of its AUC. It never holds labels, scores of images, or ids.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import numpy as np
+import traitlets
+from numpy.typing import NDArray
+
+from chexlib.errors import UserError
+from chexlib.figures import style
+from chexlib.stats import percentile_interval, spearman, spearman_interval
+
+if TYPE_CHECKING:
+    from chexlib.paper.results import Results
+
+REPLICATES = 300
+"""Replicates that a page carries, of the 1,000 or so that the results hold: the first ones."""
+
+FEWEST = 4
+"""Models below which no rank correlation is shown (explorer.js has the same)."""
+
+STEPS, MISSING = 65534, 65535
+HERE = Path(__file__).parent
+
+INITS, SETS, AXES = ("random", "imagenet", "both", "boost"), ("paper", "whole", "all"), ("top1", "parameters")
+
+
+class Explorer(anywidget.AnyWidget):
+    """AUC of every model of a study, against ImageNet top-1 or size, with Spearman's rho for the models in view.
+
+    `results` is what `chexlib.open_results` gives. Choices may be named, and are linked both ways in JupyterLab:
+    `x` (top1, parameters), `measure` (0 the mean, then the tasks), `init` (random, imagenet, both, boost), `models`
+    (paper: the paper's architectures; whole: every untruncated one; all) and `family` (highlighted; "" for none).
+    """
+
+    _esm = HERE / "explorer.js"
+    _css = HERE / "explorer.css"
+    state = traitlets.Dict().tag(sync=True)
+    x = traitlets.Enum(AXES, "top1").tag(sync=True)
+    measure = traitlets.Int(0, min=0).tag(sync=True)
+    init = traitlets.Enum(INITS, "random").tag(sync=True)
+    models = traitlets.Enum(SETS, "paper").tag(sync=True)
+    family = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(self, results: Results, **choices: Any):
+        state = explorer_state(results)
+        super().__init__(state=state, **(_first_choice(state) | choices))
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What is chosen now, by name."""
+        return {name: getattr(self, name) for name in ("x", "measure", "init", "models", "family")}
+
+    def summary(self) -> list[dict[str, Any]]:
+        """The correlations that the widget shows now, as `summary(state, choice)` computes them."""
+        return summary(self.state, self.choice)
+
+    def _repr_mimebundle_(self, **kwargs: Any):
+        """The page's face first, then anywidget's own for JupyterLab."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
+        page = page_html(str(self._esm), str(self._css), {"state": self.state, **self.choice})
+        return {"text/html": page, **data}, metadata
+
+
+def page_html(module: str, css: str, state: Mapping[str, Any]) -> str:
+    """HTML that mount.js brings to life: an ES module, its style and its state, all as data."""
+    return (
+        '<div class="chexlib-widget" data-chexlib-widget>'
+        "<noscript><p>This figure answers to the hand where JavaScript is on. The figure below it shows the same numbers.</p></noscript>"
+        f"<style>{css}</style>"
+        f'<script type="application/json" data-part="state">{_as_data(state)}</script>'
+        f'<script type="application/json" data-part="module">{_as_data(module)}</script></div>'
+    )
+
+
+def _as_data(value: Any) -> str:
+    """JSON that cannot end the script element which holds it."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+# ---- state: results to plain data ---------------------------------------------------------------------------------------------
+
+
+def explorer_state(results: Results) -> dict[str, Any]:
+    """Everything that the explorer shows, as JSON-ready data.
+
+    Uses `results.models`, `.replicates` (R, M), `.tasks`, `.caption` and, where there, `.task_replicates` (R, M, T);
+    without these a single task has neither interval nor a correlation's interval. A truncated model has no ImageNet top-1.
+    """
+    models = results.models
+    if models.empty:
+        raise UserError(f"study {results.name!r}: no finished run to explore; run `chexlib study run {results.name}` first")
+    tasks = list(results.tasks)
+    replicates = _replicates(results, len(tasks))                              # (K, R, M)
+    bounds = [(models["low"], models["high"])] + [percentile_interval(one) for one in _task_replicates(results, tasks)]
+    bounds += [(np.full(len(models), np.nan),) * 2] * (1 + len(tasks) - len(bounds))
+    low, high = (np.array([bound[side] for bound in bounds], dtype=float) for side in (0, 1))       # (1+T, M) each
+    auc = np.array([models["auc"], *(models[f"auc:{task}"] for task in tasks)], dtype=float)         # (1+T, M)
+    where = {(row.arch, row.minus, row.init): m for m, row in enumerate(models.itertuples())}
+    rows = [
+        {"name": _name(row), "init": row.init, "family": row.family, "minus": int(row.minus),
+         "in_paper": bool(row.in_paper) and not row.minus, "parameters": int(row.parameters), "seeds": _count(row.seeds),
+         "top1": None if row.minus else _plain(row.top1), "pair": where.get((row.arch, row.minus, "random")),
+         "auc": _plains(auc[:, m]), "low": _plains(low[:, m]), "high": _plains(high[:, m])}
+        for m, row in enumerate(models.itertuples())
+    ]
+    marks = {family: style.FAMILIES.get(family, style.OTHER) for family in dict.fromkeys(models["family"])}
+    return {
+        "caption": str(results.caption),
+        "measures": [f"mean of {len(tasks)} tasks" if len(tasks) > 1 else "mean", *tasks],
+        "families": [{"name": family, "colour": mark.colour, "marker": mark.marker} for family, mark in marks.items()],
+        "models": rows,
+        "replicates": encode(replicates),
+    }
+
+
+def _name(row) -> str:
+    """The model's name without its initialisation: "DenseNet121Minus1"."""
+    return str(row.label).split(" · ")[0]
+
+
+def _count(seeds: Any) -> int:
+    return int(seeds) if np.isscalar(seeds) else len(seeds)
+
+
+def _plain(value: float) -> float | None:
+    """A JSON number of six digits; None for NaN."""
+    return None if value is None or np.isnan(value) else round(float(value), 6)
+
+
+def _plains(values: NDArray) -> list[float | None]:
+    return [_plain(value) for value in values]
+
+
+def _task_replicates(results: Results, tasks: list[str]) -> list[NDArray]:
+    """Replicates (R, M) of each task, or nothing where the results hold none."""
+    found = getattr(results, "task_replicates", None)
+    return [] if found is None else [found[:, :, t] for t in range(len(tasks))]
+
+
+def _replicates(results: Results, n_tasks: int) -> NDArray:
+    """The first replicates of the mean, then of each task where known: (1 or 1+T, R, M)."""
+    every = [results.replicates, *_task_replicates(results, list(range(n_tasks)))]
+    return np.array([np.asarray(one, dtype=float)[:REPLICATES] for one in every])
+
+
+def encode(replicates: NDArray) -> dict[str, Any]:
+    """AUCs (K, R, M) in [0, 1] as 16-bit steps in base64; NaN has a code of its own."""
+    missing = np.isnan(replicates)
+    codes = np.where(missing, MISSING, np.rint(np.where(missing, 0.0, replicates) * STEPS)).astype("<u2")
+    return {"shape": list(replicates.shape), "data": base64.b64encode(codes.tobytes()).decode("ascii")}
+
+
+def decode(stored: Mapping[str, Any]) -> NDArray:
+    """What `encode` stored, within half a step (8e-6): (K, R, M)."""
+    codes = np.frombuffer(base64.b64decode(stored["data"]), dtype="<u2").reshape(stored["shape"]).astype(float)
+    return np.where(codes == MISSING, np.nan, codes / STEPS)
+
+
+def _first_choice(state: Mapping[str, Any]) -> dict[str, str]:
+    """The paper's architectures where the study has enough of them, otherwise every untruncated one, otherwise all."""
+    for models in SETS:
+        for init in ("random", "imagenet"):
+            choice = {"x": "top1", "measure": 0, "init": init, "models": models}
+            if len(visible(state, choice)) >= FEWEST:
+                return {"init": init, "models": models}
+    return {"init": "both", "models": "all", "x": "parameters"}
+
+
+# ---- statistics, twin of explorer.js ------------------------------------------------------------------------------------------
+
+
+def visible(state: Mapping[str, Any], choice: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The models in view: each row of the state with its place (x, y), interval (low, high) and replicates `draws` (R,) or None."""
+    replicates, k = decode(state["replicates"]), choice["measure"]
+    init = "imagenet" if choice["init"] == "boost" else choice["init"]
+    points = []
+    for m, model in enumerate(state["models"]):
+        if (choice["models"] != "all" and model["minus"]) or (choice["models"] == "paper" and not model["in_paper"]):
+            continue
+        if init not in ("both", model["init"]) or (choice["init"] == "boost" and model["pair"] is None):
+            continue
+        x, y, low, high = (np.nan if v is None else v for v in (model[choice["x"]], model["auc"][k], model["low"][k], model["high"][k]))
+        draws = replicates[k, :, m] if k < len(replicates) else None
+        if choice["init"] == "boost":
+            other = state["models"][model["pair"]]["auc"][k]
+            y -= np.nan if other is None else other
+            draws = None if draws is None else draws - replicates[k, :, model["pair"]]
+            low, high = (np.nan, np.nan) if draws is None else map(float, percentile_interval(draws))
+        if np.isfinite(x) and np.isfinite(y):
+            points.append({**model, "x": x, "y": y, "low": low, "high": high, "draws": draws})
+    return points
+
+
+def summary(state: Mapping[str, Any], choice: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Spearman's rho of the models in view, one row an initialisation: group, rho, low, high (patients drawn anew), n."""
+    points = visible(state, choice)
+    groups = ("random", "imagenet") if choice["init"] == "both" else (choice["init"],)
+    return [{"group": group, **_correlation([p for p in points if choice["init"] != "both" or p["init"] == group])} for group in groups]
+
+
+def _correlation(points: list[dict[str, Any]]) -> dict[str, Any]:
+    row = {"rho": np.nan, "low": np.nan, "high": np.nan, "n": len(points)}
+    if len(points) < FEWEST:
+        return row
+    x = [point["x"] for point in points]
+    row["rho"] = spearman(x, [point["y"] for point in points]).rho
+    if all(point["draws"] is not None for point in points):
+        draws = np.stack([point["draws"] for point in points], axis=1)                                # (R, M)
+        whole = draws[~np.isnan(draws).any(axis=1)]
+        row["low"], row["high"] = spearman_interval(x, whole, draw_architectures=False) if len(whole) else (np.nan, np.nan)
+    return row

@@ -1,0 +1,159 @@
+"""Fixtures of the book's tests: made-up results, executed notebooks written by hand, built books, and a browser."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from chexlib.book import build
+from chexlib.widgets import Explorer
+
+ROOT = Path(__file__).parents[2]
+TASKS = ["Atelectasis", "Edema", "Pleural Effusion"]
+ANSWERS = {  # notebook -> (title, what it glues)
+    "01_data": ("Data", "study_line"), "02_baselines": ("ImageNet transfer performance", "answer_imagenet"),
+    "03_pretraining_boost": ("ImageNet pretraining boost", "answer_boost"), "04_family_analysis": ("Performance and efficiency", "answer_family"),
+    "05_truncation": ("Truncated architectures", "answer_truncation"), "06_cams": ("Class activation maps", "answer_cams"),
+    "10_explorer": ("Explore the models", None), "11_real_xrays": ("Real X-rays", "answer_real"),
+}
+ARCHITECTURES = [  # name, family, parameters, top1, in the paper
+    ("DenseNet121", "DenseNet", 6_968_206, 74.75, True), ("DenseNet169", "DenseNet", 12_508_000, 75.9, True),
+    ("ResNet18", "ResNet", 11_180_000, 69.8, True), ("ResNet50", "ResNet", 23_540_000, 76.2, True),
+    ("MobileNetV2", "MobileNet", 2_242_000, 72.9, True), ("NASNetAMobile", "NASNet", 4_260_000, 74.1, False),
+    ("EfficientNetLite0", "EfficientNet-Lite", 3_390_000, 74.8, False), ("OwnNet", "Own", 1_000_000, float("nan"), False),
+]
+
+
+def made_up_results(n_replicates: int = 60, seed: int = 0, task_replicates: bool = True) -> SimpleNamespace:
+    """What `open_results` gives, as far as the explorer asks, from made-up AUCs."""
+    rng, rows = np.random.default_rng(seed), []
+    for name, family, parameters, top1, in_paper in ARCHITECTURES:
+        for init in ("random", "imagenet"):
+            for minus in (0, 1) if name == "DenseNet121" else (0,):
+                label = name + (f"Minus{minus}" if minus else "")
+                rows.append({"label": f"{label} · {init}", "arch": name.lower(), "minus": minus, "init": init, "seeds": 2, "family": family,
+                             "parameters": parameters // (1 + minus), "top1": top1, "in_paper": in_paper})
+    models = pd.DataFrame(rows, index=[row["label"] for row in rows])
+    centre = rng.uniform(0.6, 0.9, (len(models), len(TASKS)))
+    by_task = np.clip(centre + rng.normal(0, 0.02, (n_replicates, 1, 1)) + rng.normal(0, 0.01, (n_replicates, *centre.shape)), 0, 1)
+    by_task[0, :, 1] = np.nan  # a replicate in which a task lacked a class
+    mean = np.nanmean(by_task, axis=2)
+    models["auc"] = centre.mean(axis=1)
+    models["low"], models["high"] = np.percentile(mean, [2.5, 97.5], axis=0)
+    for t, task in enumerate(TASKS):
+        models[f"auc:{task}"] = centre[:, t]
+    return SimpleNamespace(name="made-up", models=models, replicates=mean, tasks=TASKS, caption="Made up for a test, no runs",
+                           task_replicates=by_task if task_replicates else None)
+
+
+def executed_notebook(name: str, results: SimpleNamespace):
+    """A small notebook as Papermill would leave it: a heading, a glued answer, a table, and the explorer where it belongs."""
+    title, glued = ANSWERS[name]
+    cells = [new_markdown_cell(f"# {title}\n\nA sentence, and $\\rho = 0.1$."), _cell('study = "demo"', tags=["parameters"]),
+             _cell('study = "smoke"', tags=["injected-parameters"])]
+    if glued:
+        text = f"An answer glued as {glued}, whose “interval” allows it (0.1 to 0.3)."
+        cells.append(_cell("glue(...)", {"text/plain": repr(text)}, metadata={"scrapbook": {"mime_prefix": "", "name": glued}}))
+    wide = results.models.reset_index(drop=True)
+    cells.append(_cell("table", {"text/html": wide.to_html(), "text/plain": "a table"}))
+    if name == "10_explorer":
+        explorer = Explorer(results)
+        cells.append(_cell("Explorer(results)", explorer._repr_mimebundle_()[0]))
+        cells.append(_cell("figure", {"image/png": _figure(), "text/plain": "<Figure>"}))
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+                "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"a": {}}, "version_major": 2, "version_minor": 0}}}
+    return new_notebook(cells=cells, metadata=metadata)
+
+
+def _cell(source: str, data: dict | None = None, metadata: dict | None = None, tags: list[str] = ()):
+    outputs = [new_output("display_data", data=data, metadata=metadata or {})] if data else []
+    return new_code_cell(source, outputs=outputs, execution_count=1, metadata={"tags": list(tags)})
+
+
+def _figure() -> str:
+    import base64
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (640, 200), "white").save(file, format="png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def copy_project(folder: Path, notebooks: Path | None = None) -> Path:
+    """A project folder with the book's real pages, and executed notebooks: those of a folder, or made-up ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "book", folder / "book", ignore=shutil.ignore_patterns("executed", "__pycache__"))
+    executed = folder / "book" / "executed"
+    if notebooks:
+        shutil.copytree(notebooks, executed, ignore=shutil.ignore_patterns(".*"))
+        return folder
+    executed.mkdir()
+    for name in ANSWERS:
+        nbformat.write(executed_notebook(name, made_up_results()), executed / f"{name}.ipynb")
+    return folder
+
+
+@pytest.fixture
+def made_up():
+    return made_up_results
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    return copy_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def built_book(request, tmp_path_factory) -> Path:
+    """The HTML folder of the book built from study smoke's executed notebooks."""
+    try:
+        notebooks = request.getfixturevalue("smoke_notebooks")
+    except pytest.FixtureLookupError:
+        notebooks = None
+    return build(source=copy_project(tmp_path_factory.mktemp("book") / "project", notebooks)).parent
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def site(built_book):
+    """The address of a server of the built book on this machine."""
+    handler = partial(Quiet, directory=str(built_book))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium: Debian's, or the one that Playwright installed."""
+    from playwright.sync_api import Error, sync_playwright
+
+    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+               "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
+        except Error as error:
+            pytest.skip(f"no Chromium to open the book with: {str(error).splitlines()[0]}")
+        yield chromium
+        chromium.close()

@@ -1,0 +1,253 @@
+"""What a study's results say, from runs that are made up here (no network is trained)."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from chexlib.data.labels import FINDINGS, TASKS
+from chexlib.errors import UserError
+from chexlib.paper import results as module
+from chexlib.paper.results import open_results
+from chexlib.runs.predictions import predictions_table
+from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import RunStore
+from chexlib.stats import auroc, bootstrap_auroc
+from chexlib.study import load_study
+
+RUNS = [
+    {"arch": ["resnet18"], "minus": [0, 1], "init": "random", "seed": [0, 1, 2]},
+    {"arch": "efficientnet_lite0", "init": ["random", "imagenet"]},
+]
+SKILL = {"resnet18": 0.8, "efficientnet_lite0": 1.2}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study file with eight runs: ResNet18 and its first truncation with three seeds, a Lite with two inits."""
+    path = tmp_path / "made.yaml"
+    path.write_text(yaml.safe_dump({"title": "Made up", "common": {"dataset": "phantom", "size": 96}, "runs": RUNS}))
+    return path
+
+
+@pytest.fixture
+def store(tmp_path, study):
+    """A run store in which every run of the study is finished."""
+    store = RunStore(tmp_path / "runs")
+    specs = [spec.resolve("cafe") for spec in load_study(study).specs()]
+    store.plan("made", specs)
+    for spec in specs:
+        write_run(store, spec)
+    return store
+
+
+def write_run(store, spec, change=None):
+    run = store.run(spec)
+    table = predictions(spec)
+    run.write("spec.json", spec.to_json())
+    run.write("log.jsonl", "\n".join(json.dumps({"event": "eval", "images": i, "auc": 0.6}) for i in (100, 200)))
+    run.write("provenance.json", "{}")
+    (change(table) if change else table).to_parquet(run.folder / "predictions.parquet")
+    run.write("done.json", "{}")
+    return run
+
+
+def predictions(spec):
+    """300 images of 200 studies of 150 patients; 10 studies are for validation; Consolidation has 4 positive ones."""
+    rng = np.random.default_rng(0)
+    study = np.sort(np.concatenate([np.arange(200), rng.integers(200, size=100)]))
+    patient = study % 150
+    of_study = (rng.random((200, len(FINDINGS))) < 0.35).astype(float)
+    of_study[:, FINDINGS.index("Consolidation")] = np.isin(np.arange(200), [20, 30, 40, 50])
+    y = of_study[study]
+    known = np.ones_like(y)
+    known[np.isin(study, [60, 61]), FINDINGS.index("Edema")] = 0
+    seed = [*spec.arch.encode(), spec.minus, spec.seed, *spec.init.encode()]
+    skill = SKILL[spec.arch] / (1 + spec.minus) + (spec.init == "imagenet")
+    p = 1 / (1 + np.exp(-(skill * y + np.random.default_rng(seed).normal(size=y.shape))))
+    ids = pd.DataFrame({"split": np.where(study < 10, "val", "test"), "image": [f"i{i}" for i in range(300)],
+                        "study": [f"p{a}/s{b}" for a, b in zip(patient, study, strict=True)],
+                        "patient": [f"p{a}" for a in patient], "view": "PA", "sex": "F", "age": 50.0})
+    return predictions_table(ids, FINDINGS, y, known, p)
+
+
+def first_run(store, arch="resnet18"):
+    return next(run for run in store.planned("made") if run.spec.arch == arch)
+
+
+def test_every_finished_run_is_a_row(study, store):
+    r = open_results(study, store.folder)
+    assert list(r.runs.columns) == ["run_id", "arch", "minus", "init", "seed", "label", "family", "parameters", "top1",
+                                    "in_paper", "folder"]
+    assert len(r.runs) == 8 and r.missing == ()
+    row = r.runs[r.runs["minus"] == 1].iloc[0]
+    assert tuple(row[["label", "family", "parameters", "in_paper"]]) == ("ResNet18Minus1", "ResNet", 2786382, True)
+    assert np.isnan(row["top1"])                                 # ImageNet's accuracy is the whole network's
+    assert r.runs.iloc[0]["top1"] == 69.752
+    assert (r.name, r.title, r.dataset, r.is_demo, r.shareable) == ("made", "Made up", "phantom", True, True)
+
+
+def test_models_are_indexed_by_label_and_init_with_seeds_averaged(study, store):
+    r = open_results(study, store.folder)
+    assert list(r.models.index) == ["ResNet18 · random", "ResNet18Minus1 · random", "EfficientNetLite0 · random",
+                                    "EfficientNetLite0 · imagenet"]
+    assert list(r.models["seeds"]) == [3, 3, 1, 1]
+    kept = [r.all_tasks.index(task) for task in r.tasks]
+    by_hand = [auroc(r.labels.to_numpy()[:, kept], scores[:, kept]).mean() for scores in r.scores]
+    np.testing.assert_allclose(r.models["auc"], [np.mean(by_hand[:3]), np.mean(by_hand[3:6]), *by_hand[6:]])
+    assert (r.models["low"] < r.models["auc"]).all() and (r.models["auc"] < r.models["high"]).all()
+    assert r.replicates.shape == (1000, 4)
+    np.testing.assert_allclose(r.replicates.mean(axis=0), r.models["auc"], atol=0.01)
+    assert {f"auc:{task}" for task in TASKS} <= set(r.models.columns)
+
+
+def test_test_studies_are_scored_by_their_highest_image(study, store):
+    r = open_results(study, store.folder)
+    table = first_run(store).predictions().query("split == 'test'")
+    assert r.n_studies == table["study"].nunique() == 190
+    assert r.n_patients == table["patient"].nunique()
+    highest = table.groupby("study")["p:Edema"].max().to_numpy()
+    np.testing.assert_allclose(r.scores[0, :, r.all_tasks.index("Edema")], highest)
+    assert r.labels["Edema"].isna().sum() == 2
+
+
+def test_the_bootstrap_draws_patients_and_averages_seeds(study, store):
+    r = open_results(study, store.folder)
+    kept = [r.all_tasks.index(task) for task in r.tasks]
+    assert r.n_patients < r.n_studies                            # some patients have several studies
+    expected = bootstrap_auroc(r.labels.to_numpy(), r.scores, groups=r.patients).select(kept).mean_replicates
+    np.testing.assert_allclose(r.replicates[:, 0], expected[:, :3].mean(axis=1))
+    np.testing.assert_allclose(r.replicates[:, 3], expected[:, 7])
+    np.testing.assert_allclose(r.models["low"], np.quantile(r.replicates, 0.025, axis=0))
+
+
+def test_rare_tasks_are_kept_out_of_the_mean_and_listed(study, store):
+    r = open_results(study, store.folder)
+    assert r.tasks == tuple(task for task in TASKS if task != "Consolidation")
+    assert r.rare.to_dict("index") == {"Consolidation": {"positives": 4, "negatives": 186}}
+    assert r.models["auc:Consolidation"].notna().all()           # shown apart
+    np.testing.assert_allclose(r.models["auc"], r.models[[f"auc:{task}" for task in r.tasks]].mean(axis=1))
+    apart = r.by_task.query("rare")
+    assert list(apart["task"]) == ["Consolidation"] * 4
+    assert (apart["low"] < apart["auc"]).all() and (apart["auc"] < apart["high"]).all()
+
+
+def test_where_every_task_is_rare_the_mean_is_over_all_and_the_caption_says_so(study, store, monkeypatch):
+    monkeypatch.setattr(module, "RARE", 1000)
+    r = open_results(study, store.folder)
+    assert r.tasks == TASKS and len(r.rare) == 6
+    assert "every task is rare" in r.caption
+    assert r.models["auc"].notna().all()
+
+
+def test_difference_is_paired(study, store):
+    r = open_results(study, store.folder)
+    d = r.difference("EfficientNetLite0 · imagenet", "EfficientNetLite0 · random")
+    a, b = r.models.loc[["EfficientNetLite0 · imagenet", "EfficientNetLite0 · random"], "auc"]
+    assert d.value == pytest.approx(a - b)
+    assert d.low < d.value < d.high and d.p < 0.05               # the made-up networks differ much
+    itself = r.difference("ResNet18 · random", "ResNet18 · random")
+    assert (itself.value, itself.low, itself.high, itself.p) == (0, 0, 0, 1)
+    both = r.difference(["ResNet18 · random", "ResNet18Minus1 · random"], "EfficientNetLite0 · random")
+    assert both.value == pytest.approx(r.models["auc"].iloc[:2].mean() - r.models["auc"].iloc[2])
+    with pytest.raises(ValueError, match="'ResNet19' is not in study made: choose from ResNet18 · random"):
+        r.difference("ResNet19", "ResNet18 · random")
+
+
+def test_seed_spread_is_of_models_with_several_seeds(study, store):
+    r = open_results(study, store.folder)
+    assert list(r.seed_spread.index) == ["ResNet18 · random", "ResNet18Minus1 · random"]
+    row = r.seed_spread.iloc[0]
+    assert row["min"] < r.models["auc"].iloc[0] < row["max"]
+    assert row["seeds"] == 3 and 0 < row["sd"] < row["max"] - row["min"]
+
+
+def test_logs(study, store):
+    r = open_results(study, store.folder)
+    assert list(r.log(r.runs["run_id"][0])["images"]) == [100, 200]
+    with pytest.raises(ValueError, match="run 'nope' is not in study made"):
+        r.log("nope")
+
+
+def test_the_caption_says_phantom_and_how_much_is_there(study, store):
+    assert open_results(study, store.folder).caption == "Study made on phantom images (not patients), 8 runs"
+    gone = first_run(store)
+    (gone.folder / "done.json").unlink()
+    r = open_results(study, store.folder)
+    assert r.caption.endswith("7 of 8 runs") and r.missing == (gone.run_id,)
+    assert r.models["seeds"].iloc[0] == 2
+
+
+def test_published_runs_need_no_done_and_no_plan(study, store, tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "_toc.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    store.folder.rename(tmp_path / "made")
+    (tmp_path / "results").mkdir()
+    published = (tmp_path / "made").rename(tmp_path / "results" / "made")
+    for path in [*published.glob("*/done.json"), *published.glob("*.study.json")]:
+        path.unlink()
+    assert len(open_results(study, "results").runs) == 8
+    with pytest.raises(UserError, match="no finished runs in runs/"):
+        open_results(study)
+
+
+def test_no_finished_runs_says_what_to_run(study, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        open_results(study, tmp_path / "runs")
+    assert str(error.value) == 'study made has no finished runs in runs/: run "chexlib study run made" first'
+
+
+def test_runs_tested_on_other_images_are_refused(study, store):
+    write_run(store, first_run(store).spec, lambda table: table.iloc[:-1])
+    with pytest.raises(UserError, match="was tested on other images than"):
+        _ = open_results(study, store.folder).models
+
+
+def test_runs_tested_on_other_labels_are_refused(study, store):
+    write_run(store, first_run(store).spec, lambda table: table.assign(**{"y:Edema": 1 - table["y:Edema"]}))
+    with pytest.raises(UserError, match="was tested on other labels than"):
+        _ = open_results(study, store.folder).models
+
+
+def test_the_order_of_images_does_not_matter(study, store):
+    before = open_results(study, store.folder).models["auc"]
+    write_run(store, first_run(store).spec, lambda table: table.sample(frac=1, random_state=0))
+    pd.testing.assert_series_equal(open_results(study, store.folder).models["auc"], before)
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(study, store):
+    other = RunSpec.make(json.loads(first_run(store).spec.to_json()) | {"lr": 0.5})
+    write_run(store, other)
+    store.plan("made", [run.spec for run in store.planned("made")] + [other])
+    with pytest.raises(UserError, match=r"are both ResNet18 · random but differ in lr"):
+        _ = open_results(study, store.folder).models
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    (lambda table: table.assign(**{"p:Edema": np.nan}), "predictions of Edema are NaN"),
+    (lambda table: table.drop(columns="p:Edema"), "lacks the columns p:Edema"),
+    (lambda table: table[table["split"] == "val"], "no row has split test"),
+])  # fmt: skip
+def test_broken_predictions_are_named(study, store, change, says):
+    run = write_run(store, first_run(store).spec, change)
+    with pytest.raises(UserError, match=says) as error:
+        _ = open_results(study, store.folder).models
+    assert str(run.folder) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_truncated_file_is_named(study, store):
+    path = first_run(store).folder / "predictions.parquet"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match="not readable as Parquet"):
+        _ = open_results(study, store.folder).models
+
+
+def test_opening_results_brings_no_torch():
+    code = "import sys, chexlib.paper.results; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

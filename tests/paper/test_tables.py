@@ -1,0 +1,170 @@
+"""The paper's tables are transcribed as printed, and ours say what the numbers say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexlib.models.zoo import ARCHITECTURES
+from chexlib.paper import designs, measures, sentences, tables
+from chexlib.paper.measures import Estimate
+from chexlib.paper.notes import Missing
+from chexlib.paper.wording import listed, number, reading, with_interval
+from tests.fabricated import fabricate
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return fabricate("demo")
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return fabricate("paper")
+
+
+def test_table_1_is_transcribed_for_the_papers_sixteen():
+    assert set(tables.PAPER_TABLE1.index) == {row.paper_name for row in ARCHITECTURES.values() if row.in_paper}
+    assert (tables.PAPER_TABLE1["low"] < tables.PAPER_TABLE1["auc"]).all()
+    assert (tables.PAPER_TABLE1["auc"] < tables.PAPER_TABLE1["high"]).all()
+    assert tables.PAPER_TABLE1["auc"].sum().round(3) == 13.76
+    assert tables.PAPER_TABLE1["params_millions"].sum().round(3) == 251.757
+
+
+def test_table_2_is_transcribed():
+    assert len(tables.PAPER_TABLE2) == 16
+    assert tables.PAPER_TABLE2["significant"].sum() == 7
+    assert tables.PAPER_TABLE2["change_percent"].sum().round(2) == -29.14
+    assert tables.PAPER_TABLE2["times_smaller"].sum().round(1) == 263.3 + 4
+
+
+def test_the_papers_headline_is_the_mean_of_its_own_table_2():
+    kept = tables.PAPER_TABLE2.loc[["EfficientNetB0Minus2", "MNASNetMinus1", "DenseNet121Minus1", "ResNet18Minus1"]]
+    assert not kept["significant"].any()
+    assert kept["times_smaller"].mean() == pytest.approx(3.25)
+
+
+def test_table_1_of_a_study_has_its_numbers_beside_the_papers(demo):
+    shown = tables.table1(demo)
+    assert list(shown.index[:16]) == list(tables.PAPER_TABLE1.index)
+    assert shown.loc["DenseNet121", "Paper: AUC, ImageNet weights"] == "0.859 (0.846 to 0.871)"
+    assert shown.loc["DenseNet121", "AUC, ImageNet weights"] == "–"
+    model = demo.models.loc["EfficientNetLite0 · imagenet"]
+    assert shown.loc["EfficientNetLite0", "AUC, ImageNet weights"] == with_interval(
+        model["auc"], model["low"], model["high"]
+    )
+    assert shown.loc["MNASNet", "Parameters (M)"] == "3.120"
+    assert shown.loc["NASNetAMobile", "Paper: parameters (M)"] == "–"
+
+
+def test_table_2_of_a_study_measures_truncations_against_the_same_init(demo):
+    shown = tables.table2(demo).reset_index()
+    row = shown[(shown["Model"].str.startswith("EfficientNetLite0Minus1")) & (shown["Weights"] == "ImageNet")].iloc[0]
+    difference = demo.difference("EfficientNetLite0Minus1 · imagenet", "EfficientNetLite0 · imagenet")
+    assert row["AUC change (hundredths)"].startswith(number(100 * difference.value, 2))
+    assert (row["Model"][-1] == "*") == (difference.low > 0 or difference.high < 0)
+
+
+def test_table_2_puts_the_papers_pretrained_numbers_beside_pretrained_models(paper):
+    shown = tables.table2(paper)
+    own = shown[shown["Weights"] == "random"]
+    assert (own["Paper: AUC change (%)"] == "–").all()
+    assert shown[shown["Weights"] == "ImageNet"].loc["DenseNet121", "Paper: times smaller"] == "1.0"
+
+
+def test_tables_of_a_study_without_truncations_are_empty():
+    assert tables.table2(fabricate("smoke")).empty
+    assert len(tables.table1(fabricate("smoke"))) == 2
+
+
+def test_rare_tasks_are_shown_apart():
+    shown = tables.rare_table(fabricate("nih"))
+    assert list(shown.columns) == ["Cardiomegaly", "Consolidation"]
+    assert "No task" in tables.rare_table(fabricate("demo"))
+    assert "Cardiomegaly" not in tables.task_table(fabricate("nih")).columns
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.001, 0.03, "higher"),
+        (-0.03, -0.001, "lower"),
+        (-0.004, 0.006, "same"),
+        (-0.002, 0.03, "open"),
+        (0.001, 0.004, "same"),
+    ],
+)
+def test_verdicts_follow_the_interval_alone(low, high, verdict):
+    assert Estimate((low + high) / 2, low, high).verdict(0.01) == verdict
+
+
+def test_an_interval_across_zero_is_never_called_no_difference():
+    said = reading(Estimate(0.01, -0.002, 0.031))
+    assert "open" in said and "0.031" in said
+    assert "same" not in said
+
+
+def test_a_mean_boost_is_the_mean_of_its_boosts(paper):
+    table = measures.boosts(paper)
+    assert measures.mean_boost(paper).value == pytest.approx(table["boost"].mean())
+    assert measures.mean_boost(paper).n == 20
+    single = table.set_index("label").loc["ResNet18"]
+    assert single["boost"] == paper.difference("ResNet18 · imagenet", "ResNet18 · random").value
+
+
+def test_correlations_take_the_papers_sixteen_and_no_other(paper, demo):
+    assert measures.correlation(paper, "top1", "imagenet").n == 16
+    assert measures.correlation(demo, "top1", "imagenet") is None
+    assert measures.boost_correlation(paper).n == 16
+
+
+def test_drawing_architectures_anew_widens_a_correlations_interval(paper):
+    found = measures.correlation(paper, "parameters", "random")
+    assert np.diff(found.architectures) > np.diff(found.patients)
+
+
+def test_families_that_differ_and_sizes_that_do_not(demo):
+    from dataclasses import replace
+
+    levels = {family: 0.6 + 0.02 * i for i, family in enumerate(demo.models["family"].unique())}
+    models = demo.models.assign(auc=demo.models["family"].map(levels))
+    flat = replace(demo, models=models, replicates=np.tile(models["auc"].to_numpy(), (50, 1)))
+    between, within, gap = designs.between_and_within(flat, "random")
+    assert within.value == 0 and between.value > 0.02
+    assert gap.verdict() == "higher"
+    assert "families differ more than sizes" in sentences.family(flat)
+
+
+def test_whole_models_stand_in_the_truncations_with_no_change(demo):
+    table = designs.truncations(demo)
+    whole = table[table["minus"] == 0]
+    assert (whole["change"] == 0).all() and (whole["times"] == 1).all() and whole["low"].isna().all()
+    assert table.set_index(["label", "init"]).loc[("DenseNet121Minus1", "random"), "times"] == pytest.approx(
+        1.627, abs=1e-3
+    )
+
+
+ANSWERS = (sentences.imagenet, sentences.family, sentences.boost, sentences.truncation)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("kind", ["demo", "nih", "paper", "smoke"])
+def test_answers_are_one_plain_line(answer, kind):
+    said = str(answer(fabricate(kind)))
+    assert said.endswith(".") and "\n" not in said and "  " not in said and "nan" not in said
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_answers_without_results_give_the_reason(answer):
+    assert answer(Missing("Not trained yet.")) == "Not trained yet."
+
+
+def test_numbers_have_true_minus_signs_and_no_minus_zero():
+    assert number(-0.0123) == "−0.012"
+    assert number(-0.0001) == "0.000" and number(0.0, sign=True) == "0.000"
+    assert number(0.5, 2, sign=True) == "+0.50"
+    assert with_interval(0.1, np.nan, np.nan, 1) == "0.1"
+    assert listed(["a"]) == "a" and listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_missing_results_give_no_table():
+    assert tables.table1(Missing("no")) == "" and not isinstance(tables.table2(Missing("no")), pd.DataFrame)

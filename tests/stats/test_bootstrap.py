@@ -1,0 +1,201 @@
+"""The bootstrap by matrix products against a plain loop, its laws, and its coverage."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from chexlib.stats import auroc, bootstrap, bootstrap_auroc, paired_difference, percentile_interval, resample_counts
+
+
+def made(n=80, tasks=3, models=4, patients=50, seed=0, decimals=1, rates=(0.4, 0.15, 0.7)):
+    """Labels with unknowns, tied scores (M, N, T), and patients with several rows."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random((n, tasks)) < np.resize(rates, tasks)).astype(float)
+    scores = np.round(y + rng.normal(size=(models, n, tasks)) * 1.5, decimals)
+    y[rng.random(y.shape) < 0.1] = np.nan
+    return y, scores, rng.integers(patients, size=n)
+
+
+def naive(y, scores, counts):
+    """(R, M, T): scikit-learn on the rows of each replicate, repeated as often as they were drawn."""
+    out = np.full((len(counts), len(scores), y.shape[1]), np.nan)
+    for r, count in enumerate(counts):
+        rows = np.repeat(np.arange(len(y)), count)
+        for t in range(y.shape[1]):
+            of_task = rows[~np.isnan(y[rows, t])]
+            if len(np.unique(y[of_task, t])) == 2:
+                out[r, :, t] = [roc_auc_score(y[of_task, t], model[of_task, t]) for model in scores]
+    return out
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_equals_a_loop_over_replicates_with_sklearn(grouped):
+    y, scores, patients = made()
+    groups = patients if grouped else None
+    ours = bootstrap_auroc(y, scores, groups, n_boot=40, seed=3)
+    np.testing.assert_allclose(ours.replicates, naive(y, scores, resample_counts(len(y), groups, 40, 3)), atol=1e-9)
+    np.testing.assert_allclose(ours.auroc, [auroc(y, model) for model in scores], atol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 25), st.integers(0, 1))
+def test_equals_the_loop_on_any_small_input(seed, n, decimals):
+    y, scores, patients = made(n=n, patients=n, models=2, tasks=2, seed=seed, decimals=decimals)
+    ours = bootstrap_auroc(y, scores, patients, n_boot=5, seed=seed)
+    np.testing.assert_allclose(ours.replicates, naive(y, scores, resample_counts(n, patients, 5, seed)), atol=1e-9)
+
+
+def test_blocks_do_not_change_the_numbers(monkeypatch):
+    y, scores, patients = made()
+    whole = bootstrap_auroc(y, scores, patients, n_boot=23)
+    monkeypatch.setattr(bootstrap, "BLOCK", 5 * len(y))
+    np.testing.assert_array_equal(bootstrap_auroc(y, scores, patients, n_boot=23).replicates, whole.replicates)
+
+
+def test_sums_beyond_single_precision_stay_exact():
+    rng = np.random.default_rng(0)
+    y = (rng.random((9000, 1)) < 0.5).astype(float)
+    scores = np.round(rng.normal(size=(1, 9000, 1)) + y, 2)
+    counts = resample_counts(9000, None, 3)
+    expected = [auroc(y, scores[0], count) for count in counts]
+    np.testing.assert_allclose(bootstrap_auroc(y, scores, n_boot=3).replicates[:, 0], expected, atol=1e-12)
+
+
+def test_a_patient_is_drawn_with_all_its_rows():
+    patients = np.array(["a", "b", "a", "c", "b", "a"])
+    counts = resample_counts(6, patients, n_boot=200)
+    assert (counts[:, [0, 2, 5]] == counts[:, [0]]).all()
+    assert (counts[:, 1] == counts[:, 4]).all()
+    assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all()       # as many patients as there are
+    assert counts[:, 0].mean() == pytest.approx(1, abs=0.2)
+
+
+def test_the_seed_decides():
+    y, scores, patients = made()
+    a, b, c = (bootstrap_auroc(y, scores, patients, n_boot=10, seed=s).replicates for s in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert not np.allclose(a, c, equal_nan=True)
+
+
+def test_adding_a_model_changes_no_other():
+    y, scores, patients = made()
+    few, more = bootstrap_auroc(y, scores[:2], patients, 20), bootstrap_auroc(y, scores, patients, 20)
+    np.testing.assert_array_equal(few.replicates, more.replicates[:, :2])
+
+
+def test_replicates_without_a_class_are_counted_and_left_out_of_the_mean():
+    y = np.zeros((30, 2))
+    y[0, 0], y[:15, 1] = 1, 1                                   # one positive: missing from (29/30)**30 = 36% of draws
+    scores = np.random.default_rng(0).random((1, 30, 2))
+    b = bootstrap_auroc(y, scores, n_boot=2000)
+    assert b.dropped[0] == (resample_counts(30, None, 2000)[:, 0] == 0).sum()
+    assert b.dropped[0] / 2000 == pytest.approx((29 / 30) ** 30, abs=0.04)
+    assert b.dropped[1] == 0
+    lost = np.isnan(b.replicates[:, 0, 0])
+    np.testing.assert_array_equal(b.mean_replicates[lost, 0], b.replicates[lost, 0, 1])
+    np.testing.assert_allclose(b.mean_replicates[~lost, 0], b.replicates[~lost, 0].mean(axis=1))
+    assert np.isfinite(b.interval()).all()
+
+
+def test_a_task_without_a_class_has_no_value_and_no_part_in_the_mean():
+    y, scores, _ = made(tasks=2)
+    y[:, 0] = 0
+    b = bootstrap_auroc(y, scores, n_boot=50)
+    assert np.isnan(b.auroc[:, 0]).all() and np.isnan(b.interval()[0][:, 0]).all()
+    assert b.dropped[0] == 50
+    np.testing.assert_array_equal(b.mean, b.auroc[:, 1])
+    assert np.isfinite(b.mean_interval()).all()
+
+
+def test_shapes():
+    y, scores, patients = made()
+    b = bootstrap_auroc(y, scores, patients, n_boot=20)
+    assert b.auroc.shape == (4, 3) and b.replicates.shape == (20, 4, 3) and b.dropped.shape == (3,)
+    assert b.mean.shape == (4,) and b.mean_replicates.shape == (20, 4)
+    assert [a.shape for a in b.interval()] == [(4, 3)] * 2 and [a.shape for a in b.mean_interval()] == [(4,)] * 2
+
+
+def test_a_mean_over_selected_tasks_uses_the_same_resamples():
+    y, scores, patients = made()
+    b = bootstrap_auroc(y, scores, patients, 20)
+    np.testing.assert_array_equal(b.select([0, 2]).replicates, b.replicates[:, :, [0, 2]])
+    np.testing.assert_allclose(b.select([0, 2]).mean, b.auroc[:, [0, 2]].mean(axis=1))
+
+
+def test_a_model_ties_with_itself_and_with_any_increasing_map_of_itself():
+    y, scores, patients = made(models=1)
+    b = bootstrap_auroc(y, np.concatenate([scores, scores, np.exp(scores)]), patients, 200)
+    for other in (0, 1, 2):
+        d = b.difference(0, other)
+        assert (d.value, d.low, d.high, d.p) == (0, 0, 0, 1)
+
+
+def test_the_same_seeds_in_another_order_tie():
+    y, scores, patients = made(models=3)
+    d = bootstrap_auroc(y, scores, patients, 100).difference([0, 1, 2], [2, 0, 1])
+    assert (d.value, d.low, d.high, d.p) == (0, 0, 0, 1)
+
+
+def test_difference_is_antisymmetric_and_averages_models():
+    y, scores, patients = made(models=4)
+    b = bootstrap_auroc(y, scores, patients, 300)
+    forth, back = b.difference([0, 1], [2, 3]), b.difference([2, 3], [0, 1])
+    assert forth.value == pytest.approx(b.mean[:2].mean() - b.mean[2:].mean())
+    assert (forth.value, forth.low, forth.p) == pytest.approx((-back.value, -back.high, back.p))
+
+
+def test_an_obvious_difference_has_the_smallest_p_there_is():
+    y, _, _ = made(models=1)
+    scores = np.stack([np.nan_to_num(y), -np.nan_to_num(y)])
+    d = bootstrap_auroc(y, scores, n_boot=199).difference(0, 1)
+    assert (d.value, d.low, d.high) == (1, 1, 1)
+    assert d.p == pytest.approx(2 / 200)
+
+
+def test_p_by_hand():
+    d = paired_difference(0.02, [0.01, 0.02, 0.03, -0.01, 0.04, 0.02, 0.05, 0.01, 0.03])
+    assert d.p == pytest.approx(2 * (1 + 1) / (9 + 1))
+
+
+def test_percentiles_are_numpys_and_skip_nan():
+    values = np.random.default_rng(0).normal(size=(500, 3))
+    values[::7, 1], values[:, 2] = np.nan, np.nan
+    low, high = percentile_interval(values, 0.9)
+    np.testing.assert_allclose([low[0], high[0]], np.quantile(values[:, 0], [0.05, 0.95]))
+    np.testing.assert_allclose([low[1], high[1]], np.nanquantile(values[:, 1], [0.05, 0.95]))
+    assert np.isnan([low[2], high[2]]).all()
+
+
+def test_intervals_cover_the_true_area_as_often_as_they_say():
+    """Patients with two rows, binormal scores of known area 0.76: 95% intervals hold it in about 95% of 300 worlds."""
+    rng, truth, held = np.random.default_rng(0), norm.cdf(1 / np.sqrt(2)), []
+    for world in range(300):
+        y = (rng.random((120, 1)) < 0.4).astype(float)
+        scores = y + rng.normal(size=(1, 120, 1))
+        found = bootstrap_auroc(np.repeat(y, 2, 0), np.repeat(scores, 2, 1), np.arange(240) // 2, 200, world)
+        low, high = found.interval()
+        held.append(low[0, 0] <= truth <= high[0, 0])
+    assert 0.91 <= np.mean(held) <= 0.98                         # 0.95, give or take 3 standard errors
+
+
+def test_intervals_that_forget_patients_are_too_narrow():
+    y, scores, _ = made(n=150, tasks=1, models=1)
+    y, scores = np.repeat(y, 4, 0), np.repeat(scores, 4, 1)      # every patient four times over
+    by_patient, by_row = (np.subtract(*bootstrap_auroc(y, scores, g, 500).interval()[::-1])[0, 0]
+                          for g in (np.arange(600) // 4, None))
+    assert by_patient / by_row == pytest.approx(2, abs=0.4)      # sqrt(4)
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"scores": np.zeros((4, 80, 2))}, r"\(M, N, T\) are needed"),
+    ({"scores": np.full((4, 80, 3), np.nan)}, "NaN where the label is known"),
+    ({"groups": np.zeros(3)}, "one group a row"),
+    ({"n_boot": 0}, "at least one replicate"),
+])  # fmt: skip
+def test_refuses_in_words(change, says):
+    y, scores, groups = made()
+    with pytest.raises(ValueError, match=says):
+        bootstrap_auroc(**({"y": y, "scores": scores, "groups": groups, "n_boot": 5} | change))

@@ -1,0 +1,224 @@
+"""Figures say what they show, say "phantom" where nothing is real, and give way to a sentence."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from chexlib import figures
+from chexlib.data.labels import FINDINGS
+from chexlib.figures import maps
+from chexlib.figures.style import FAMILIES, WIDTH
+from chexlib.models.zoo import ARCHITECTURES
+from chexlib.paper.notes import Missing, Note
+from tests.fabricated import fabricate
+
+OF_RESULTS = ("figure2", "figure3", "figure4", "auc_by_model", "families", "truncations", "learning_curves", "seeds")
+STUDIES = ("demo", "nih", "paper", "smoke")
+
+
+@pytest.fixture(scope="module")
+def studies():
+    return {kind: fabricate(kind) for kind in STUDIES}
+
+
+def words(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def boxes(texts, figure):
+    renderer = figure.canvas.get_renderer()
+    return [text.get_window_extent(renderer) for text in texts if text.get_visible() and text.get_text().strip()]
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+@pytest.mark.parametrize("name", OF_RESULTS)
+def test_every_figure_is_drawn_or_says_why_not(studies, name, kind):
+    shown = getattr(figures, name)(studies[kind])
+    assert isinstance(shown, (Figure, Note))
+    if isinstance(shown, Note):
+        assert shown.endswith(".") and len(shown.split()) > 5
+    else:
+        assert shown._repr_png_()[:4] == b"\x89PNG"
+        assert shown.get_figwidth() == WIDTH
+        assert studies[kind].caption in words(shown)
+
+
+@pytest.mark.parametrize("name", [name for name in OF_RESULTS if name != "seeds"])
+def test_phantom_figures_carry_the_word_phantom(studies, name):
+    assert "phantom" in words(getattr(figures, name)(studies["demo"])).lower()
+
+
+@pytest.mark.parametrize("name", OF_RESULTS)
+def test_figures_of_real_images_do_not_say_phantom(studies, name):
+    assert "phantom" not in words(getattr(figures, name)(studies["nih"])).lower()
+
+
+@pytest.mark.parametrize("name", OF_RESULTS)
+def test_missing_results_are_shown_as_nothing(name):
+    shown = getattr(figures, name)(Missing("Not trained yet."))
+    assert isinstance(shown, Note) and shown == ""
+
+
+def test_figure_2_puts_each_model_at_its_accuracy_and_auc(studies):
+    results = studies["demo"]
+    left, right = figures.figure2(results).axes
+    drawn = {(round(line.get_xdata()[0], 3), round(line.get_ydata()[0], 6)) for line in left.lines}
+    whole = results.models[(results.models["minus"] == 0) & (results.models["init"] == "random")]
+    assert {(round(m.top1, 3), round(m.auc, 6)) for m in whole.itertuples()} <= drawn
+    assert "no correlation" in right.get_title("left")  # Lite alone has ImageNet weights
+
+
+def test_three_pretrained_models_get_no_rank_correlation(studies):
+    assert "ρ" not in words(figures.figure4(studies["demo"]))
+    assert "ρ" in words(figures.figure4(studies["paper"]))
+
+
+@pytest.mark.parametrize("name", ["figure2", "figure3", "figure4", "auc_by_model", "families", "truncations"])
+@pytest.mark.parametrize("kind", ["demo", "paper"])
+def test_tick_labels_and_titles_do_not_overlap(studies, name, kind):
+    figure = getattr(figures, name)(studies[kind])
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+            found = boxes(labels, figure)
+            assert not any(a.overlaps(b) for i, a in enumerate(found) for b in found[i + 1 :])
+    titles = boxes([axes._left_title for axes in figure.axes], figure)
+    assert not any(a.overlaps(b) for i, a in enumerate(titles) for b in titles[i + 1 :])
+
+
+@pytest.mark.parametrize("name", ["figure2", "figure3", "figure4", "truncations", "learning_curves", "seeds"])
+def test_the_signature_is_clear_of_axes_and_legend(studies, name):
+    figure = getattr(figures, name)(studies["nih"])
+    figure.draw_without_rendering()
+    [foot] = boxes(figure.texts[:1], figure)
+    above = [axes.get_tightbbox() for axes in figure.axes if axes.get_visible()]
+    above += [legend.get_window_extent() for legend in figure.legends]
+    assert all(box.y0 >= foot.y1 - 1 for box in above)
+
+
+def test_every_family_of_the_zoo_has_a_colour_and_a_marker_of_its_own():
+    families = {row.family for row in ARCHITECTURES.values()}
+    assert families <= set(FAMILIES)
+    assert (
+        len({mark.colour for mark in FAMILIES.values()})
+        == len({mark.marker for mark in FAMILIES.values()})
+        == len(FAMILIES)
+    )
+
+
+def dataset(shareable: bool = True, name: str = "phantom", n: int = 40):
+    """A data set of n grey images; every second one is of a patient with Edema on the left."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"split": ["train", "test"] * (n // 2), "image": [f"{i}.jpg" for i in range(n)],
+                          "patient": [f"p{i // 2}" for i in range(n)], "study": [f"s{i}" for i in range(n)], "view": "AP",
+                          "sex": ["F", "M"] * (n // 2), "age": np.linspace(20, 80, n)})  # fmt: skip
+    raw = pd.DataFrame(np.nan, index=table.index, columns=list(FINDINGS))
+    raw["Edema"] = [1, 1, 0, -1] * (n // 4)
+    left = np.zeros((16, 16), dtype=bool)
+    left[:, :8] = True
+    return SimpleNamespace(
+        name=name,
+        shareable=shareable,
+        source=SimpleNamespace(title=name),
+        table=pd.concat([table, raw], axis=1),
+        pixels=rng.integers(0, 255, (n, 32, 32), dtype=np.uint8),
+        size=32,
+        mask=lambda row, finding: left if finding == "Edema" else None,
+        rows=lambda split: np.flatnonzero(table["split"].to_numpy() == split),
+    )
+
+
+def test_phantom_sheets_carry_the_word_phantom():
+    for show in (figures.contact_sheet, figures.prevalence):
+        assert "phantom" in words(show(dataset())).lower()
+
+
+def test_pixels_and_labels_that_may_not_be_shared_are_not_shown():
+    shown = figures.contact_sheet(dataset(shareable=False, name="chexpert"))
+    assert isinstance(shown, Note) and "terms" in shown
+    assert "terms" in figures.cam_grid(fabricate("paper"), dataset(shareable=False, name="chexpert"))
+
+
+def test_without_a_truncated_family_there_are_no_maps():
+    assert "no truncated model" in figures.cam_grid(fabricate("smoke"), dataset())
+    assert "no truncated model" in figures.map_scores(fabricate("smoke"), dataset())
+
+
+def test_pixel_auroc_of_a_perfect_an_inverted_and_an_empty_map():
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[2:4, 2:4] = True
+    assert maps.pixel_auroc(mask.astype(float), mask) == 1
+    assert maps.pixel_auroc(1 - mask.astype(float), mask) == 0
+    assert maps.pixel_auroc(np.zeros((8, 8)), mask) == 0.5
+
+
+def test_a_mask_keeps_its_place_at_another_size_and_never_vanishes():
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[50:, :] = True
+    assert (maps._fit(mask, (10, 10)) == (np.arange(10)[:, None] >= 5)).all()
+    point = np.zeros((100, 100), dtype=bool)
+    point[91, 12] = True
+    assert np.argwhere(maps._fit(point, (10, 10))).tolist() == [[9, 1]]
+
+
+@pytest.fixture
+def two_eyes(monkeypatch):
+    """A family whose whole model looks at the right half and whose truncation looks at the left, where Edema is."""
+    import torch
+
+    class Eye(torch.nn.Module):
+        def __init__(self, left: bool, cells: int):
+            super().__init__()
+            self.left, self.cells = left, cells
+
+        def maps(self, x):
+            return torch.zeros(len(x), 1, self.cells, self.cells)
+
+        def forward(self, x):
+            return torch.zeros(len(x), len(FINDINGS))
+
+    def grad_cam(model, x, findings=None):
+        cam = torch.zeros(len(x), len(findings or FINDINGS), *x.shape[-2:])
+        cam[..., : x.shape[-1] // 2] = 0.5 * model.left
+        cam[..., x.shape[-1] // 2 :] = 0.5 * (not model.left)
+        return cam
+
+    def prepare(images):
+        return torch.as_tensor(np.asarray(images, dtype=np.float32))[:, None].expand(-1, 3, -1, -1)
+
+    monkeypatch.setattr("chexlib.explain.cam.grad_cam", grad_cam)
+    monkeypatch.setattr(maps, "_load", lambda results, model: (Eye(model.minus > 0, 2 + model.minus), prepare))
+
+
+def test_map_scores_tell_which_model_looks_where_the_finding_is(two_eyes):
+    from chexlib.figures import cams
+
+    results, data = fabricate("demo"), dataset()
+    scores = figures.map_scores(results, data, arch="resnet18")
+    assert scores.labels == ("ResNet18", "ResNet18Minus1", "ResNet18Minus2", "ResNet18Minus3")
+    assert [one.value for one in scores.scores] == [0, 1, 1, 1]
+    assert scores.changes[0].low == scores.changes[0].high == 1
+    assert "phantom" in words(figures.localisation(scores, data)).lower()
+    grid = figures.cam_grid(results, data, arch="resnet18")
+    assert "+1.000" in cams.answer(grid, scores, results)
+
+
+def test_figure_5_states_the_native_resolution_of_each_map(two_eyes):
+    data = dataset()
+    grid = figures.cam_grid(fabricate("demo"), data, arch="resnet18")
+    assert grid.findings == ("Edema",) and grid.native == ((2, 2), (3, 3), (4, 4), (5, 5))
+    shown = words(figures.figure5(grid, data))
+    assert "3 × 3 map" in shown and "Edema" in shown and "phantom" in shown.lower()
+
+
+def test_importing_figures_brings_no_torch_and_no_pyplot():
+    code = "import sys, chexlib.figures; print([m for m in ('torch', 'matplotlib.pyplot') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
