@@ -1,7 +1,8 @@
 """The book: executed notebooks and prose to static HTML, with warnings as errors, and skipped when nothing has changed.
 
-Jupyter Book does the work, in a process of its own. What determines the pages (configuration, contents, prose, executed
-notebooks, assets, the builder's version) is hashed; the hash lies beside the HTML, and the same hash means the same book.
+Jupyter Book does the work, in a process of its own. What determines the pages (configuration, contents, prose,
+executed notebooks, assets, the builder's version) is hashed; the hash lies beside the HTML, and the same hash means
+the same book.
 """
 
 from __future__ import annotations
@@ -19,16 +20,24 @@ from pathlib import Path
 import yaml
 
 from chexlib.errors import UserError
+from chexlib.runs.store import project_folder
 
-BUILDERS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme", "sphinxcontrib-bibtex")
+BUILDERS = (
+    "jupyter-book",
+    "sphinx",
+    "myst-nb",
+    "sphinx-book-theme",
+    "pydata-sphinx-theme",
+    "sphinxcontrib-bibtex",
+)
 
 
 def build(out: Path | str | None = None, source: Path | str | None = None) -> Path:
     """Render the book of the project folder `source` below `out`/_build/html, and give the path of its index.html.
 
-    `source` holds _config.yml, _toc.yml and book/ with book/executed/ (default: the working folder, else the folder that
-    holds the package); `out` defaults to `source`. Raises UserError where the book's files or an executed notebook are
-    missing, where a notebook holds an error, and where Jupyter Book warns.
+    `source` holds _config.yml, _toc.yml and book/ with book/executed/ (default: the project
+    that the working folder lies in); `out` defaults to `source`. Raises UserError where the book's files or an
+    executed notebook are missing, where a notebook holds an error, and where Jupyter Book warns.
     """
     source = _project(source)
     out = source if out is None else Path(out).resolve()
@@ -38,8 +47,10 @@ def build(out: Path | str | None = None, source: Path | str | None = None) -> Pa
     if index.exists() and stamp.exists() and stamp.read_text() == key:
         return index
     stamp.unlink(missing_ok=True)
-    shutil.rmtree(out / "_build" / ".doctrees", ignore_errors=True)  # a glued number does not tell Sphinx which page shows it
     shutil.rmtree(html, ignore_errors=True)
+    shutil.rmtree(
+        out / "_build" / ".doctrees", ignore_errors=True
+    )  # Sphinx does not know which pages glue a number
     out.mkdir(parents=True, exist_ok=True)
     verb = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
     command = [*verb, source, "--path-output", out, "-W", "-n", "--keep-going", "-q"]
@@ -55,11 +66,10 @@ def build(out: Path | str | None = None, source: Path | str | None = None) -> Pa
 
 def _project(source: Path | str | None) -> Path:
     """The folder with _config.yml, _toc.yml and book/."""
-    places = [Path(source)] if source else [Path.cwd(), Path(__file__).parents[1]]
-    for place in places:
-        if all((place / part).exists() for part in ("_config.yml", "_toc.yml", "book")):
-            return place.resolve()
-    raise UserError(f"no book in {places[0]} (_config.yml, _toc.yml and book/ are needed): run this in a clone of the project")
+    folder = Path(source) if source else project_folder()
+    if not all((folder / part).exists() for part in ("_config.yml", "_toc.yml", "book")):
+        raise UserError(f"no book in {folder} (_config.yml, _toc.yml and book/): run this in a clone of the project")
+    return folder.resolve()
 
 
 def check_executed(source: Path) -> None:
@@ -69,13 +79,19 @@ def check_executed(source: Path) -> None:
             continue
         path = source / f"{file}.ipynb"
         if not path.exists():
-            raise UserError(f"{path} is missing: run `chexlib notebooks run --study demo` (or `make book`) first")
+            raise UserError(
+                f"{path} is missing: run `chexlib notebooks run --study demo` (or `make book`) first"
+            )
         try:
             cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
         except (ValueError, KeyError):
-            raise UserError(f"{path} is not a notebook: delete it and run `chexlib notebooks run` again") from None
+            raise UserError(
+                f"{path} is not a notebook: delete it and run `chexlib notebooks run` again"
+            ) from None
         if any(output["output_type"] == "error" for cell in cells for output in cell["outputs"]):
-            raise UserError(f"{path} holds an error: run `chexlib notebooks run` again, and mend what it reports")
+            raise UserError(
+                f"{path} holds an error: run `chexlib notebooks run` again, and mend what it reports"
+            )
         if any(cell["execution_count"] is None and "".join(cell["source"]).strip() for cell in cells):
             raise UserError(f"{path} has cells that were not executed: run `chexlib notebooks run` again")
 
@@ -86,7 +102,9 @@ def _chapters(toc) -> list[str]:
         return [file for entry in toc for file in _chapters(entry)]
     if isinstance(toc, dict):
         own = [toc[name] for name in ("root", "file") if name in toc]
-        return own + [file for name in ("parts", "chapters", "sections") for file in _chapters(toc.get(name, []))]
+        return own + [
+            file for name in ("parts", "chapters", "sections") for file in _chapters(toc.get(name, []))
+        ]
     return []
 
 
@@ -111,7 +129,7 @@ def _first_complaint(log: str) -> str:
 
 
 def serve(port: int = 8000) -> None:
-    """Serve the built book on this machine only, until interrupted. Builds it first where it is missing or has changed."""
+    """Serve the built book on this machine only, until interrupted; built first where it has changed."""
     index = build()
     handler = partial(SimpleHTTPRequestHandler, directory=str(index.parent))
     try:

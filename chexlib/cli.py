@@ -168,7 +168,11 @@ def study_export(args) -> None:
 def notebooks_run(args) -> None:
     from chexlib.notebooks import run_notebooks
 
-    run_notebooks(args.study, data=args.data, runs=args.runs, only=args.only, parameters=dict(args.p), jobs=args.jobs)
+    executed = run_notebooks(
+        args.study, data=args.data, runs=args.runs, only=args.only, parameters=dict(args.p), jobs=args.jobs
+    )
+    current = sum(notebook.skipped for notebook in executed)
+    print(f"{len(executed) - current} notebooks executed, {current} current, in {executed[0].output.parent}")
 
 
 def book_build(args) -> None:

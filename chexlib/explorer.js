@@ -98,9 +98,9 @@ export function summary(state, replicates, choice) {
 const INITS = { random: "random weights", imagenet: "ImageNet weights", both: "both", boost: "boost (ImageNet − random)" };
 const SETS = { paper: "the paper’s architectures", whole: "all, untruncated", all: "all, with truncated" };
 const AXES = { top1: "ImageNet top-1", parameters: "parameters" };
-const signed = (value, digits = 3) => value.toFixed(digits).replace("-", "−");
+const signed = (value, digits = 3) => value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "−");
 const between = (low, high, digits = 3) => (Number.isFinite(low) ? ` (${signed(low, digits)} to ${signed(high, digits)})` : "");
-const millions = (count) => `${(count / 1e6).toPrecision(3).replace(/\.?0+$/, "")} M`;
+const millions = (count) => `${Number((count / 1e6).toPrecision(3))} M`;
 
 function describe(point, choice) {
   const facts = [`${millions(point.parameters)} parameters`];
@@ -155,10 +155,14 @@ function ticksBetween(low, high, count) {
   return { ticks: out, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
-function logTicks(low, high) {
-  const all = [];
-  for (let power = 10 ** Math.floor(Math.log10(low)); power <= high; power *= 10) all.push(power, 2 * power, 5 * power);
-  return all.filter((tick) => tick >= low && tick <= high);
+function logTicks(low, high, count) {
+  const within = (steps) => {
+    const all = [];
+    for (let power = 10 ** Math.floor(Math.log10(low)); power <= high; power *= 10) all.push(...steps.map((step) => step * power));
+    return all.filter((tick) => tick >= low && tick <= high);
+  };
+  const fine = within([1, 2, 5]);
+  return fine.length <= count ? fine : within([1]).length > 1 ? within([1]) : fine.filter((_, i) => i % 2 === 0);
 }
 
 function scale(from, to, log = false) {
@@ -186,8 +190,8 @@ function axes(points, state, choice, width, height) {
     layer.append(svg("line", { x1: box.left, x2: box.right, y1: y(tick), y2: y(tick), class: Math.abs(tick) < 1e-12 ? "zero" : "grid" }),
       svg("text", { x: box.left - 7, y: y(tick) + 4, "text-anchor": "end" }, signed(tick, digits)));
   }
-  const wide = width > 460 ? 8 : 4;
-  for (const tick of log ? logTicks(...xs) : ticksBetween(...xs, wide).ticks) {
+  const room = Math.floor((box.right - box.left) / 55);
+  for (const tick of log ? logTicks(...xs, room) : ticksBetween(...xs, Math.min(8, room)).ticks) {
     layer.append(svg("line", { x1: x(tick), x2: x(tick), y1: box.bottom, y2: box.bottom + 5, class: "tick" }),
       svg("text", { x: x(tick), y: box.bottom + 18, "text-anchor": "middle" }, log ? millions(tick) : `${tick.toFixed(0)} %`));
   }
@@ -294,7 +298,7 @@ function render({ model, el }) {
   const rows = html("div", { class: "rows", tabindex: "0", role: "region", "aria-label": "Table of the models in view" });
   el.append(html("div", { class: "chexlib-explorer" },
     html("div", { class: "controls" }, ...Object.values(controls).map((control) => control.node)), rho, stage, keys, detail,
-    html("details", {}, html("summary", {}, "The same as a table"), rows), html("p", { class: "caption" }, state.caption)));
+    html("details", {}, html("summary", {}, "The same as a table"), rows), html("p", { class: "source" }, state.caption)));
 
   const point = (chosen, node, choice) => {
     for (const other of stage.querySelectorAll("[aria-selected=true]")) other.setAttribute("aria-selected", "false");

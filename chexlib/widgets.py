@@ -1,8 +1,9 @@
-"""Widgets with two faces: live in JupyterLab through anywidget, and alive in a book's page with no kernel and no network.
+"""Widgets with two faces: live in JupyterLab through anywidget, and alive in a page with no kernel and no network.
 
-A widget is one ES module (explorer.js) and its state. In JupyterLab it is an ordinary anywidget. Its `text/html`, which a
-page shows instead, carries the module and the state as data; book/_assets/mount.js runs them with a small model. What the
-module computes (a difference, Spearman's rho, its interval over stored replicates) has a twin here; a test compares them.
+A widget is one ES module (explorer.js) and its state. In JupyterLab it is an ordinary anywidget. Its `text/html`,
+which a page shows instead, carries the module and the state as data; book/_assets/mount.js runs them with a small
+model. What the module computes (a difference, Spearman's rho, its interval over stored replicates) has a twin here,
+and a test compares the two.
 
 A state holds numbers per model and replicates of its AUC. It never holds labels, scores of images, or ids.
 """
@@ -32,6 +33,10 @@ REPLICATES = 300
 
 FEWEST = 4
 """Models below which no rank correlation is shown (explorer.js has the same)."""
+
+NO_SCRIPT = (
+    "This figure answers to the hand where JavaScript is on. The figure below it shows the same numbers."
+)
 
 STEPS, MISSING = 65534, 65535
 HERE = Path(__file__).parent
@@ -81,7 +86,7 @@ def page_html(module: str, css: str, state: Mapping[str, Any]) -> str:
     """HTML that mount.js brings to life: an ES module, its style and its state, all as data."""
     return (
         '<div class="chexlib-widget" data-chexlib-widget>'
-        "<noscript><p>This figure answers to the hand where JavaScript is on. The figure below it shows the same numbers.</p></noscript>"
+        f"<noscript><p>{NO_SCRIPT}</p></noscript>"
         f"<style>{css}</style>"
         f'<script type="application/json" data-part="state">{_as_data(state)}</script>'
         f'<script type="application/json" data-part="module">{_as_data(module)}</script></div>'
@@ -93,49 +98,56 @@ def _as_data(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-# ---- state: results to plain data ---------------------------------------------------------------------------------------------
+# ---- state: results to plain data ----------------------------------------------------------------------------
 
 
 def explorer_state(results: Results) -> dict[str, Any]:
     """Everything that the explorer shows, as JSON-ready data.
 
     Uses `results.models`, `.replicates` (R, M), `.tasks`, `.caption` and, where there, `.task_replicates` (R, M, T);
-    without these a single task has neither interval nor a correlation's interval. A truncated model has no ImageNet top-1.
+    without these a single task has no intervals. A truncated model has no ImageNet top-1. Raises UserError where no
+    run is finished.
     """
     models = results.models
     if models.empty:
-        raise UserError(f"study {results.name!r}: no finished run to explore; run `chexlib study run {results.name}` first")
+        name = results.name
+        raise UserError(f"study {name!r}: no finished run to explore; run `chexlib study run {name}` first")
     tasks = list(results.tasks)
-    replicates = _replicates(results, len(tasks))                              # (K, R, M)
-    bounds = [(models["low"], models["high"])] + [percentile_interval(one) for one in _task_replicates(results, tasks)]
-    bounds += [(np.full(len(models), np.nan),) * 2] * (1 + len(tasks) - len(bounds))
-    low, high = (np.array([bound[side] for bound in bounds], dtype=float) for side in (0, 1))       # (1+T, M) each
-    auc = np.array([models["auc"], *(models[f"auc:{task}"] for task in tasks)], dtype=float)         # (1+T, M)
+    by_task = getattr(results, "task_replicates", None)
+    by_task = [] if by_task is None else list(np.moveaxis(by_task, 2, 0))  # T of (R, M)
+    unknown = [(np.full(len(models), np.nan),) * 2] * (len(tasks) - len(by_task))
+    bounds = [(models["low"], models["high"]), *map(percentile_interval, by_task), *unknown]
+    low, high = (np.array([bound[side] for bound in bounds], dtype=float) for side in (0, 1))  # (1+T, M) each
+    auc = np.array([models["auc"], *(models[f"auc:{task}"] for task in tasks)], dtype=float)  # (1+T, M)
+    replicates = np.array([results.replicates, *by_task], dtype=float)[:, :REPLICATES]  # (1 or 1+T, R, M)
     where = {(row.arch, row.minus, row.init): m for m, row in enumerate(models.itertuples())}
     rows = [
-        {"name": _name(row), "init": row.init, "family": row.family, "minus": int(row.minus),
-         "in_paper": bool(row.in_paper) and not row.minus, "parameters": int(row.parameters), "seeds": _count(row.seeds),
-         "top1": None if row.minus else _plain(row.top1), "pair": where.get((row.arch, row.minus, "random")),
-         "auc": _plains(auc[:, m]), "low": _plains(low[:, m]), "high": _plains(high[:, m])}
+        {
+            "name": str(row.label).split(" · ")[0],
+            "init": row.init,
+            "family": row.family,
+            "minus": int(row.minus),
+            "in_paper": bool(row.in_paper) and not row.minus,
+            "parameters": int(row.parameters),
+            "seeds": int(row.seeds) if np.isscalar(row.seeds) else len(row.seeds),
+            "top1": None if row.minus else _plain(row.top1),
+            "pair": where.get((row.arch, row.minus, "random")),
+            "auc": _plains(auc[:, m]),
+            "low": _plains(low[:, m]),
+            "high": _plains(high[:, m]),
+        }
         for m, row in enumerate(models.itertuples())
     ]
     marks = {family: style.FAMILIES.get(family, style.OTHER) for family in dict.fromkeys(models["family"])}
     return {
         "caption": str(results.caption),
         "measures": [f"mean of {len(tasks)} tasks" if len(tasks) > 1 else "mean", *tasks],
-        "families": [{"name": family, "colour": mark.colour, "marker": mark.marker} for family, mark in marks.items()],
+        "families": [
+            {"name": family, "colour": mark.colour, "marker": mark.marker} for family, mark in marks.items()
+        ],
         "models": rows,
         "replicates": encode(replicates),
     }
-
-
-def _name(row) -> str:
-    """The model's name without its initialisation: "DenseNet121Minus1"."""
-    return str(row.label).split(" · ")[0]
-
-
-def _count(seeds: Any) -> int:
-    return int(seeds) if np.isscalar(seeds) else len(seeds)
 
 
 def _plain(value: float) -> float | None:
@@ -143,20 +155,13 @@ def _plain(value: float) -> float | None:
     return None if value is None or np.isnan(value) else round(float(value), 6)
 
 
+def _number(value: float | None) -> float:
+    """The way back: NaN for None."""
+    return np.nan if value is None else value
+
+
 def _plains(values: NDArray) -> list[float | None]:
     return [_plain(value) for value in values]
-
-
-def _task_replicates(results: Results, tasks: list[str]) -> list[NDArray]:
-    """Replicates (R, M) of each task, or nothing where the results hold none."""
-    found = getattr(results, "task_replicates", None)
-    return [] if found is None else [found[:, :, t] for t in range(len(tasks))]
-
-
-def _replicates(results: Results, n_tasks: int) -> NDArray:
-    """The first replicates of the mean, then of each task where known: (1 or 1+T, R, M)."""
-    every = [results.replicates, *_task_replicates(results, list(range(n_tasks)))]
-    return np.array([np.asarray(one, dtype=float)[:REPLICATES] for one in every])
 
 
 def encode(replicates: NDArray) -> dict[str, Any]:
@@ -168,7 +173,9 @@ def encode(replicates: NDArray) -> dict[str, Any]:
 
 def decode(stored: Mapping[str, Any]) -> NDArray:
     """What `encode` stored, within half a step (8e-6): (K, R, M)."""
-    codes = np.frombuffer(base64.b64decode(stored["data"]), dtype="<u2").reshape(stored["shape"]).astype(float)
+    codes = (
+        np.frombuffer(base64.b64decode(stored["data"]), dtype="<u2").reshape(stored["shape"]).astype(float)
+    )
     return np.where(codes == MISSING, np.nan, codes / STEPS)
 
 
@@ -182,24 +189,27 @@ def _first_choice(state: Mapping[str, Any]) -> dict[str, str]:
     return {"init": "both", "models": "all", "x": "parameters"}
 
 
-# ---- statistics, twin of explorer.js ------------------------------------------------------------------------------------------
+# ---- statistics, twin of explorer.js -------------------------------------------------------------------------
 
 
 def visible(state: Mapping[str, Any], choice: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The models in view: each row of the state with its place (x, y), interval (low, high) and replicates `draws` (R,) or None."""
+    """The models in view: rows of the state with a place (x, y), an interval (low, high) and `draws` (R,) or None."""
     replicates, k = decode(state["replicates"]), choice["measure"]
     init = "imagenet" if choice["init"] == "boost" else choice["init"]
     points = []
     for m, model in enumerate(state["models"]):
-        if (choice["models"] != "all" and model["minus"]) or (choice["models"] == "paper" and not model["in_paper"]):
+        if (choice["models"] != "all" and model["minus"]) or (
+            choice["models"] == "paper" and not model["in_paper"]
+        ):
             continue
         if init not in ("both", model["init"]) or (choice["init"] == "boost" and model["pair"] is None):
             continue
-        x, y, low, high = (np.nan if v is None else v for v in (model[choice["x"]], model["auc"][k], model["low"][k], model["high"][k]))
+        x, y, low, high = map(
+            _number, (model[choice["x"]], model["auc"][k], model["low"][k], model["high"][k])
+        )
         draws = replicates[k, :, m] if k < len(replicates) else None
         if choice["init"] == "boost":
-            other = state["models"][model["pair"]]["auc"][k]
-            y -= np.nan if other is None else other
+            y -= _number(state["models"][model["pair"]]["auc"][k])
             draws = None if draws is None else draws - replicates[k, :, model["pair"]]
             low, high = (np.nan, np.nan) if draws is None else map(float, percentile_interval(draws))
         if np.isfinite(x) and np.isfinite(y):
@@ -208,10 +218,17 @@ def visible(state: Mapping[str, Any], choice: Mapping[str, Any]) -> list[dict[st
 
 
 def summary(state: Mapping[str, Any], choice: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Spearman's rho of the models in view, one row an initialisation: group, rho, low, high (patients drawn anew), n."""
+    """Spearman's rho of the models in view, one row an initialisation: group, rho, low, high and n.
+
+    The interval draws patients anew; the choice of architectures is not in it.
+    """
     points = visible(state, choice)
-    groups = ("random", "imagenet") if choice["init"] == "both" else (choice["init"],)
-    return [{"group": group, **_correlation([p for p in points if choice["init"] != "both" or p["init"] == group])} for group in groups]
+    if choice["init"] != "both":
+        return [{"group": choice["init"], **_correlation(points)}]
+    return [
+        {"group": group, **_correlation([point for point in points if point["init"] == group])}
+        for group in ("random", "imagenet")
+    ]
 
 
 def _correlation(points: list[dict[str, Any]]) -> dict[str, Any]:
@@ -221,7 +238,8 @@ def _correlation(points: list[dict[str, Any]]) -> dict[str, Any]:
     x = [point["x"] for point in points]
     row["rho"] = spearman(x, [point["y"] for point in points]).rho
     if all(point["draws"] is not None for point in points):
-        draws = np.stack([point["draws"] for point in points], axis=1)                                # (R, M)
-        whole = draws[~np.isnan(draws).any(axis=1)]
-        row["low"], row["high"] = spearman_interval(x, whole, draw_architectures=False) if len(whole) else (np.nan, np.nan)
+        draws = np.stack([point["draws"] for point in points], axis=1)  # (R, M)
+        draws = draws[~np.isnan(draws).any(axis=1)]
+        if len(draws):
+            row["low"], row["high"] = spearman_interval(x, draws, draw_architectures=False)
     return row

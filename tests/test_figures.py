@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -32,7 +33,7 @@ def words(figure: Figure) -> str:
 
 
 def boxes(texts, figure):
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     return [text.get_window_extent(renderer) for text in texts if text.get_visible() and text.get_text().strip()]
 
 

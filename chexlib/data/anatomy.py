@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chexlib.data.canvas import HEIGHTS, Grid, bulge, cloud, disc, edge, profile, spot, vessels
+from chexlib.data.canvas import HEIGHTS, Grid, bulge, cloud, edge, profile, spot, vessels, window
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Body:
     heart: float  # cardiothoracic ratio of the normal heart, PA
     ribs: float  # phase of the ribs
     rib_count: float  # ribs between apex and dome
+    slope: float  # of the ribs, 1 on average
     bone: float  # how dense
     knob: float  # the aortic knob's size
     breast: float  # 0 for men
@@ -34,7 +35,7 @@ class Body:
 def body(male: bool, age: int, rng: np.random.Generator) -> Body:
     """Draws a build for a patient of this sex and age (years)."""
     old = np.clip((age - 45) / 45, 0, 1)
-    right = rng.normal(1.0, 0.03)
+    right = float(rng.normal(1.0, 0.03))
     return Body(
         male=male,
         age=age,
@@ -42,10 +43,11 @@ def body(male: bool, age: int, rng: np.random.Generator) -> Body:
         heart=float(np.clip(rng.normal(0.425 + 0.02 * old, 0.022), 0.37, 0.47)),
         ribs=float(rng.uniform(-0.5, 0.5)),
         rib_count=float(rng.uniform(8.6, 9.8)),
+        slope=float(rng.uniform(0.75, 1.3)),
         bone=float(np.clip((1.12 if male else 0.95) - 0.38 * old + rng.normal(0, 0.08), 0.5, 1.3)),
         knob=float(0.19 + 0.09 * old + rng.normal(0, 0.012)),
         breast=0.0 if male else float(rng.uniform(0.45, 1.0)),
-        dome=(right, right + 0.045 + rng.normal(0, 0.012)),
+        dome=(right, right + 0.045 + float(rng.normal(0, 0.012))),
         trees=(int(rng.integers(100)), int(rng.integers(100))),
         wobble=float(rng.normal(0, 0.012 + 0.03 * old)),
     )
@@ -91,6 +93,7 @@ WIDENING = profile((0.0, 0.10, 0.18, 0.42, 0.56), (0.3, 0.6, 1.0, 1.0, 0.0))
 WALL = profile((-0.9, -0.001, 0.0, 0.02, 0.06, 0.12, 0.22, 0.36, 0.52, 0.70, 0.95, 1.25, 1.9),
                (0.30, 0.30, 0.40, 0.52, 0.63, 0.725, 0.82, 0.90, 0.955, 0.99, 1.0, 0.98, 0.95))  # fmt: skip
 WALL[HEIGHTS < 0] = -1.0
+TRACHEA = profile((0.15, 0.35), (0.01, 0.03))
 
 
 def frontal(grid: Grid, person: Body, view: str, change: Deformation, rng: np.random.Generator) -> Scene:
@@ -124,8 +127,9 @@ def frontal(grid: Grid, person: Body, view: str, change: Deformation, rng: np.ra
 
 
 def _apex(grid: Grid, across: np.ndarray) -> np.ndarray:
-    """Positive below the lungs' inner top: keeps the apices apart, rounded towards the neck."""
-    return (grid.v - np.float32(0.10)) * np.float32(1.25) + (across - np.float32(0.14)) * np.float32(0.9)
+    """Positive below the lungs' inner top, which is rounded towards the neck."""
+    inner = np.maximum(np.float32(0.43) - across, 0)
+    return grid.v - np.float32(1.6) * inner * inner
 
 
 def _diaphragm(grid: Grid, person: Body, view: str, change: Deformation) -> np.ndarray:
@@ -185,80 +189,96 @@ def _tissue(grid: Grid, person: Body, view: str, across: np.ndarray) -> np.ndarr
 
 def _airway(scene: Scene, change: Deformation) -> None:
     """Trachea, carina and main bronchi: dark in the bright mediastinum."""
-    u, v = scene.grid.u, scene.grid.v
-    centre = np.float32(0.01 + change.shift) + np.float32(0.02) * edge(v - 0.25, 0.2)
-    scene.tissue -= 0.13 * bulge((0.062 - np.abs(u - centre)) / 0.062) * edge(0.44 - v, 0.04) * edge(v + 0.42, 0.2)
+    part = scene.grid.part((-0.4, 0.4), (-0.6, 0.6))
+    u, v, row = scene.grid.u[part], scene.grid.v[part], scene.grid.row[part]
+    centre = TRACHEA.take(row) + np.float32(change.shift)
+    scene.tissue[part] -= 0.13 * bulge((0.062 - np.abs(u - centre)) / 0.062) * window(-0.42, 0.44, 0.2, 0.04).take(row)
+    below = window(0.425, 0.55, 0.02, 0.06).take(row)
     for slope in (-0.85, 1.15):
         branch = np.abs(u - centre - np.float32(slope) * (v - np.float32(0.43)))
-        scene.tissue -= 0.08 * bulge((0.06 - branch) / 0.06) * edge(v - 0.425, 0.02) * edge(0.55 - v, 0.06)
+        scene.tissue[part] -= 0.08 * bulge((0.06 - branch) / 0.06) * below
 
 
 def _vessels(scene: Scene) -> None:
-    for side, hilum, tree in zip((-1, 1), scene.hila, scene.body.trees):
-        scene.vessels += vessels(scene.grid, side, (hilum[0] - side * 0.06, hilum[1]), tree)
+    scene.vessels = vessels(scene.grid, scene.hila, scene.body.trees)
+    for hilum in scene.hila:
         scene.tissue += 0.055 * spot(scene.grid, *hilum, 0.085, tall=1.5)
-    scene.tissue += 0.15 * scene.vessels * scene.lungs
-    scene.air *= 1 + 0.035 * cloud(scene.grid, 3, np.random.default_rng(scene.body.trees[0]))
+    scene.tissue += 0.16 * scene.vessels * scene.lungs
+    scene.air *= 1 + 0.03 * cloud(scene.grid, 3, np.random.default_rng(scene.body.trees[0]))
 
 
 def _bones(scene: Scene, across: np.ndarray) -> None:
-    grid, person, v = scene.grid, scene.body, scene.grid.v
+    grid, person = scene.grid, scene.body
     strength = 0.125 * person.bone
-    scene.bone += strength * (_ribs(scene, across) + 1.35 * _clavicles(grid, across, scene.view) + _shoulders(scene, across))
-    bend = np.float32(person.wobble) * np.sin(v * np.float32(4.5))
-    spine = edge(0.115 - np.abs(grid.u - bend), 0.03)
-    level = np.mod(v * np.float32(person.rib_count) + np.float32(person.ribs), 1)
-    gaps = np.exp(-((level - np.float32(0.5)) ** 2) * np.float32(120))
-    scene.bone += strength * spine * (0.72 - 0.5 * gaps) + 0.25 * strength * spine * edge(np.abs(grid.u - bend) - 0.085, 0.02)
+    scene.bone += strength * _ribs(scene, across)
+    part = grid.part((-1.7, 1.7), (-0.25, 0.75))
+    scene.bone[part] += strength * _shoulders(grid, part, across[part], scene.view)
+    part = grid.part((-1.3, 1.3), (-0.16, 0.28))
+    covered = edge(scene.tissue[part] - np.float32(0.05), 0.1)
+    scene.bone[part] += 1.35 * strength * covered * _clavicles(grid, part, across[part], scene.view)
+    part = grid.part((-0.3, 0.3), (-0.9, 1.9))
+    bend = SPINE_CURVE.take(grid.row[part]) * np.float32(person.wobble)
+    away = np.abs(grid.u[part] - bend)
+    level = np.mod(grid.v[part] * np.float32(person.rib_count) + np.float32(person.ribs), 1)
+    discs = edge(0.13 - np.abs(level - np.float32(0.5)), 0.12)
+    scene.bone[part] += strength * edge(0.115 - away, 0.03) * (0.72 - 0.5 * discs + 0.25 * edge(away - 0.085, 0.02))
 
 
-def rib_phase(scene: Scene, across: np.ndarray) -> np.ndarray:
-    """Runs up by 1 from each posterior rib to the next lower one; a rib's middle is at whole numbers."""
-    out = np.clip(across / np.maximum(scene.grid.at(WALL), 0.3), 0, 1.2)
-    squared = out * out
-    drop = np.float32(-0.05) * out + np.float32(0.16) * squared + np.float32(0.10) * squared * squared * squared
-    return (scene.grid.v - drop) * np.float32(scene.body.rib_count) + np.float32(scene.body.ribs)
+SPINE_CURVE = np.sin(4.5 * HEIGHTS).astype(np.float32)
 
 
 def _ribs(scene: Scene, across: np.ndarray) -> np.ndarray:
     """Posterior ribs arch down and out from the spine; anterior ribs, fainter, slope down and in, and end in cartilage."""
-    out = np.clip(across / np.maximum(scene.grid.at(WALL), 0.3), 0, 1.2)
-    cage = edge(scene.wall + 0.035, 0.04) * edge(scene.grid.v + 0.03, 0.06)
-    posterior = _band(rib_phase(scene, across), 0.25) * edge(across - 0.1, 0.06) * edge(1.22 - scene.grid.v, 0.3)
-    inward = np.clip(1 - out, 0, 1)
-    phase = (scene.grid.v - np.float32(0.21) - np.float32(0.55) * inward + np.float32(0.2) * inward * inward) * np.float32(
-        scene.body.rib_count * 0.92
-    ) + np.float32(scene.body.ribs + 0.3)
-    anterior = _band(phase, 0.28) * edge(out - 0.52, 0.25) * edge(0.95 - scene.grid.v, 0.15) * edge(scene.grid.v - 0.22, 0.1)
+    grid, person = scene.grid, scene.body
+    out = across * grid.at(TO_WALL)
+    np.minimum(out, np.float32(1.2), out=out)
+    squared = out * out
+    drop = (np.float32(0.10) * squared * squared + np.float32(0.16) * out - np.float32(0.05)) * out * np.float32(person.slope)
+    posterior = _band(POSTERIOR, (grid.v - drop) * np.float32(person.rib_count) + np.float32(person.ribs))
+    inward = np.maximum(1 - out, 0)
+    climb = (np.float32(0.55) - np.float32(0.2) * inward) * inward
+    anterior = _band(ANTERIOR, (grid.v - np.float32(0.21) - climb) * np.float32(person.rib_count * 0.92) + np.float32(person.ribs + 0.3))
+    posterior *= np.float32(0.85) * edge(across - np.float32(0.1), 0.06) * grid.at(window(-0.03, 1.22, 0.06, 0.3))
+    anterior *= np.float32(0.55) * edge(out - np.float32(0.52), 0.25) * grid.at(window(0.22, 0.95, 0.1, 0.15))
     hoop = 1 + 0.5 * edge(out - 0.9, 0.16)  # more bone along the beam where the rib turns forwards
-    return cage * hoop * (0.85 * posterior + 0.55 * anterior)
+    return edge(scene.wall + 0.035, 0.04) * hoop * (posterior + anterior)
 
 
-def _band(phase: np.ndarray, half: float) -> np.ndarray:
-    """Ribs of that half-width in phase: a body with brighter margins."""
-    away = np.abs(phase - np.round(phase))
-    body_ = edge(half - away, 0.14)
-    return body_ * (np.float32(0.72) + np.float32(0.28) * edge(away - (half - 0.1), 0.08))
+TO_WALL = (1 / np.maximum(WALL, 0.3)).astype(np.float32)
 
 
-def _clavicles(grid: Grid, across: np.ndarray, view: str) -> np.ndarray:
+def _rib(half: float) -> np.ndarray:
+    """(1024,) a rib of that half-width across one turn of the phase, whole numbers in its middle: a body with brighter margins."""
+    away = np.abs(np.linspace(0, 1, 1024, endpoint=False))
+    away = np.minimum(away, 1 - away)
+    return edge(half - away, 0.14) * (np.float32(0.72) + np.float32(0.28) * edge(away - (half - 0.1), 0.08))
+
+
+POSTERIOR, ANTERIOR = _rib(0.25), _rib(0.28)
+
+
+def _band(rib: np.ndarray, phase: np.ndarray) -> np.ndarray:
+    return rib.take((phase * np.float32(1024)).astype(np.int32) & 1023)
+
+
+def _clavicles(grid: Grid, part: tuple[slice, slice], across: np.ndarray, view: str) -> np.ndarray:
     higher = 0.045 if view == "AP" else 0.0
-    out = np.clip((across - 0.1) / 1.05, 0, 1)
+    out = np.clip((across - np.float32(0.1)) * np.float32(1 / 1.05), 0, 1)
     middle = np.float32(0.135 - higher) - np.float32(0.19) * out + np.float32(0.022) * np.sin(out * np.float32(6.3))
     thick = np.float32(0.030) + np.float32(0.012) * np.abs(out - np.float32(0.5))
-    away = np.abs(grid.v - middle)
+    away = np.abs(grid.v[part] - middle)
     shape = edge(thick - away, 0.02) * edge(across - 0.1, 0.04) * edge(1.16 - across, 0.05)
     return shape * (np.float32(0.8) + np.float32(0.35) * edge(away - thick * np.float32(0.55), 0.015))
 
 
-def _shoulders(scene: Scene, across: np.ndarray) -> np.ndarray:
+def _shoulders(grid: Grid, part: tuple[slice, slice], across: np.ndarray, view: str) -> np.ndarray:
     """Scapulae (over the lungs on AP films, rolled out of them on PA) and the heads of the humeri."""
-    grid, v = scene.grid, scene.grid.v
-    inner = 0.76 if scene.view == "AP" else 1.02
+    v, row = grid.v[part], grid.row[part]
+    inner = 0.76 if view == "AP" else 1.02
     border = across - np.float32(inner) - np.float32(0.28) * np.abs(v - np.float32(0.38))
-    blade = edge(border, 0.03) * edge(1.32 - across, 0.1) * edge(v - 0.06 - 0.12 * (1.3 - across), 0.05) * edge(0.62 - v, 0.06)
+    blade = edge(border, 0.03) * edge(1.32 - across, 0.1) * edge(v - 0.216 + 0.12 * across, 0.05) * window(-0.5, 0.62, 0.05, 0.06).take(row)
     head = edge(np.float32(0.15) - np.hypot(across - np.float32(1.36), (v - np.float32(0.10)) * np.float32(grid.height / grid.width)), 0.04)
-    shaft = edge(0.085 - np.abs(across - np.float32(1.44)), 0.03) * edge(v - 0.12, 0.06)
+    shaft = edge(0.085 - np.abs(across - np.float32(1.44)), 0.03) * window(0.12, 0.8, 0.06, 0.2).take(row)
     return 0.42 * blade * (1 + edge(0.035 - np.abs(border - np.float32(0.015)), 0.03)) + 0.9 * np.maximum(head, 0.8 * shaft)
 
 
@@ -267,18 +287,25 @@ def _abdomen(scene: Scene, rng: np.random.Generator) -> None:
     grid = scene.grid
     at_u, size = rng.uniform(0.38, 0.58), rng.uniform(0.09, 0.2)
     at_v = scene.body.dome[1] + 0.06 + 0.45 * size
-    bubble = edge(disc(grid, at_u, at_v, size, tall=0.7), 0.05) * edge(grid.v - scene.floor - 0.02, 0.03)
+    part = grid.part((at_u - 0.3, at_u + 0.3), (at_v - 0.3, at_v + 0.3))
+    v = grid.v[part]
+    away = np.hypot(grid.u[part] - np.float32(at_u), (v - np.float32(at_v)) * np.float32(grid.height / grid.width / 0.7))
+    bubble = edge(np.float32(size) - away, 0.05) * edge(v - scene.floor[part] - np.float32(0.02), 0.03)
     if scene.view == "PA":
-        bubble = bubble * edge(at_v + 0.25 * size - grid.v, 0.02)
-    scene.tissue -= rng.uniform(0.06, 0.2) * bubble
-    scene.tissue += 0.025 * cloud(grid, 1, rng) * edge(grid.v - scene.floor - 0.1, 0.2)
+        bubble *= edge(np.float32(at_v + 0.25 * size) - v, 0.02)
+    scene.tissue[part] -= np.float32(rng.uniform(0.06, 0.2)) * bubble
+    scene.tissue += 0.03 * cloud(grid, 1, rng) * grid.at(window(1.15, 2.5, 0.3, 0.1))
+
+
+HANGING = profile((0.35, 0.85), (0.35, 1.0))
 
 
 def _breasts(scene: Scene) -> None:
     size = scene.body.breast
     if not size:
         return
-    for side in (-1, 1):
-        inside = disc(scene.grid, side * (0.60 + 0.05 * size), 0.78, 0.30 + 0.16 * size, tall=0.95)
-        hang = bulge(inside / 0.4) * (0.45 + 0.55 * edge(scene.grid.v - 0.75, 0.5))
-        scene.tissue += (0.05 + 0.09 * size) * hang
+    middle, radius = 0.58 + 0.06 * size, 0.30 + 0.17 * size
+    down = (scene.grid.v - np.float32(0.74)) * np.float32(scene.grid.height / scene.grid.width)
+    out = np.abs(scene.grid.u) - np.float32(middle)
+    inside = np.float32(radius) - np.sqrt(out * out + down * down)
+    scene.tissue += np.float32(0.06 + 0.11 * size) * bulge(inside * np.float32(1 / 0.3)) * scene.grid.at(HANGING)

@@ -14,7 +14,7 @@ ROWS = 1024
 V_TOP, V_BOTTOM = -0.9, 1.9
 HEIGHTS = np.linspace(V_TOP, V_BOTTOM, ROWS)
 _HANN = np.hanning(43) / np.hanning(43).sum()
-BANK, TREES = 256, 8
+BANK, TREES, GRAIN = 256, 8, 1 << 21
 
 
 class Grid:
@@ -26,19 +26,21 @@ class Grid:
 
     def __init__(self, size: int, *, angle: float, centre: float, apex: float, width: float, height: float, mirrored: bool = False):
         self.size, self.angle, self.centre, self.apex, self.mirrored = size, angle, centre, apex, mirrored
-        self.width, self.height = width, height
+        self.width, self.height = float(width), float(height)
         line = ((np.arange(size, dtype=np.float32) + 0.5) * np.float32(2 / size) - 1).astype(np.float32)
         x, y = line[None, :] - np.float32(centre), line[:, None]
         cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
         sign = np.float32(-1 if mirrored else 1)
         self.u = (x * (sign * cos / np.float32(width)) + y * (sign * sin / np.float32(width))).astype(np.float32)
         self.v = (y * (cos / np.float32(height)) - x * (sin / np.float32(height)) - np.float32(apex / height)).astype(np.float32)
-        self.pixel = 2 / size / width  # of u
+        self.pixel = 2 / size / self.width  # of u
         self.row = ((self.v - V_TOP) * (ROWS - 1) / (V_BOTTOM - V_TOP)).clip(0, ROWS - 1).astype(np.intp)
+        self.cloud_column = (self.u * np.float32(90) + np.float32(4 * BANK)).astype(np.intp)
+        self.cloud_row = (self.v * np.float32(110) + np.float32(4 * BANK)).astype(np.intp)
 
     def at(self, profile: np.ndarray) -> np.ndarray:
         """(ROWS,) values down the patient, at each pixel (size, size)."""
-        return profile[self.row]
+        return profile.take(self.row)
 
     def to_pixels(self, u, v) -> tuple[np.ndarray, np.ndarray]:
         """Columns and rows, in pixels, of points of the patient."""
@@ -46,6 +48,11 @@ class Grid:
         y = np.asarray(v, dtype=float) * self.height + self.apex
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         return ((x * cos - y * sin + self.centre + 1) * self.size / 2 - 0.5, (x * sin + y * cos + 1) * self.size / 2 - 0.5)
+
+    def part(self, u: tuple[float, float], v: tuple[float, float]) -> tuple[slice, slice]:
+        """The rows and columns of the film that hold this piece of the patient, so that small things cost little."""
+        columns, rows = self.to_pixels([u[0], u[1], u[0], u[1]], [v[0], v[0], v[1], v[1]])
+        return tuple(slice(max(0, int(min(at))), max(1, int(max(at)) + 2)) for at in (rows, columns))
 
     def line(self, u, v, radius: float) -> np.ndarray:
         """A line through points of the patient, `radius` in u, as coverage (size, size) in [0, 1]."""
@@ -61,22 +68,43 @@ def profile(heights, values) -> np.ndarray:
 
 def edge(distance: np.ndarray, width: float) -> np.ndarray:
     """0 where distance is below -width / 2, 1 above width / 2, smooth between."""
-    t = np.clip(distance * np.float32(1 / width) + np.float32(0.5), 0, 1)
-    return t * t * (np.float32(3) - np.float32(2) * t)
+    t = np.multiply(distance, np.float32(1 / width), dtype=np.float32)
+    t += np.float32(0.5)
+    np.maximum(t, np.float32(0), out=t)
+    np.minimum(t, np.float32(1), out=t)
+    smooth = t * np.float32(-2)
+    smooth += np.float32(3)
+    smooth *= t
+    smooth *= t
+    return smooth
+
+
+@lru_cache(maxsize=64)
+def window(top: float, bottom: float, soft_top: float = 0.05, soft_bottom: float = 0.05) -> np.ndarray:
+    """(ROWS,) float32: 1 from height `top` to `bottom`, with edges of these widths (see `edge`)."""
+    table = edge(HEIGHTS - top, soft_top) * edge(bottom - HEIGHTS, soft_bottom)
+    table.flags.writeable = False  # it is shared
+    return table
 
 
 def bulge(t: np.ndarray) -> np.ndarray:
     """The thickness of a rounded body at a fraction t of its radius from the rim: a quarter circle from 0 to 1."""
-    t = np.clip(t, 0, 1)
-    return np.sqrt(t * (np.float32(2) - t))
+    t = np.maximum(t, np.float32(0))
+    np.minimum(t, np.float32(1), out=t)
+    t *= np.float32(2) - t
+    return np.sqrt(t, out=t)
 
 
 def spot(grid: Grid, u: float, v: float, radius: float, tall: float = 1.0) -> np.ndarray:
     """A round haze: 1 at its centre, 0.6 at the radius (of u); `tall` stretches it downwards."""
     ratio = grid.height / grid.width
-    du = (grid.u - np.float32(u)) * np.float32(1 / radius)
-    dv = (grid.v - np.float32(v)) * np.float32(ratio / radius / tall)
-    return np.exp(np.float32(-0.5) * (du * du + dv * dv))
+    reach, fall = 3.3 * radius, 3.3 * radius * tall / ratio
+    part = grid.part((u - reach, u + reach), (v - fall, v + fall))
+    du = (grid.u[part] - np.float32(u)) * np.float32(1 / radius)
+    dv = (grid.v[part] - np.float32(v)) * np.float32(ratio / radius / tall)
+    haze = np.zeros_like(grid.u)
+    haze[part] = np.exp(np.float32(-0.5) * (du * du + dv * dv))
+    return haze
 
 
 def disc(grid: Grid, u: float, v: float, radius: float, tall: float = 1.0) -> np.ndarray:
@@ -91,19 +119,32 @@ def stroke(size: int, columns, rows, radius: float) -> np.ndarray:
     columns, rows = np.atleast_1d(np.asarray(columns, dtype=float)), np.atleast_1d(np.asarray(rows, dtype=float))
     if len(columns) > 1:
         length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(columns), np.diff(rows)))])
-        along = np.linspace(0, length[-1], int(length[-1] / 0.6) + 2)
+        along = np.linspace(0, length[-1], int(length[-1] / 0.9) + 2)
         columns, rows = np.interp(along, length, columns), np.interp(along, length, rows)
     reach = int(np.ceil(radius + 0.5))
-    offsets = np.arange(-reach, reach + 1)
-    c = np.floor(columns + 0.5).astype(int)[:, None, None] + offsets[None, None, :]
-    r = np.floor(rows + 0.5).astype(int)[:, None, None] + offsets[None, :, None]
-    c, r = np.broadcast_arrays(c, r)  # (points, window, window)
-    away = np.hypot(c - columns[:, None, None], r - rows[:, None, None])
-    cover = np.clip(radius + 0.5 - away, 0, 1).astype(np.float32)
-    inside = (cover > 0) & (c >= 0) & (c < size) & (r >= 0) & (r < size)
+    offset = np.arange(-reach, reach + 1)
+    nearest_c, nearest_r = np.rint(columns).astype(np.intp), np.rint(rows).astype(np.intp)
+    inside = (nearest_c >= reach) & (nearest_c < size - reach) & (nearest_r >= reach) & (nearest_r < size - reach)
+    columns, rows, nearest_c, nearest_r = columns[inside], rows[inside], nearest_c[inside], nearest_r[inside]
+    across = (nearest_c - columns)[:, None] + offset  # (points, window)
+    down = (nearest_r - rows)[:, None] + offset
+    cover = np.float32(radius + 0.5) - np.sqrt((down * down)[:, :, None] + (across * across)[:, None, :]).astype(np.float32)
+    place = ((nearest_r[:, None] + offset) * size)[:, :, None] + (nearest_c[:, None] + offset)[:, None, :]
     canvas = np.zeros(size * size, dtype=np.float32)
-    np.maximum.at(canvas, (r * size + c)[inside], cover[inside])
+    np.maximum.at(canvas, place.ravel(), np.minimum(cover, np.float32(1)).ravel())
     return canvas.reshape(size, size)
+
+
+@lru_cache(maxsize=1)
+def _grain() -> np.ndarray:
+    """A long strip of white noise of standard deviation 1."""
+    return np.random.default_rng(1895).standard_normal(GRAIN, dtype=np.float32)
+
+
+def grain(size: int, rng: np.random.Generator) -> np.ndarray:
+    """White noise (size, size): a piece of one strip, from where rng says, a tenth of the time that new numbers take."""
+    start = int(rng.integers(0, GRAIN - size * size))
+    return _grain()[start : start + size * size].reshape(size, size)
 
 
 @lru_cache(maxsize=1)
@@ -121,10 +162,10 @@ def clouds() -> np.ndarray:
 
 def cloud(grid: Grid, fineness: int, rng: np.random.Generator) -> np.ndarray:
     """Smooth noise (size, size) that lies still in the patient: rng gives the place in the bank."""
-    left, top = rng.integers(0, BANK, 2)
-    columns = (grid.u * np.float32(90) + np.float32(left + 4 * BANK)).astype(np.intp) & (BANK - 1)
-    rows = (grid.v * np.float32(110) + np.float32(top + 4 * BANK)).astype(np.intp) & (BANK - 1)
-    return clouds()[fineness][rows, columns]
+    left, top = (int(shift) for shift in rng.integers(0, BANK, 2))
+    place = ((grid.cloud_row + top) & (BANK - 1)) * BANK
+    place += (grid.cloud_column + left) & (BANK - 1)
+    return clouds()[fineness].take(place)
 
 
 @lru_cache(maxsize=1)
@@ -135,30 +176,38 @@ def vessel_trees() -> np.ndarray:
 
 def _tree(rng: np.random.Generator) -> np.ndarray:
     canvas = np.zeros((BANK, BANK), dtype=np.float32)
-    angles = np.linspace(-1.25, 1.35, 9) + rng.normal(0, 0.08, 9)
-    stack = [(8.0, BANK / 2 + 10 * np.sin(a), a, rng.uniform(4.2, 6.2), 0) for a in angles]
+    angles = np.linspace(-1.25, 1.35, 8) + rng.normal(0, 0.12, 8)
+    stack = [(4.0, BANK / 2 + 14 * np.sin(a), a, rng.uniform(5.0, 8.5), 0) for a in angles]
     while stack:
         x, y, angle, thickness, generation = stack.pop()
-        steps = np.arange(1, rng.integers(7, 14))
-        turn = angle + np.cumsum(rng.normal(0, 0.07, len(steps))) + 0.012 * steps * np.sign(angle)
-        xs, ys = x + np.cumsum(5.5 * np.cos(turn)), y + np.cumsum(5.5 * np.sin(turn))
+        steps = np.arange(1, rng.integers(5, 11))
+        turn = angle + np.cumsum(rng.normal(0, 0.13, len(steps))) + 0.02 * steps * np.sign(angle)
+        xs, ys = x + np.cumsum(5.0 * np.cos(turn)), y + np.cumsum(5.0 * np.sin(turn))
         line = stroke(BANK, np.r_[x, xs], np.r_[y, ys], thickness / 2)
-        np.maximum(canvas, line * min(1.0, 0.2 + thickness / 5.5), out=canvas)
-        if generation < 4 and thickness > 1.1:
-            spread = rng.uniform(0.22, 0.5)
-            stack += [(xs[-1], ys[-1], turn[-1] + s * spread * rng.uniform(0.5, 1.3), thickness * rng.uniform(0.62, 0.82), generation + 1)
-                      for s in (-1, 1)]
-    return canvas
+        np.maximum(canvas, line * min(1.0, 0.05 + thickness / 7), out=canvas)
+        if generation < 5 and thickness > 1.2:
+            spread = rng.uniform(0.25, 0.6)
+            stack += [(xs[-1], ys[-1], turn[-1] + s * spread * rng.uniform(0.4, 1.4), thickness * rng.uniform(0.58, 0.80), generation + 1)
+                      for s in (-1, 1)]  # fmt: skip
+    blurred = (canvas + np.roll(canvas, 1, 0) + np.roll(canvas, -1, 0)) / 3
+    return (blurred + np.roll(blurred, 1, 1) + np.roll(blurred, -1, 1)) / 3
 
 
-def vessels(grid: Grid, side: float, hilum: tuple[float, float], tree: int, spread: float = 0.85) -> np.ndarray:
-    """One lung's vessels (size, size), from its hilum (u, v) away from the midline on side -1 or 1."""
-    across = (grid.u - np.float32(hilum[0])) * np.float32(side * (BANK - 16) / spread) + np.float32(8)
-    down = (grid.v - np.float32(hilum[1])) * np.float32(BANK / 1.5) + np.float32(BANK / 2)
+def vessels(grid: Grid, hila: tuple[tuple[float, float], ...], trees: tuple[int, int], spread: float = 0.85) -> np.ndarray:
+    """Both lungs' vessels (size, size), each from its hilum (u, v) outwards: hila[0] to negative u, the last one to positive."""
+    (right, right_v), (left, left_v) = hila[0], hila[-1]
+    is_left = grid.u > np.float32((left + right) / 2)
+    scale = np.float32((BANK - 16) / spread)
+    across = np.where(is_left, grid.u - np.float32(left), np.float32(right) - grid.u)
+    across *= scale
+    across += np.float32(16)
+    down = grid.v * np.float32(BANK / 1.5)
+    down += np.where(is_left, np.float32(BANK / 2 - left_v * BANK / 1.5), np.float32(BANK / 2 - right_v * BANK / 1.5))
     inside = (across >= 0) & (across < BANK) & (down >= 0) & (down < BANK)
-    columns = across.clip(0, BANK - 1).astype(np.intp)
-    rows = down.clip(0, BANK - 1).astype(np.intp)
-    return vessel_trees()[tree % TREES][rows, columns] * inside
+    place = np.where(inside, down, 0).astype(np.intp) * BANK
+    place += np.where(inside, across, 0).astype(np.intp)
+    place += np.where(is_left, trees[1] % TREES, trees[0] % TREES) * (BANK * BANK)
+    return vessel_trees().take(place) * inside
 
 
 GLYPHS = {

@@ -81,7 +81,7 @@ def _read_csv(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     if rows.empty:
         raise UserError(f"{path}: no rows: download it again")
     for finding in FINDINGS:
-        if not pd.api.types.is_numeric_dtype(rows[finding]):
-            text = next(value for value in rows[finding] if isinstance(value, str))
-            raise UserError(f"{path}, column {finding}: {text!r} is not a label: 1, 0, -1 or empty")
+        words = rows[finding][pd.to_numeric(rows[finding], errors="coerce").isna() & rows[finding].notna()]
+        if len(words):
+            raise UserError(f"{path}, column {finding}: {words.iloc[0]!r} is not a label: 1, 0, -1 or empty")
     return rows

@@ -23,9 +23,9 @@ def lateral(grid: Grid, person: Body, change: Deformation, rng: np.random.Genera
     chest = edge(wall, 3 * grid.pixel) * edge(floor - v, 4 * grid.pixel) * edge(v - 0.0, 0.05)
     ratio = change.heart or person.heart
     inside = _heart(grid, ratio)
-    heart = edge(inside, 0.07)
+    heart = edge(inside, 0.13)
     beyond = edge(v - floor, 0.05)
-    air = bulge(wall / 0.5) * chest * (0.52 - 0.30 * heart)
+    air = bulge(wall / 0.5) * chest * (0.52 - 0.34 * heart)
     upper = bulge((0.34 + change.mediastinum - np.abs(u - 0.05)) / 0.4) * edge(0.34 - v, 0.2)
     air *= 1 - 0.35 * upper
     scene = Scene(
@@ -51,10 +51,11 @@ def _diaphragm(grid: Grid, person: Body, change: Deformation) -> np.ndarray:
 
 def _heart(grid: Grid, ratio: float) -> np.ndarray:
     """Distance to the heart's outline, positive inside: an egg that leans on sternum and diaphragm."""
-    size = 0.36 + 1.1 * (ratio - 0.42)
-    du, dv = grid.u + np.float32(0.42 - 0.3 * (size - 0.36)), (grid.v - np.float32(0.80)) * np.float32(grid.height / grid.width)
-    along, across = 0.80 * du + 0.60 * dv, 0.80 * dv - 0.60 * du
-    return np.float32(size) - np.sqrt((along / 0.95) ** 2 + (across / 1.15) ** 2)
+    size = 0.40 + 1.1 * (ratio - 0.42)
+    du, dv = grid.u + np.float32(0.50 - 0.45 * (size - 0.40)), (grid.v - np.float32(0.84)) * np.float32(grid.height / grid.width)
+    along, across = np.float32(0.70) * du + np.float32(0.71) * dv, np.float32(0.70) * dv - np.float32(0.71) * du
+    upper = np.float32(1.45) - np.float32(0.35) * edge(along, 0.8)  # narrower to the apex, in front and below
+    return np.float32(size) - np.sqrt((along / np.float32(1.45)) ** 2 + (across / upper * np.float32(1.35)) ** 2)
 
 
 def _tissue(grid: Grid, person: Body) -> np.ndarray:
@@ -65,8 +66,8 @@ def _tissue(grid: Grid, person: Body) -> np.ndarray:
                    np.array((0.45, 0.50, 0.75, 0.95, 1.08, 1.14, 1.16, 1.10, 1.05)) + fat)  # fmt: skip
     inside = np.minimum(grid.u + grid.at(front), grid.at(back) - grid.u)
     tissue = (0.66 + 0.16 * person.fat) * bulge(inside / 0.55)
-    shoulders = bulge((0.85 - np.abs(grid.u - np.float32(0.1))) / 0.5) * edge(0.12 - grid.v, 0.3)
-    return tissue + 0.16 * shoulders
+    shoulders = bulge((0.95 - np.abs(grid.u - np.float32(0.1))) / 0.5) * edge(0.10 - grid.v, 0.32)
+    return tissue + 0.22 * shoulders
 
 
 def _middle(scene: Scene, person: Body) -> None:
@@ -77,9 +78,8 @@ def _middle(scene: Scene, person: Body) -> None:
     ring = np.abs(disc(grid, 0.12, 0.36, 0.20)) - np.float32(0.07)
     scene.tissue += (0.04 + 0.05 * (person.knob - 0.19) / 0.09) * edge(-ring, 0.05) * scene.chest
     scene.tissue += 0.09 * spot(grid, *scene.hila[0], 0.11, tall=1.3)
-    for side in (-1, 1):
-        scene.vessels += 0.7 * vessels(grid, side, (scene.hila[0][0] - 0.05 * side, scene.hila[0][1]), person.trees[(side + 1) // 2], spread=0.9)
-    scene.tissue += 0.15 * scene.vessels * scene.lungs
+    scene.vessels = 0.8 * vessels(grid, scene.hila, person.trees, spread=0.9)
+    scene.tissue += 0.14 * scene.vessels * scene.lungs
     scene.air *= 1 + 0.035 * cloud(grid, 3, np.random.default_rng(person.trees[0]))
 
 
@@ -90,7 +90,7 @@ def _bones(scene: Scene) -> None:
     level = np.mod(v * np.float32(9.0) + np.float32(person.ribs) - np.float32(0.6) * (u - grid.at(SPINE)), 1)
     away = np.abs(level - np.float32(0.5))
     bodies = edge(column, 0.03) * edge(0.43 - away, 0.12)
-    scene.bone += strength * bodies * (0.95 + 0.5 * edge(np.maximum(0.035 - column, away - 0.36), 0.05))
+    scene.bone += strength * bodies * (0.55 + 0.45 * edge(np.maximum(0.035 - column, away - 0.36), 0.05))
     sternum = np.float32(0.035) - np.abs(u + grid.at(FRONT) + np.float32(0.035))
     scene.bone += 0.9 * strength * edge(sternum, 0.03) * edge(v - 0.08, 0.05) * edge(0.75 - v, 0.08)
     for shift in (0.0, 0.37):

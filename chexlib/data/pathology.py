@@ -78,10 +78,10 @@ def enlarged_cardiomediastinum(scene: Scene, severity: float, rng: Generator) ->
 
 def lung_opacity(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     """Hazy increase in one zone that leaves the vessels visible."""
-    (side,), haze = sides(rng), 0
+    (side,) = sides(rng)
     u, v = place(scene, side, rng.uniform(0.3, 0.8), rng.uniform(0.15, 0.9))
     shape = spot(scene.grid, u, v, 0.16 + 0.14 * severity, tall=rng.uniform(0.8, 1.5)) * (1 + 0.25 * cloud(scene.grid, 1, rng))
-    haze = (0.25 + 0.35 * severity) * np.clip(shape, 0, 1)
+    haze = (0.18 + 0.30 * severity) * np.clip(shape, 0, 1)
     opacify(scene, haze)
     return region(scene, shape, 0.45)
 
@@ -103,12 +103,12 @@ def edema(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     grid = scene.grid
     wings = sum(spot(grid, u, v + 0.06, 0.26 + 0.16 * severity, tall=1.45) for u, v in scene.hila)
     fluffy = np.clip(wings, 0, 1) * (1 + 0.22 * cloud(grid, 2, rng)) * edge(scene.wall - 0.03, 0.2)
-    haze = np.clip((0.20 + 0.48 * severity) * fluffy + 0.10 * severity * scene.chest, 0, 0.85)
-    scene.tissue += (0.05 + 0.10 * severity) * scene.vessels * scene.lungs
+    haze = np.clip((0.12 + 0.55 * severity) * fluffy + 0.12 * severity * scene.chest, 0, 0.85)
+    scene.tissue += (0.02 + 0.06 * severity) * scene.vessels * scene.lungs
     opacify(scene, haze)
     lines = np.abs(np.mod(grid.v * np.float32(26) + 0.4 * cloud(grid, 1, rng), 1) - np.float32(0.5))
     kerley = edge(0.16 - lines, 0.2) * edge(0.20 - np.abs(scene.wall - 0.11), 0.1) * edge(grid.v - 0.62, 0.1) * scene.lungs
-    scene.tissue += (0.03 + 0.05 * severity) * kerley
+    scene.tissue += (0.01 + 0.06 * severity) * kerley
     return region(scene, fluffy, 0.42)
 
 
@@ -117,13 +117,13 @@ def consolidation(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     grid, (side,) = scene.grid, sides(rng)
     upper = rng.random() < 0.35
     u, v = place(scene, side, rng.uniform(0.4, 0.65), 0.26 if upper else rng.uniform(0.62, 0.8))
-    inside = disc(grid, u, v, 0.26 + 0.16 * severity, tall=1.05) + 0.05 * cloud(grid, 2, rng) + 0.03 * cloud(grid, 1, rng)
+    inside = disc(grid, u, v, 0.28 + 0.17 * severity, tall=1.05) + 0.010 * cloud(grid, 2, rng) + 0.04 * cloud(grid, 1, rng)
     fissure = (0.47 - grid.v if upper else grid.v - 0.50) + 0.06 * (np.abs(grid.u) - 0.5)
-    shape = edge(inside, 0.16) * edge(fissure, 0.025)
+    shape = edge(inside, 0.22) * edge(fissure, 0.035)
     if scene.frontal:
         shape = shape * edge(side * grid.u, 0.1)
     bronchi = np.clip(1.2 * scene.vessels, 0, 1)
-    opacify(scene, (0.52 + 0.40 * severity) * shape * (1 - 0.35 * bronchi))
+    opacify(scene, (0.60 + 0.35 * severity) * shape * (1 - 0.35 * bronchi))
     return region(scene, shape, 0.5)
 
 
@@ -182,8 +182,8 @@ def pleural_effusion(scene: Scene, severity: float, rng: Generator) -> np.ndarra
     for number, side in enumerate(sides(rng, both=0.45)):
         amount = severity * (1 if number == 0 else rng.uniform(0.3, 0.9))
         near = edge(side * grid.u - 0.05, 0.1) if scene.frontal else edge(grid.u + 0.75 - 1.4 * amount, 0.2)
-        level = np.float32(1.09 - 0.58 * amount)
-        climb = np.float32(0.10 + 0.16 * amount) * np.exp(-np.clip(scene.wall, 0, 2) * np.float32(1 / (0.10 + 0.16 * amount)))
+        level = np.float32(1.10 - 0.52 * amount)
+        climb = np.float32(0.12 + 0.20 * amount) * np.exp(-np.maximum(scene.wall, 0) * np.float32(1 / (0.14 + 0.22 * amount)))
         wet = np.maximum(wet, edge(grid.v - level + climb, 0.045 + 0.05 * amount) * near)
     fluid = wet * edge(scene.wall + 0.01, 0.03)
     opacify(scene, 0.96 * fluid, added=0.0)
@@ -203,7 +203,7 @@ def pleural_other(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
         shape = edge(thick - scene.wall, 0.03) * near * edge(0.28 - np.abs(grid.v - middle), 0.15)
     shape = shape * scene.chest
     opacify(scene, 0.85 * shape, added=0.05 + 0.05 * severity)
-    scene.tissue += (0.10 + 0.12 * severity) * shape * np.clip(cloud(grid, 3, rng), 0, 1)
+    scene.tissue += (0.10 + 0.12 * severity) * shape * np.clip(cloud(grid, 2, rng), 0, 1)
     return region(scene, shape, 0.5)
 
 
@@ -221,7 +221,7 @@ def fracture(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
         scene.bone[rows, columns] = map_coordinates(scene.bone, (rows - step[rows, columns], columns), order=1, mode="nearest")
         gap = edge(0.012 - np.abs(grid.u - np.float32(u)), 0.02) * near
         scene.bone *= 1 - 0.8 * gap
-        scene.bone += (0.03 + 0.07 * severity) * spot(grid, u + side * 0.03, v, 0.05)
+        scene.bone += (0.05 + 0.10 * severity) * spot(grid, u + side * 0.03, v, 0.05)
         mask |= near > 0.35
     return mask
 

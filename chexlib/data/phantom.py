@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from chexlib.data.anatomy import Scene, body, frontal
-from chexlib.data.canvas import Grid, edge, letters
+from chexlib.data.canvas import Grid, edge, grain, letters
 from chexlib.data.labels import FINDINGS
 from chexlib.data.lateral import lateral
 from chexlib.data.pathology import DRAW, deformation
@@ -29,6 +29,7 @@ VERSION = "1"
 """Raised when the same seed gives other pixels or labels, so that cached folders are made again."""
 
 SIZES = (32, 1024)
+LOG_EXPOSURE = np.linspace(0, 2, 2048)
 ANATOMY = ("heart", "chest")
 
 
@@ -146,7 +147,7 @@ def position(size: int, view: str, fat: float, rng: np.random.Generator) -> Grid
     """How the patient stands or lies before the film: AP films are turned more, taken closer and in less breath."""
     bedside = view == "AP"
     zoom = (1.05 if bedside else 1.0) * (1 - 0.06 * fat) * np.exp(rng.normal(0, 0.035))
-    shape = {"AP": (0.70, 1.10, -0.60), "PA": (0.69, 1.22, -0.68), "LATERAL": (0.62, 1.20, -0.68)}[view]
+    shape = {"AP": (0.76, 1.14, -0.60), "PA": (0.76, 1.30, -0.70), "LATERAL": (0.70, 1.28, -0.68)}[view]
     return Grid(
         size, angle=rng.normal(0, 0.04 if bedside else 0.018), centre=rng.normal(0, 0.045 if bedside else 0.02),
         apex=shape[2] + rng.normal(0, 0.05), width=shape[0] * zoom, height=shape[1] * zoom * np.exp(rng.normal(0, 0.02)),
@@ -159,15 +160,15 @@ def expose(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     size, bedside = scene.grid.size, scene.view == "AP"
     beam = np.maximum(scene.tissue - scene.air, 0.0) + scene.bone
     beam *= np.float32(np.exp(rng.normal(0.03 if bedside else 0, 0.10)))
-    scatter = np.float32(rng.uniform(0.0, 0.10) if bedside else 0.0)
-    film = np.tanh(np.float32(1.22) * beam + scatter * edge(beam, 0.3))
-    film = film ** np.float32(np.exp(rng.normal(0.05, 0.12)))
-    film = film + (np.float32(0.97) - film) * np.clip(scene.dense, 0, 1)
-    noise = rng.standard_normal((size, size), dtype=np.float32)
-    film = np.float32(0.03) + np.float32(0.93) * film + noise * (np.float32(0.016 if bedside else 0.011) * (np.float32(1.25) - film))
+    scatter = rng.uniform(0.0, 0.10) if bedside else 0.0
+    curve = np.tanh(1.22 * LOG_EXPOSURE + scatter * np.clip(LOG_EXPOSURE / 0.3, 0, 1)) ** np.exp(rng.normal(0.05, 0.12))
+    beam *= np.float32(len(curve) / LOG_EXPOSURE[-1])
+    film = curve.astype(np.float32).take(beam.astype(np.intp), mode="clip")
+    film += (np.float32(0.97) - film) * scene.dense
+    film = np.float32(0.03) + np.float32(0.93) * film + grain(size, rng) * (np.float32(0.016 if bedside else 0.011) * (np.float32(1.25) - film))
     if rng.random() < 0.8:
         film = np.maximum(film, np.float32(0.95) * _marker(scene, size, rng))
-    film = film * _collimation(size, rng)
+    _collimate(film, rng)
     return np.clip(film * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
@@ -182,15 +183,18 @@ def _marker(scene: Scene, size: int, rng: np.random.Generator) -> np.ndarray:
     return marker
 
 
-def _collimation(size: int, rng: np.random.Generator) -> np.ndarray:
-    """1 within the shutters, dark outside; most films have none."""
+def _collimate(film: np.ndarray, rng: np.random.Generator) -> None:
+    """Darkens what lies outside the shutters; most films show none."""
+    size = len(film)
     shutters = np.where(rng.random(4) < 0.14, rng.uniform(0.01, 0.06, 4), -1.0)
     tilt = rng.normal(0, 0.01)
-    line = (np.arange(size, dtype=np.float32) + 0.5) / size
-    x, y = line[None, :], line[:, None]
-    inside = np.minimum(np.minimum(x + tilt * y - shutters[0], 1 - shutters[1] - x - tilt * y),
-                        np.minimum(y - tilt * x - shutters[2], 1 - shutters[3] - y + tilt * x))  # fmt: skip
-    return np.float32(0.04) + np.float32(0.96) * edge(inside.astype(np.float32), 1.5 / size)
+    if shutters.max() < 0:
+        return
+    line = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
+    x, y = line[None, :] + np.float32(tilt) * line[:, None], line[:, None] - np.float32(tilt) * line[None, :]
+    for place, shutter in zip((x, 1 - x, y, 1 - y), shutters.astype(np.float32)):
+        if shutter > 0:
+            film *= np.float32(0.04) + np.float32(0.96) * edge(place - shutter, 1.5 / size)
 
 
 def _check(n: int, size: int, seed: int) -> None:

@@ -9,6 +9,7 @@ torch is imported when maps are made, not before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,7 @@ def _load(results: Any, model: Any) -> tuple:
     at = runs[(runs["arch"] == model.arch) & (runs["init"] == model.init) & (runs["minus"] == model.minus)].sort_values(
         "seed"
     )
-    return load_model(Run(at["folder"].iloc[0]))
+    return load_model(Run(Path(at["folder"].iloc[0])))
 
 
 def _positives(dataset: Any, finding: str) -> np.ndarray:

@@ -77,13 +77,19 @@ def load_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.O
     except SafetensorError as error:
         raise UserError(f"{path}: cannot be read ({error}): remove the file to train this run from its start") from None
     model.load_state_dict({name.removeprefix("model:"): t for name, t in tensors.items() if name.startswith("model:")})
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer:"):
             _, index, key = name.split(":")
-            state.setdefault(int(index), {})[key] = tensor
+            state.setdefault(int(index), {})[key] = _laid_out_as(weights[int(index)], tensor)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return log
+
+
+def _laid_out_as(weight: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
+    """An optimiser's tensor in its weight's memory format, which fused Adam takes for granted and files do not keep."""
+    return torch.empty_like(weight).copy_(moment) if moment.shape == weight.shape else moment
 
 
 def ensemble_members(log: list[dict], keep: int) -> list[int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from chexlib.book import build
 from chexlib.widgets import Explorer
@@ -21,16 +24,24 @@ from chexlib.widgets import Explorer
 ROOT = Path(__file__).parents[2]
 TASKS = ["Atelectasis", "Edema", "Pleural Effusion"]
 ANSWERS = {  # notebook -> (title, what it glues)
-    "01_data": ("Data", "study_line"), "02_baselines": ("ImageNet transfer performance", "answer_imagenet"),
-    "03_pretraining_boost": ("ImageNet pretraining boost", "answer_boost"), "04_family_analysis": ("Performance and efficiency", "answer_family"),
-    "05_truncation": ("Truncated architectures", "answer_truncation"), "06_cams": ("Class activation maps", "answer_cams"),
-    "10_explorer": ("Explore the models", None), "11_real_xrays": ("Real X-rays", "answer_real"),
+    "01_data": ("Data", "study_line"),
+    "02_baselines": ("ImageNet transfer performance", "answer_imagenet"),
+    "03_pretraining_boost": ("ImageNet pretraining boost", "answer_boost"),
+    "04_family_analysis": ("Performance and efficiency", "answer_family"),
+    "05_truncation": ("Truncated architectures", "answer_truncation"),
+    "06_cams": ("Class activation maps", "answer_cams"),
+    "10_explorer": ("Explore the models", None),
+    "11_real_xrays": ("Real X-rays", "answer_real"),
 }
 ARCHITECTURES = [  # name, family, parameters, top1, in the paper
-    ("DenseNet121", "DenseNet", 6_968_206, 74.75, True), ("DenseNet169", "DenseNet", 12_508_000, 75.9, True),
-    ("ResNet18", "ResNet", 11_180_000, 69.8, True), ("ResNet50", "ResNet", 23_540_000, 76.2, True),
-    ("MobileNetV2", "MobileNet", 2_242_000, 72.9, True), ("NASNetAMobile", "NASNet", 4_260_000, 74.1, False),
-    ("EfficientNetLite0", "EfficientNet-Lite", 3_390_000, 74.8, False), ("OwnNet", "Own", 1_000_000, float("nan"), False),
+    ("DenseNet121", "DenseNet", 6_968_206, 74.75, True),
+    ("DenseNet169", "DenseNet", 12_508_000, 75.9, True),
+    ("ResNet18", "ResNet", 11_180_000, 69.8, True),
+    ("ResNet50", "ResNet", 23_540_000, 76.2, True),
+    ("MobileNetV2", "MobileNet", 2_242_000, 72.9, True),
+    ("NASNetAMobile", "NASNet", 4_260_000, 74.1, False),
+    ("EfficientNetLite0", "EfficientNet-Lite", 3_390_000, 74.8, False),
+    ("OwnNet", "Own", 1_000_000, float("nan"), False),
 ]
 
 
@@ -41,38 +52,74 @@ def made_up_results(n_replicates: int = 60, seed: int = 0, task_replicates: bool
         for init in ("random", "imagenet"):
             for minus in (0, 1) if name == "DenseNet121" else (0,):
                 label = name + (f"Minus{minus}" if minus else "")
-                rows.append({"label": f"{label} · {init}", "arch": name.lower(), "minus": minus, "init": init, "seeds": 2, "family": family,
-                             "parameters": parameters // (1 + minus), "top1": top1, "in_paper": in_paper})
+                rows.append(
+                    {
+                        "label": f"{label} · {init}",
+                        "arch": name.lower(),
+                        "minus": minus,
+                        "init": init,
+                        "seeds": 2,
+                        "family": family,
+                        "parameters": parameters // (1 + minus),
+                        "top1": top1,
+                        "in_paper": in_paper,
+                    }
+                )
     models = pd.DataFrame(rows, index=[row["label"] for row in rows])
     centre = rng.uniform(0.6, 0.9, (len(models), len(TASKS)))
-    by_task = np.clip(centre + rng.normal(0, 0.02, (n_replicates, 1, 1)) + rng.normal(0, 0.01, (n_replicates, *centre.shape)), 0, 1)
+    shared, own = (
+        rng.normal(0, 0.02, (n_replicates, 1, 1)),
+        rng.normal(0, 0.01, (n_replicates, *centre.shape)),
+    )
+    by_task = np.clip(centre + shared + own, 0, 1)  # (R, M, T)
     by_task[0, :, 1] = np.nan  # a replicate in which a task lacked a class
     mean = np.nanmean(by_task, axis=2)
     models["auc"] = centre.mean(axis=1)
     models["low"], models["high"] = np.percentile(mean, [2.5, 97.5], axis=0)
     for t, task in enumerate(TASKS):
         models[f"auc:{task}"] = centre[:, t]
-    return SimpleNamespace(name="made-up", models=models, replicates=mean, tasks=TASKS, caption="Made up for a test, no runs",
-                           task_replicates=by_task if task_replicates else None)
+    return SimpleNamespace(
+        name="made-up",
+        models=models,
+        replicates=mean,
+        tasks=TASKS,
+        caption="Made up for a test, no runs",
+        task_replicates=by_task if task_replicates else None,
+    )
 
 
 def executed_notebook(name: str, results: SimpleNamespace):
-    """A small notebook as Papermill would leave it: a heading, a glued answer, a table, and the explorer where it belongs."""
+    """A small notebook as Papermill leaves it: a heading, a glued answer, a table, and the explorer in its own."""
     title, glued = ANSWERS[name]
-    cells = [new_markdown_cell(f"# {title}\n\nA sentence, and $\\rho = 0.1$."), _cell('study = "demo"', tags=["parameters"]),
-             _cell('study = "smoke"', tags=["injected-parameters"])]
+    cells = [
+        new_markdown_cell(f"# {title}\n\nA sentence, and $\\rho = 0.1$."),
+        _cell('study = "demo"', tags=["parameters"]),
+        _cell('study = "smoke"', tags=["injected-parameters"]),
+    ]
     if glued:
         text = f"An answer glued as {glued}, whose “interval” allows it (0.1 to 0.3)."
-        cells.append(_cell("glue(...)", {"text/plain": repr(text)}, metadata={"scrapbook": {"mime_prefix": "", "name": glued}}))
+        cells.append(
+            _cell(
+                "glue(...)",
+                {"text/plain": repr(text)},
+                metadata={"scrapbook": {"mime_prefix": "", "name": glued}},
+            )
+        )
     wide = results.models.reset_index(drop=True)
     cells.append(_cell("table", {"text/html": wide.to_html(), "text/plain": "a table"}))
     if name == "10_explorer":
         explorer = Explorer(results)
         cells.append(_cell("Explorer(results)", explorer._repr_mimebundle_()[0]))
         cells.append(_cell("figure", {"image/png": _figure(), "text/plain": "<Figure>"}))
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-                "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"a": {}}, "version_major": 2, "version_minor": 0}}}
-    return new_notebook(cells=cells, metadata=metadata)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    saved = {
+        "application/vnd.jupyter.widget-state+json": {
+            "state": {"a": {}},
+            "version_major": 2,
+            "version_minor": 0,
+        }
+    }
+    return new_notebook(cells=cells, metadata={"kernelspec": kernel, "widgets": saved})
 
 
 def _cell(source: str, data: dict | None = None, metadata: dict | None = None, tags: list[str] = ()):
@@ -81,12 +128,7 @@ def _cell(source: str, data: dict | None = None, metadata: dict | None = None, t
 
 
 def _figure() -> str:
-    import base64
-    import io
-
-    from PIL import Image
-
-    file = io.BytesIO()
+    file = BytesIO()
     Image.new("RGB", (640, 200), "white").save(file, format="png")
     return base64.b64encode(file.getvalue()).decode()
 
@@ -148,8 +190,15 @@ def browser():
     """Headless Chromium: Debian's, or the one that Playwright installed."""
     from playwright.sync_api import Error, sync_playwright
 
-    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-               "--disable-component-update", "--disable-sync"]
+    options = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
     with sync_playwright() as playwright:
         try:
             chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)

@@ -15,13 +15,13 @@ import pytest
 
 from chexlib.errors import UserError
 from chexlib.notebook_inputs import record_of, why_not_current, write_record
-from chexlib.notebook_process import NotebookProcess, inject, read_notebook
+from chexlib.notebook_process import NotebookProcess, inject, install_kernel, kernel_environment, read_notebook
 from chexlib.notebooks import outdated, read_value, run_notebooks
 
 PARAMETERS = 'study = "demo"  # a name, "= demo" by default\ndata = ""\nruns: str = ""\nfactor = 1\nsizes = (0,)'
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(tmp_path, monkeypatch):
     """An empty project, which is where the working directory is."""
     (tmp_path / "notebooks" / "studies").mkdir(parents=True)
@@ -109,7 +109,9 @@ def test_notebook_that_is_not_done_in_time_is_ended(project):
     pid_file = project / "notebooks" / "pid"
     scratch = project / "scratch"
     scratch.mkdir()
-    process = NotebookProcess(project / "notebooks" / "01_slow.ipynb", {}, scratch, os.environ, timeout=math.inf)
+    install_kernel(scratch)
+    path = project / "notebooks" / "01_slow.ipynb"
+    process = NotebookProcess(path, {}, scratch, kernel_environment(scratch, jobs=1), timeout=math.inf)
     wait_for(lambda: process.ended() or (pid_file.exists() and pid_file.read_text()))
     process.timeout = 0.5
     wait_for(process.ended)

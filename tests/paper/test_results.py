@@ -49,7 +49,8 @@ def write_run(store, spec, change=None):
     run = store.run(spec)
     table = predictions(spec)
     run.write("spec.json", spec.to_json())
-    run.write("log.jsonl", "\n".join(json.dumps({"event": "eval", "images": i, "auc": 0.6}) for i in (100, 200)))
+    log = [{"event": "eval", "images": 100 * i, "epoch": i, "auc": 0.6} for i in (1, 2)]
+    run.write("log.jsonl", "\n".join(map(json.dumps, log)))
     run.write("provenance.json", "{}")
     (change(table) if change else table).to_parquet(run.folder / "predictions.parquet")
     run.write("done.json", "{}")

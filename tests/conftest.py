@@ -1,0 +1,61 @@
+"""Fixtures that many tests share: a cache and run store of their own, study smoke trained once, its notebooks executed once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test waits for a network
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory) -> Path:
+    """Nothing that a test packs or draws reaches the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["CHEXLIB_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nih1000() -> Path:
+    """Real X-rays, where this machine has them."""
+    folder = SHARED / "nih1000"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(tmp_path_factory) -> Path:
+    """A small CheXpert-shaped folder."""
+    from chexlib.data import phantom
+
+    folder = tmp_path_factory.mktemp("data") / "phantom"
+    phantom.write(folder, n=64, n_valid=24, n_test=48, size=48, seed=1, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_store(cache, tmp_path_factory):
+    """The run store in which study smoke has been trained through the command that users type."""
+    from chexlib.cli import main
+    from chexlib.runs.store import RunStore
+
+    folder = tmp_path_factory.mktemp("smoke") / "runs"
+    assert main(["study", "run", "smoke", "--runs", str(folder)]) == 0
+    return RunStore(folder)
+
+
+@pytest.fixture(scope="session")
+def smoke_notebooks(smoke_store, tmp_path_factory) -> Path:
+    """The folder of the notebooks executed for study smoke."""
+    from chexlib.notebooks import run_notebooks
+
+    folder = tmp_path_factory.mktemp("executed")
+    run_notebooks("smoke", runs=smoke_store.folder, out=folder, progress=False)
+    return folder

@@ -1,0 +1,66 @@
+"""A run is a frozen value, and its hash is its name."""
+
+from dataclasses import FrozenInstanceError, fields, replace
+
+import pytest
+
+from chexlib.errors import UserError
+from chexlib.runs.spec import RunSpec
+
+
+def test_the_defaults_are_the_papers_protocol():
+    spec = RunSpec()
+    assert (spec.epochs, spec.batch_size, spec.lr, spec.beta1, spec.beta2) == (3, 16, 1e-4, 0.9, 0.999)
+    assert (spec.eval_every, spec.eval_unit, spec.keep) == (8192, "images", 10)
+
+
+def test_the_paper_as_gradient_steps_has_five_checkpoints_and_as_images_more_than_ten():
+    per_epoch = 223_414 // 16 * 16
+    images = RunSpec().images_between_evaluations(per_epoch)
+    steps = RunSpec(eval_unit="steps").images_between_evaluations(per_epoch)
+    assert 3 * per_epoch // steps == 5
+    assert 3 * per_epoch // images > 10
+
+
+def test_an_evaluation_an_epoch():
+    assert RunSpec(eval_every=2, eval_unit="epochs").images_between_evaluations(592) == 1184
+
+
+def test_every_field_is_part_of_the_name():
+    other = {"str": "fp", "int": 3, "float": 0.5, "Mapping[str, int | float | str]": {"n": 5}}
+    changed = {"precision": "bf16", "memory_format": "contiguous", "eval_unit": "steps", "numerics": 10_000}
+    spec = RunSpec(fingerprint="data")
+    names = {spec.run_id}
+    for f in fields(RunSpec):
+        value = changed.get(f.name, other[f.type])
+        value = value if value != getattr(spec, f.name) else 4
+        names.add(replace(spec, **{f.name: value}).run_id)
+    assert len(names) == len(fields(RunSpec)) + 1
+
+
+def test_the_same_fields_give_the_same_name_in_any_order():
+    a = RunSpec.make({"arch": "resnet18", "options": {"n": 1, "seed": 2}, "fingerprint": "data"})
+    b = RunSpec.make({"fingerprint": "data", "options": {"seed": 2, "n": 1}, "arch": "resnet18"})
+    assert a.run_id == b.run_id
+    assert a.run_id.startswith("phantom320-resnet18-random-s0-")
+
+
+def test_an_unresolved_spec_has_no_name():
+    with pytest.raises(ValueError, match="resolve"):
+        _ = RunSpec().run_id
+
+
+def test_a_misspelt_field_is_refused_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'epochs'"):
+        RunSpec.make({"epoch": 3})
+
+
+@pytest.mark.parametrize("values", [{"precision": "fp8"}, {"eval_unit": "minutes"}, {"batch_size": 0}, {"keep": 0}])
+def test_a_value_out_of_range_is_refused(values):
+    with pytest.raises(UserError, match=next(iter(values))):
+        RunSpec.make(values)
+
+
+def test_a_spec_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        RunSpec().seed = 1

@@ -1,0 +1,80 @@
+"""Runs on disk: whole files or none, one process a run, and what a study consists of."""
+
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexlib.errors import UserError
+from chexlib.runs.predictions import by_study, predictions_table
+from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import RunStore, write_atomically
+
+SPECS = [RunSpec(seed=seed, fingerprint="data") for seed in range(3)]
+
+
+def test_a_planned_study_is_read_back_in_its_order(tmp_path):
+    store = RunStore(tmp_path)
+    planned = store.plan("s", reversed(SPECS))
+    assert store.planned("s") == planned
+    assert [run.run_id for run in planned] == [spec.run_id for spec in reversed(SPECS)]
+    assert store.planned("other") == []
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left on device: free some space"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _hold(folder, held, ended):
+    with RunStore(folder).run(SPECS[0]).lock():
+        held.set()
+        ended.wait()
+
+
+def test_a_lock_refuses_a_second_process_and_dies_with_its_owner(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held, ended = context.Event(), context.Event()
+    owner = context.Process(target=_hold, args=(tmp_path, held, ended))
+    owner.start()
+    assert held.wait(30)
+    run = RunStore(tmp_path).run(SPECS[0])
+    with pytest.raises(UserError, match="another process is training this run"), run.lock():
+        pass
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.join()
+    with run.lock():
+        assert run.folder.is_dir()
+
+
+def test_a_broken_spec_is_named(tmp_path):
+    run = RunStore(tmp_path).run(SPECS[0])
+    run.write("spec.json", '{"arch": ')
+    with pytest.raises(UserError, match=r"spec\.json: not readable"):
+        _ = run.spec
+
+
+def test_a_study_scores_the_maximum_of_its_views():
+    ids = pd.DataFrame(
+        {"split": "test", "image": list("abc"), "study": ["p/1", "p/1", "q/1"], "patient": list("ppq"), "view": "", "sex": "", "age": 1.0}
+    )
+    y = np.array([[1, 0], [1, 0], [0, 0]])
+    known = np.array([[1, 0], [1, 0], [1, 1]])
+    p = np.array([[0.2, 0.3], [0.6, 0.1], [0.5, 0.4]])
+    table = predictions_table(ids, ("Edema", "Fracture"), y, known, p)
+    studies, scores, patients = by_study(table, ("Edema", "Fracture"))
+    np.testing.assert_array_equal(studies, [[1, np.nan], [0, 0]])
+    np.testing.assert_allclose(scores, [[0.6, 0.3], [0.5, 0.4]], rtol=1e-6)
+    assert list(patients) == ["p", "q"]

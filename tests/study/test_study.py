@@ -1,0 +1,120 @@
+"""Studies: axes to runs, refusals, running them, publishing them."""
+
+import json
+import shutil
+
+import pytest
+
+from chexlib.cli import main
+from chexlib.errors import UserError
+from chexlib.models.zoo import ARCHITECTURES
+from chexlib.runs.store import RunStore
+from chexlib.study import load_study, study_names
+from chexlib.study.export import FILES, export_study
+
+
+def study_file(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_an_entry_is_the_product_of_its_lists(tmp_path):
+    path = study_file(tmp_path, "common: {size: 64}\nruns:\n  - {arch: [resnet18, resnet34], seed: [0, 1, 2]}\n  - {arch: resnet18, seed: 0}\n")
+    specs = load_study(path).specs()
+    assert [(spec.arch, spec.seed) for spec in specs] == [(a, s) for a in ("resnet18", "resnet34") for s in (0, 1, 2)]
+    assert {spec.size for spec in specs} == {64}
+
+
+def test_the_projects_studies_can_be_read():
+    assert {"demo", "nih", "paper", "smoke"} <= set(study_names())
+    for name in study_names():
+        assert load_study(name).specs()
+
+
+def test_demo_has_every_architecture_all_truncations_and_the_lite_family_with_both_inits():
+    runs = {(spec.arch, spec.minus, spec.init) for spec in load_study("demo").specs()}
+    assert {(arch, 0, "random") for arch in ARCHITECTURES} <= runs
+    deepest = {"densenet121": 3, "mnasnet": 4, "resnet18": 3, "efficientnet_b0": 2, "efficientnet_lite0": 2}
+    assert {(arch, minus, "random") for arch, most in deepest.items() for minus in range(1, most + 1)} <= runs
+    assert {(f"efficientnet_lite{i}", 0, "imagenet") for i in range(3)} <= runs
+
+
+def test_nih_has_three_seeds_of_the_lite_family_and_its_truncations():
+    runs = {(spec.arch, spec.minus, spec.init, spec.seed) for spec in load_study("nih").specs()}
+    models = [("efficientnet_lite0", 0), ("efficientnet_lite0", 1), ("efficientnet_lite0", 2), ("efficientnet_lite1", 0), ("efficientnet_lite2", 0)]
+    assert {(*model, init, seed) for model in models for init in ("random", "imagenet") for seed in range(3)} <= runs
+    assert {arch for arch, *_ in runs} == set(ARCHITECTURES)
+
+
+def test_both_inits_of_a_network_share_everything_else():
+    for name in study_names():
+        pairs = {}
+        for spec in load_study(name).specs():
+            other = json.loads(spec.to_json()) | {"init": ""}
+            pairs.setdefault((spec.arch, spec.minus, spec.seed), set()).add(json.dumps(other))
+        assert all(len(others) == 1 for others in pairs.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("runs: [{arch: resnet19}]", "architecture 'resnet19' is not known; nearest: resnet18"),
+        ("runs: [{arch: resnet18, epoch: 3}]", "did you mean 'epochs'"),
+        ("runs: [{arch: inception_v3, size: 64}]", "InceptionV3 needs images of at least 75 px"),
+        ("runs: [{arch: densenet121, minus: 4}]", "DenseNet121 has 4 dense blocks, so 0 to 3"),
+        ("common: {size: 64}", "a study needs `runs`"),
+        ("axes: [{arch: resnet18}]\nruns: []", "axes is no part of a study"),
+        ("runs: [", "not readable as YAML"),
+    ],
+)
+def test_a_study_that_is_wrong_is_refused_in_one_line(tmp_path, text, message):
+    with pytest.raises(UserError) as error:
+        load_study(study_file(tmp_path, text))
+    assert message in str(error.value)
+    assert "mine.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_study_is_refused_with_the_known_ones():
+    with pytest.raises(UserError, match="choose one of demo, nih, paper, smoke"):
+        load_study("dmeo")
+
+
+def test_smoke_trains_all_its_runs(smoke_store):
+    runs = smoke_store.planned("smoke")
+    assert len(runs) == len(load_study("smoke").specs())
+    assert all(run.finished for run in runs)
+    assert all((run.provenance["weights"] is None) == (run.spec.init == "random") for run in runs)
+
+
+def test_a_second_run_trains_nothing(smoke_store, capsys):
+    times = [(run.folder / "done.json").stat().st_mtime_ns for run in smoke_store.planned("smoke")]
+    assert main(["study", "run", "smoke", "--runs", str(smoke_store.folder)]) == 0
+    assert [(run.folder / "done.json").stat().st_mtime_ns for run in smoke_store.planned("smoke")] == times
+    assert "8 runs finished" in capsys.readouterr().out
+
+
+def test_status_counts_the_finished(smoke_store, capsys):
+    assert main(["study", "status", "smoke", "--runs", str(smoke_store.folder)]) == 0
+    assert "8 of 8 runs finished" in capsys.readouterr().out
+
+
+def test_an_export_holds_predictions_and_provenance_and_nothing_else(smoke_store, tmp_path):
+    out = export_study(load_study("smoke"), tmp_path / "out", smoke_store, progress=False)
+    published = RunStore(out).planned("smoke")
+    assert [run.run_id for run in published] == [run.run_id for run in smoke_store.planned("smoke")]
+    for run in published:
+        assert {path.name for path in run.folder.iterdir()} == set(FILES)
+
+
+def test_a_data_set_that_may_not_be_shared_is_not_exported(smoke_store, tmp_path):
+    run = smoke_store.planned("smoke")[0]
+    store = RunStore(tmp_path / "runs")
+    shutil.copytree(run.folder, store.folder / run.run_id)
+    (store.folder / "smoke.study.json").write_text(json.dumps({"study": "smoke", "runs": [run.run_id]}))
+    spec = json.loads((run.folder / "spec.json").read_text()) | {"dataset": "chexpert"}
+    (store.folder / run.run_id / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(UserError, match="do not let its labels and ids be shared"):
+        export_study(load_study("smoke"), tmp_path / "out", store, progress=False)
+    assert not (tmp_path / "out").exists()

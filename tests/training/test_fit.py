@@ -1,0 +1,183 @@
+"""One run from spec to predictions: what it learns from, what it leaves behind, and what an interruption costs."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from chexlib.data.labels import FINDINGS
+from chexlib.errors import UserError
+from chexlib.models.zoo import ARCHITECTURES
+from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import RunStore
+from chexlib.training import checkpoints, fit as fit_module
+from chexlib.training.fit import fit
+from chexlib.training.objectives import masked_cross_entropy
+
+SPEC = RunSpec(arch="mobilenet_v3", size=32, epochs=2, batch_size=16, lr=1e-3, eval_every=32, keep=2)
+
+
+@pytest.fixture(scope="module")
+def trained(phantom_folder, tmp_path_factory):
+    return fit(SPEC, phantom_folder, RunStore(tmp_path_factory.mktemp("runs")), progress=False)
+
+
+def test_unknown_labels_never_reach_the_loss():
+    logits = torch.tensor([[0.0, 50.0], [0.0, -50.0]], requires_grad=True)
+    labels, known = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    loss = masked_cross_entropy(logits, labels, known)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(2))
+    assert logits.grad[:, 1].tolist() == [0, 0]
+
+
+def test_a_batch_of_unknown_labels_costs_nothing():
+    assert masked_cross_entropy(torch.ones(2, 3), torch.ones(2, 3), torch.zeros(2, 3)).item() == 0
+
+
+def test_a_run_leaves_what_the_design_says(trained):
+    names = {path.name for path in trained.folder.iterdir()} - {".lock"}
+    assert names == {"spec.json", "log.jsonl", "checkpoints", "predictions.parquet", "provenance.json", "done.json"}
+    assert [row["images"] for row in trained.log()] == [32, 64, 96, 128]
+    assert len(list(trained.checkpoints.iterdir())) == 2
+    assert trained.spec.run_id == trained.run_id
+
+
+def test_predictions_are_of_val_and_test_with_the_data_sets_labels(trained, phantom_folder):
+    table = trained.predictions()
+    assert set(table["split"]) == {"val", "test"}
+    truth = pd.read_csv(phantom_folder / "groundtruth.csv")
+    test = table[table["split"] == "test"].groupby("study")[[f"y:{finding}" for finding in FINDINGS]].first()
+    assert len(test) == len(truth)
+    np.testing.assert_array_equal(test.sum(), truth[list(FINDINGS)].sum())
+    assert table[[f"p:{finding}" for finding in FINDINGS]].to_numpy().std() > 0
+
+
+def test_predictions_are_the_mean_over_the_ensemble(trained, phantom_folder):
+    """Recomputed here from the kept weights, one by one."""
+    from chexlib.data.dataset import open_dataset
+    from safetensors.torch import load_file
+
+    members = trained.provenance["ensemble"]
+    assert members == checkpoints.ensemble_members(trained.log(), 2)
+    dataset = open_dataset("phantom", phantom_folder, size=32, progress=False)
+    model, prepare = checkpoints.build(SPEC, dataset.mean_std)
+    p = 0
+    for images in members:
+        model.load_state_dict(load_file(trained.checkpoints / checkpoints.weights_name(images)))
+        with torch.inference_mode():
+            p = p + model.eval()(prepare(dataset.pixels[dataset.rows("test")])).sigmoid() / len(members)
+    table = trained.predictions().query("split == 'test'")
+    np.testing.assert_allclose(table[[f"p:{finding}" for finding in FINDINGS]], p, atol=2e-6)
+
+
+def test_a_random_network_is_normalised_by_the_training_set(trained, phantom_folder):
+    from chexlib.data.dataset import open_dataset
+
+    dataset = open_dataset("phantom", phantom_folder, size=32, progress=False)
+    pixels = dataset.pixels[dataset.rows("train")] / 255
+    assert dataset.mean_std() == pytest.approx((pixels.mean(), pixels.std()))
+    assert trained.provenance["normalisation"] == {"mean": [pytest.approx(pixels.mean())], "std": [pytest.approx(pixels.std())]}
+
+
+def test_a_finished_run_is_reused(trained, phantom_folder, monkeypatch):
+    monkeypatch.setattr(fit_module, "_train", lambda *_: pytest.fail("trained again"))
+    assert fit(SPEC, phantom_folder, RunStore(trained.folder.parent), progress=False) == trained
+
+
+def test_the_same_spec_gives_the_same_predictions_even_after_an_interruption(trained, phantom_folder, tmp_path, monkeypatch):
+    store, save = RunStore(tmp_path), checkpoints.save_resume_state
+
+    def interrupted(*args):
+        save(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save_resume_state", interrupted)
+    for _ in range(2):  # after the first evaluation, and again after the second
+        with pytest.raises(KeyboardInterrupt):
+            fit(SPEC, phantom_folder, store, progress=False)
+    monkeypatch.undo()
+    torch.manual_seed(1234)  # the global state has no say
+    resumed = fit(SPEC, phantom_folder, store, progress=False)
+    assert [row["images"] for row in resumed.log()] == [32, 64, 96, 128]
+    pd.testing.assert_frame_equal(resumed.predictions(), trained.predictions(), check_exact=True)
+
+
+def test_the_best_checkpoints_enter_the_ensemble():
+    log = [{"images": i, "auc": auc} for i, auc in ((1, 0.7), (2, None), (3, 0.9), (4, 0.8), (5, 0.7))]
+    assert checkpoints.ensemble_members(log, 1) == [3]
+    assert checkpoints.ensemble_members(log, 3) == [3, 4, 5]
+    assert checkpoints.ensemble_members(log, 9) == [1, 2, 3, 4, 5]
+
+
+def test_the_best_model_can_be_loaded_again(trained, phantom_folder):
+    model, prepare = checkpoints.load_model(trained)
+    x = prepare(np.zeros((2, 32, 32), dtype=np.uint8))
+    assert x.shape == (2, 3, 32, 32)
+    assert not model.training
+    assert model(x).shape == (2, 14)
+
+
+def test_published_runs_say_that_they_hold_no_weights(trained, tmp_path):
+    published = type(trained)(tmp_path / trained.run_id)
+    for name in ("spec.json", "log.jsonl", "provenance.json"):
+        published.write(name, (trained.folder / name).read_bytes())
+    with pytest.raises(UserError, match="published results hold no weights"):
+        checkpoints.load_model(published)
+
+
+def test_a_broken_checkpoint_is_named(phantom_folder, tmp_path, monkeypatch):
+    store, save = RunStore(tmp_path), checkpoints.save_resume_state
+
+    def interrupted(run, *args):
+        save(run, *args)
+        path = run.checkpoints / checkpoints.RESUME
+        path.write_bytes(path.read_bytes()[:1000])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save_resume_state", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(SPEC, phantom_folder, store, progress=False)
+    with pytest.raises(UserError, match=r"resume\.safetensors: cannot be read"):
+        fit(SPEC, phantom_folder, store, progress=False)
+
+
+def test_a_loss_that_is_not_a_number_names_the_images(phantom_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit_module, "masked_cross_entropy", lambda logits, *_: logits.sum() * float("nan"))
+    with pytest.raises(UserError, match=r"the loss is nan on the batch train/patient.*\.jpg"):
+        fit(SPEC, phantom_folder, RunStore(tmp_path), progress=False)
+
+
+def test_too_few_images_for_a_batch(phantom_folder, tmp_path):
+    spec = RunSpec.make(json.loads(SPEC.to_json()) | {"batch_size": 512})
+    with pytest.raises(UserError, match="64 training images are fewer than batch_size=512"):
+        fit(spec, phantom_folder, RunStore(tmp_path), progress=False)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Four images in NIH's shape: the least that one step needs."""
+    root = tmp_path_factory.mktemp("tiny")
+    (root / "images").mkdir()
+    rows = ["Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"]
+    for i in range(12):
+        rows.append(f"{i}.png,{'Edema' if i % 2 else 'No Finding'},0,{i},50,M,PA")
+        pixels = np.random.default_rng(i).integers(0, 255, (96, 96), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"{i}.png")
+    (root / "Data_Entry_2017.csv").write_text("\n".join(rows))
+    return root
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_one_real_training_step_of_every_architecture(arch, tiny, tmp_path):
+    row = ARCHITECTURES[arch]
+    size = -(-max(row.smallest, 32) // row.multiple) * row.multiple
+    spec = RunSpec(dataset="nih", arch=arch, size=size, epochs=1, batch_size=4, eval_every=1, eval_unit="epochs", keep=1)
+    run = fit(spec, tiny, RunStore(tmp_path), progress=False)
+    assert run.log()[0]["images"] == 4
+    assert 0 < run.log()[0]["loss"] < 5
+    assert run.predictions().filter(like="p:").notna().all(axis=None)
