@@ -113,12 +113,18 @@ def key_of(source: Path) -> str:
     digest = hashlib.sha256()
     for package in BUILDERS:
         digest.update(f"{package} {version(package)}\n".encode())
-    files = [source / "_config.yml", source / "_toc.yml", *sorted((source / "book").rglob("*"))]
-    for path in files:
-        if path.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts):
+    for path in [source / "_config.yml", source / "_toc.yml", *sorted((source / "book").rglob("*"))]:
+        if path.is_file() and _is_source(path.relative_to(source)):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{path.relative_to(source).as_posix()} {content}\n".encode())
     return digest.hexdigest()
+
+
+def _is_source(path: Path) -> bool:
+    """Whether a file below the project can change a page: not caches, and of executed/ the notebooks alone."""
+    if {"__pycache__", ".ipynb_checkpoints"} & set(path.parts):
+        return False
+    return path.parts[:2] != ("book", "executed") or path.suffix == ".ipynb"
 
 
 def _first_complaint(log: str) -> str:

@@ -117,7 +117,8 @@ def dataset(shareable: bool = True, name: str = "phantom", n: int = 40):
     """A data set of n grey images; every second one is of a patient with Edema on the left."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"split": ["train", "test"] * (n // 2), "image": [f"{i}.jpg" for i in range(n)],
-                          "patient": [f"p{i // 2}" for i in range(n)], "study": [f"s{i}" for i in range(n)], "view": "AP",
+                          "patient": [f"p{i // 2}" for i in range(n)], "study": [f"s{i}" for i in range(n)],
+                          "view": "AP",
                           "sex": ["F", "M"] * (n // 2), "age": np.linspace(20, 80, n)})  # fmt: skip
     raw = pd.DataFrame(np.nan, index=table.index, columns=list(FINDINGS))
     raw["Edema"] = [1, 1, 0, -1] * (n // 4)

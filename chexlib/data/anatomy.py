@@ -1,98 +1,18 @@
-"""The chest from the front: what a normal PA or AP radiograph shows, drawn as thickness that the beam goes through.
-
-A scene adds up tissue, bone and dense things and subtracts air, all (size, size) in the film's units. Findings change the scene's
-air and add to it (chexlib.data.pathology); the film curve comes last (chexlib.data.phantom).
+"""The chest from the front: what a normal PA or AP radiograph shows, drawn as thickness that the beam goes
+through.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from chexlib.data.canvas import HEIGHTS, Grid, bulge, cloud, edge, profile, spot, vessels, window
-
-
-@dataclass(frozen=True)
-class Body:
-    """A patient's build, the same on every image; lengths in half-widths of the chest."""
-
-    male: bool
-    age: int
-    fat: float  # 0 thin to 1 obese
-    heart: float  # cardiothoracic ratio of the normal heart, PA
-    ribs: float  # phase of the ribs
-    rib_count: float  # ribs between apex and dome
-    slope: float  # of the ribs, 1 on average
-    bone: float  # how dense
-    knob: float  # the aortic knob's size
-    breast: float  # 0 for men
-    dome: tuple[float, float]  # heights of the right and left dome
-    trees: tuple[int, int]
-    wobble: float  # of the spine: scoliosis, spurs
-
-
-def body(male: bool, age: int, rng: np.random.Generator) -> Body:
-    """Draws a build for a patient of this sex and age (years)."""
-    old = np.clip((age - 45) / 45, 0, 1)
-    right = float(rng.normal(1.0, 0.03))
-    return Body(
-        male=male,
-        age=age,
-        fat=float(rng.beta(2, 2.6)),
-        heart=float(np.clip(rng.normal(0.425 + 0.02 * old, 0.022), 0.37, 0.47)),
-        ribs=float(rng.uniform(-0.5, 0.5)),
-        rib_count=float(rng.uniform(8.6, 9.8)),
-        slope=float(rng.uniform(0.75, 1.3)),
-        bone=float(np.clip((1.12 if male else 0.95) - 0.38 * old + rng.normal(0, 0.08), 0.5, 1.3)),
-        knob=float(0.19 + 0.09 * old + rng.normal(0, 0.012)),
-        breast=0.0 if male else float(rng.uniform(0.45, 1.0)),
-        dome=(right, right + 0.045 + float(rng.normal(0, 0.012))),
-        trees=(int(rng.integers(100)), int(rng.integers(100))),
-        wobble=float(rng.normal(0, 0.012 + 0.03 * old)),
-    )
-
-
-@dataclass
-class Scene:
-    """What has been drawn so far, and where things are; arrays are (size, size) float32."""
-
-    grid: Grid
-    body: Body
-    view: str  # PA, AP or LATERAL
-    tissue: np.ndarray
-    air: np.ndarray  # what the lungs take away
-    bone: np.ndarray
-    chest: np.ndarray  # 0 to 1: inside the lungs' outline, heart and mediastinum included
-    lungs: np.ndarray  # 0 to 1: lung that nothing covers
-    wall: np.ndarray  # distance to the chest wall, positive inside
-    floor: np.ndarray  # v of the diaphragm below or above each pixel
-    heart: np.ndarray  # 0 to 1
-    mediastinum: np.ndarray  # 0 to 1
-    vessels: np.ndarray
-    hila: tuple[tuple[float, float], ...]
-    dense: np.ndarray  # metal and calcium, drawn over everything
-
-    @property
-    def frontal(self) -> bool:
-        return self.view != "LATERAL"
-
-
-@dataclass(frozen=True)
-class Deformation:
-    """What findings do to the anatomy before it is drawn."""
-
-    heart: float = 0.0  # cardiothoracic ratio; 0 leaves the patient's own
-    mediastinum: float = 0.0  # widening of the upper mediastinum to each side
-    lift: tuple[float, float] = (0.0, 0.0)  # of the right and left dome, by volume loss
-    shift: float = 0.0  # of the mediastinum, positive to the patient's left
-
+from chexlib.data.scene import WALL, Body, Deformation, Scene
+from chexlib.data.skeleton import bones
 
 AP_MAGNIFIES = 1.13
 WIDENING = profile((0.0, 0.10, 0.18, 0.42, 0.56), (0.3, 0.6, 1.0, 1.0, 0.0))
-WALL = profile((-0.9, -0.001, 0.0, 0.02, 0.06, 0.12, 0.22, 0.36, 0.52, 0.70, 0.95, 1.25, 1.9),
-               (0.30, 0.30, 0.40, 0.52, 0.63, 0.725, 0.82, 0.90, 0.955, 0.99, 1.0, 0.98, 0.95))  # fmt: skip
-WALL[HEIGHTS < 0] = -1.0
+FULLNESS = 0.88 + 0.12 * bulge((HEIGHTS + 0.02).astype(np.float32) / np.float32(0.5))
 TRACHEA = profile((0.15, 0.35), (0.01, 0.03))
 
 
@@ -103,24 +23,37 @@ def frontal(grid: Grid, person: Body, view: str, change: Deformation, rng: np.ra
     wall = grid.at(WALL) - across
     floor = _diaphragm(grid, person, view, change)
     chest = edge(wall, 3 * grid.pixel) * edge(floor - v, 3.5 * grid.pixel) * edge(_apex(grid, across), 3 * grid.pixel)
-    left, right, heart = _heart_borders(person, view, change)
-    silhouette = np.where(u > change.shift, grid.at(left) - u, u + grid.at(right))  # positive inside heart and mediastinum
+    left, right, heart_left, heart_right = _borders(person, view, change)
+    silhouette = np.where(u > change.shift, grid.at(left) - u, u + grid.at(right))  # positive inside
     solid = edge(silhouette, 3.5 * grid.pixel)
     beyond = edge(v - floor, 3.5 * grid.pixel)
     depth = bulge(wall / 0.55) * chest
-    lungs = chest * (1 - solid)
-    air = depth * (0.57 - 0.50 * solid) * (0.88 + 0.12 * bulge((v + 0.02) / 0.5))
-    air += 0.13 * beyond * np.exp((floor - v) * 14) * edge(wall, 0.1) * (1 - solid)  # lung behind the dome
+    air = depth * (0.57 - 0.50 * solid) * grid.at(FULLNESS)
+    air += (
+        0.13 * beyond * edge(floor + np.float32(0.06) - v, 0.2) * edge(wall, 0.1) * (1 - solid)
+    )  # behind the dome
+    heart = np.where(u > change.shift, grid.at(heart_left) - u, u + grid.at(heart_right))
     scene = Scene(
-        grid=grid, body=person, view=view, tissue=_tissue(grid, person, view, across) + 0.13 * beyond * edge(wall + 0.15, 0.2),
-        air=air, bone=np.zeros_like(u), chest=chest, lungs=lungs, wall=wall, floor=floor,
-        heart=edge(np.where(u > change.shift, grid.at(heart[0]) - u, u + grid.at(heart[1])), 2 * grid.pixel) * edge(floor + 0.07 - v, 0.02),
-        mediastinum=solid, vessels=np.zeros_like(u), hila=((-0.24 + change.shift, 0.49), (0.26 + change.shift, 0.46)), dense=np.zeros_like(u),
-    )  # fmt: skip
+        grid=grid,
+        body=person,
+        view=view,
+        tissue=_tissue(grid, person, view, across) + 0.13 * beyond * edge(wall + 0.15, 0.2),
+        air=air,
+        bone=np.zeros_like(u),
+        chest=chest,
+        lungs=chest * (1 - solid),
+        wall=wall,
+        floor=floor,
+        heart=edge(heart, 2 * grid.pixel) * edge(floor + 0.07 - v, 0.02),
+        mediastinum=solid,
+        vessels=np.zeros_like(u),
+        hila=((-0.24 + change.shift, 0.49), (0.26 + change.shift, 0.46)),
+        dense=np.zeros_like(u),
+    )
     scene.tissue += 0.06 * solid * chest + 0.05 * scene.heart * bulge(silhouette / 0.4)
     _airway(scene, change)
     _vessels(scene)
-    _bones(scene, across)
+    bones(scene, across)
     _abdomen(scene, rng)
     _breasts(scene)
     return scene
@@ -135,37 +68,60 @@ def _apex(grid: Grid, across: np.ndarray) -> np.ndarray:
 def _diaphragm(grid: Grid, person: Body, view: str, change: Deformation) -> np.ndarray:
     """v of the diaphragm over each u: two domes that fall to the costophrenic angles."""
     lifted = 0.07 if view == "AP" else 0.0
-    table_u = np.linspace(-1.6, 1.6, 512)
-    across = np.abs(table_u)
-    dome = np.where(table_u < 0, person.dome[0] - lifted - change.lift[0], person.dome[1] - lifted - change.lift[1])
-    lateral, medial = np.clip(across - 0.45, 0, None) / 0.55, np.clip(0.45 - across, 0, None) / 0.45
-    table = dome + 0.20 * np.minimum(lateral, 1.2) ** 2.3 + 0.045 * medial**2
-    smooth = np.convolve(np.pad(table, 12, mode="edge"), np.hanning(25) / np.hanning(25).sum(), mode="valid").astype(np.float32)
-    return smooth[((grid.u + np.float32(1.6)) * np.float32(511 / 3.2)).clip(0, 511).astype(np.intp)]
+    shape = DOMES + np.where(ACROSS < 0, person.dome[0] - change.lift[0], person.dome[1] - change.lift[1]) - lifted
+    smooth = np.convolve(shape, _KERNEL, mode="valid").astype(np.float32)
+    return smooth.take(((grid.u + np.float32(1.6)) * np.float32(511 / 3.2)).astype(np.int32), mode="clip")
 
 
-def _heart_borders(person: Body, view: str, change: Deformation):
-    """Left and right borders (ROWS,) of heart and mediastinum, as distances from the midline, and of the heart alone."""
+ACROSS = np.linspace(-1.6, 1.6, 512)[np.clip(np.arange(-12, 524), 0, 511)]
+_KERNEL = np.hanning(25) / np.hanning(25).sum()
+DOMES = (
+    0.20 * (np.clip(np.abs(ACROSS) - 0.45, 0, None) / 0.55).clip(0, 1.2) ** 2.3
+    + 0.045 * (np.clip(0.45 - np.abs(ACROSS), 0, None) / 0.45) ** 2
+)
+"""What the diaphragm falls from its domes to either side of them, at ACROSS."""
+
+
+def _borders(person: Body, view: str, change: Deformation) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Left and right borders (ROWS,) of the mediastinum, as distances from the midline, then of the heart alone."""
     ratio = change.heart or person.heart
     if view == "AP":
         ratio *= AP_MAGNIFIES
     reach_right, reach_left = 0.66 * ratio, 1.34 * ratio
     knob = person.knob
-    left = profile((-0.9, 0.02, 0.16, 0.24, 0.30, 0.35, 0.40, 0.46, 0.53, 0.62, 0.74, 0.85, 0.95, 1.05, 1.2),
-                   (0.10, 0.12, 0.13, knob - 0.03, knob + 0.02, knob - 0.01, 0.16, 0.20, 0.21, 0.27, 0.43, 0.52, 0.52, 0.46, 0.3))
+    left = profile(
+        (-0.9, 0.02, 0.16, 0.24, 0.30, 0.35, 0.40, 0.46, 0.53, 0.62, 0.74, 0.85, 0.95, 1.05, 1.2),
+        (
+            0.10,
+            0.12,
+            0.13,
+            knob - 0.03,
+            knob + 0.02,
+            knob - 0.01,
+            0.16,
+            0.20,
+            0.21,
+            0.27,
+            0.43,
+            0.52,
+            0.52,
+            0.46,
+            0.3,
+        ),
+    )
     right = profile((-0.9, 0.02, 0.16, 0.30, 0.42, 0.52, 0.62, 0.72, 0.82, 0.92, 1.05, 1.2),
                     (0.10, 0.12, 0.14, 0.15, 0.15, 0.16, 0.21, 0.26, 0.28, 0.26, 0.20, 0.15))  # fmt: skip
     wider = change.mediastinum + (0.03 if view == "AP" else 0.0)
     left = _scaled(left, 0.50, reach_left) + wider * WIDENING + change.shift
     right = _scaled(right, 0.50, reach_right) + wider * WIDENING - change.shift
     above = HEIGHTS < 0.58  # there the great vessels begin
-    heart = tuple(np.where(above, -1, border).astype(np.float32) for border in (left, right))
-    return left.astype(np.float32), right.astype(np.float32), heart
+    heart = (np.where(above, -1, border) for border in (left, right))
+    return tuple(border.astype(np.float32) for border in (left, right, *heart))
 
 
 def _scaled(border: np.ndarray, start: float, reach: float) -> np.ndarray:
     """The border stretched below `start` so that its furthest point is at `reach`, unchanged above."""
-    lower = HEIGHTS >= start
+    lower = start <= HEIGHTS
     peak, base = border[lower].max(), border[lower][0]
     blend = np.clip((border - base) / (peak - base), 0, 1)
     return np.where(lower, border + blend * (reach - peak), border).astype(np.float32)
@@ -192,7 +148,9 @@ def _airway(scene: Scene, change: Deformation) -> None:
     part = scene.grid.part((-0.4, 0.4), (-0.6, 0.6))
     u, v, row = scene.grid.u[part], scene.grid.v[part], scene.grid.row[part]
     centre = TRACHEA.take(row) + np.float32(change.shift)
-    scene.tissue[part] -= 0.13 * bulge((0.062 - np.abs(u - centre)) / 0.062) * window(-0.42, 0.44, 0.2, 0.04).take(row)
+    scene.tissue[part] -= (
+        0.13 * bulge((0.062 - np.abs(u - centre)) / 0.062) * window(-0.42, 0.44, 0.2, 0.04).take(row)
+    )
     below = window(0.425, 0.55, 0.02, 0.06).take(row)
     for slope in (-0.85, 1.15):
         branch = np.abs(u - centre - np.float32(slope) * (v - np.float32(0.43)))
@@ -207,81 +165,6 @@ def _vessels(scene: Scene) -> None:
     scene.air *= 1 + 0.03 * cloud(scene.grid, 3, np.random.default_rng(scene.body.trees[0]))
 
 
-def _bones(scene: Scene, across: np.ndarray) -> None:
-    grid, person = scene.grid, scene.body
-    strength = 0.125 * person.bone
-    scene.bone += strength * _ribs(scene, across)
-    part = grid.part((-1.7, 1.7), (-0.25, 0.75))
-    scene.bone[part] += strength * _shoulders(grid, part, across[part], scene.view)
-    part = grid.part((-1.3, 1.3), (-0.16, 0.28))
-    covered = edge(scene.tissue[part] - np.float32(0.05), 0.1)
-    scene.bone[part] += 1.35 * strength * covered * _clavicles(grid, part, across[part], scene.view)
-    part = grid.part((-0.3, 0.3), (-0.9, 1.9))
-    bend = SPINE_CURVE.take(grid.row[part]) * np.float32(person.wobble)
-    away = np.abs(grid.u[part] - bend)
-    level = np.mod(grid.v[part] * np.float32(person.rib_count) + np.float32(person.ribs), 1)
-    discs = edge(0.13 - np.abs(level - np.float32(0.5)), 0.12)
-    scene.bone[part] += strength * edge(0.115 - away, 0.03) * (0.72 - 0.5 * discs + 0.25 * edge(away - 0.085, 0.02))
-
-
-SPINE_CURVE = np.sin(4.5 * HEIGHTS).astype(np.float32)
-
-
-def _ribs(scene: Scene, across: np.ndarray) -> np.ndarray:
-    """Posterior ribs arch down and out from the spine; anterior ribs, fainter, slope down and in, and end in cartilage."""
-    grid, person = scene.grid, scene.body
-    out = across * grid.at(TO_WALL)
-    np.minimum(out, np.float32(1.2), out=out)
-    squared = out * out
-    drop = (np.float32(0.10) * squared * squared + np.float32(0.16) * out - np.float32(0.05)) * out * np.float32(person.slope)
-    posterior = _band(POSTERIOR, (grid.v - drop) * np.float32(person.rib_count) + np.float32(person.ribs))
-    inward = np.maximum(1 - out, 0)
-    climb = (np.float32(0.55) - np.float32(0.2) * inward) * inward
-    anterior = _band(ANTERIOR, (grid.v - np.float32(0.21) - climb) * np.float32(person.rib_count * 0.92) + np.float32(person.ribs + 0.3))
-    posterior *= np.float32(0.85) * edge(across - np.float32(0.1), 0.06) * grid.at(window(-0.03, 1.22, 0.06, 0.3))
-    anterior *= np.float32(0.55) * edge(out - np.float32(0.52), 0.25) * grid.at(window(0.22, 0.95, 0.1, 0.15))
-    hoop = 1 + 0.5 * edge(out - 0.9, 0.16)  # more bone along the beam where the rib turns forwards
-    return edge(scene.wall + 0.035, 0.04) * hoop * (posterior + anterior)
-
-
-TO_WALL = (1 / np.maximum(WALL, 0.3)).astype(np.float32)
-
-
-def _rib(half: float) -> np.ndarray:
-    """(1024,) a rib of that half-width across one turn of the phase, whole numbers in its middle: a body with brighter margins."""
-    away = np.abs(np.linspace(0, 1, 1024, endpoint=False))
-    away = np.minimum(away, 1 - away)
-    return edge(half - away, 0.14) * (np.float32(0.72) + np.float32(0.28) * edge(away - (half - 0.1), 0.08))
-
-
-POSTERIOR, ANTERIOR = _rib(0.25), _rib(0.28)
-
-
-def _band(rib: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    return rib.take((phase * np.float32(1024)).astype(np.int32) & 1023)
-
-
-def _clavicles(grid: Grid, part: tuple[slice, slice], across: np.ndarray, view: str) -> np.ndarray:
-    higher = 0.045 if view == "AP" else 0.0
-    out = np.clip((across - np.float32(0.1)) * np.float32(1 / 1.05), 0, 1)
-    middle = np.float32(0.135 - higher) - np.float32(0.19) * out + np.float32(0.022) * np.sin(out * np.float32(6.3))
-    thick = np.float32(0.030) + np.float32(0.012) * np.abs(out - np.float32(0.5))
-    away = np.abs(grid.v[part] - middle)
-    shape = edge(thick - away, 0.02) * edge(across - 0.1, 0.04) * edge(1.16 - across, 0.05)
-    return shape * (np.float32(0.8) + np.float32(0.35) * edge(away - thick * np.float32(0.55), 0.015))
-
-
-def _shoulders(grid: Grid, part: tuple[slice, slice], across: np.ndarray, view: str) -> np.ndarray:
-    """Scapulae (over the lungs on AP films, rolled out of them on PA) and the heads of the humeri."""
-    v, row = grid.v[part], grid.row[part]
-    inner = 0.76 if view == "AP" else 1.02
-    border = across - np.float32(inner) - np.float32(0.28) * np.abs(v - np.float32(0.38))
-    blade = edge(border, 0.03) * edge(1.32 - across, 0.1) * edge(v - 0.216 + 0.12 * across, 0.05) * window(-0.5, 0.62, 0.05, 0.06).take(row)
-    head = edge(np.float32(0.15) - np.hypot(across - np.float32(1.36), (v - np.float32(0.10)) * np.float32(grid.height / grid.width)), 0.04)
-    shaft = edge(0.085 - np.abs(across - np.float32(1.44)), 0.03) * window(0.12, 0.8, 0.06, 0.2).take(row)
-    return 0.42 * blade * (1 + edge(0.035 - np.abs(border - np.float32(0.015)), 0.03)) + 0.9 * np.maximum(head, 0.8 * shaft)
-
-
 def _abdomen(scene: Scene, rng: np.random.Generator) -> None:
     """The stomach's bubble under the left dome, flat below where the patient stands, and other gas."""
     grid = scene.grid
@@ -289,7 +172,9 @@ def _abdomen(scene: Scene, rng: np.random.Generator) -> None:
     at_v = scene.body.dome[1] + 0.06 + 0.45 * size
     part = grid.part((at_u - 0.3, at_u + 0.3), (at_v - 0.3, at_v + 0.3))
     v = grid.v[part]
-    away = np.hypot(grid.u[part] - np.float32(at_u), (v - np.float32(at_v)) * np.float32(grid.height / grid.width / 0.7))
+    away = np.hypot(
+        grid.u[part] - np.float32(at_u), (v - np.float32(at_v)) * np.float32(grid.height / grid.width / 0.7)
+    )
     bubble = edge(np.float32(size) - away, 0.05) * edge(v - scene.floor[part] - np.float32(0.02), 0.03)
     if scene.view == "PA":
         bubble *= edge(np.float32(at_v + 0.25 * size) - v, 0.02)

@@ -1,11 +1,13 @@
-"""The film that a phantom is drawn on: a patient's coordinates at every pixel, soft edges, lines, textures, the film curve.
+"""The film that a phantom is drawn on: a patient's coordinates at every pixel, soft edges, lines, textures,
+the film curve.
 
-Everything is plain NumPy on (size, size) float32 arrays that fit a core's cache. Edges are ramps about a pixel wide, so lines
-are smooth at every size, and what is drawn at 96 pixels is the same patient as at 256.
+Everything is plain NumPy on (size, size) float32 arrays that fit a core's cache. Edges are ramps about a
+pixel wide, so lines are smooth at every size, and what is drawn at 96 pixels is the same patient as at 256.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -14,25 +16,40 @@ ROWS = 1024
 V_TOP, V_BOTTOM = -0.9, 1.9
 HEIGHTS = np.linspace(V_TOP, V_BOTTOM, ROWS)
 _HANN = np.hanning(43) / np.hanning(43).sum()
+_BEYOND = np.clip(V_TOP + np.arange(-21, ROWS + 21) * (V_BOTTOM - V_TOP) / (ROWS - 1), V_TOP, V_BOTTOM)
 BANK, TREES, GRAIN = 256, 8, 1 << 21
 
 
 class Grid:
     """Where each pixel is in the patient, in units of the thorax.
 
-    `u` (size, size) runs across: 0 at the midline, 1 at the inner wall of the chest at its widest, negative on the image's left
-    (a frontal image's left is the patient's right). `v` runs down: 0 at the lungs' apex, about 1 at the domes of the diaphragm.
+    `u` (size, size) runs across: 0 at the midline, 1 at the inner wall of the chest at its widest, negative
+    on the image's left (a frontal image's left is the patient's right). `v` runs down: 0 at the lungs' apex,
+    about 1 at the domes of the diaphragm.
     """
 
-    def __init__(self, size: int, *, angle: float, centre: float, apex: float, width: float, height: float, mirrored: bool = False):
-        self.size, self.angle, self.centre, self.apex, self.mirrored = size, angle, centre, apex, mirrored
+    def __init__(
+        self,
+        size: int,
+        *,
+        angle: float,
+        centre: float,
+        apex: float,
+        width: float,
+        height: float,
+        mirrored: bool = False,
+    ):
+        self.size, self.centre, self.apex, self.mirrored = size, centre, apex, mirrored
         self.width, self.height = float(width), float(height)
         line = ((np.arange(size, dtype=np.float32) + 0.5) * np.float32(2 / size) - 1).astype(np.float32)
         x, y = line[None, :] - np.float32(centre), line[:, None]
-        cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        self.cos, self.sin = math.cos(angle), math.sin(angle)
+        cos, sin = np.float32(self.cos), np.float32(self.sin)
         sign = np.float32(-1 if mirrored else 1)
         self.u = (x * (sign * cos / np.float32(width)) + y * (sign * sin / np.float32(width))).astype(np.float32)
-        self.v = (y * (cos / np.float32(height)) - x * (sin / np.float32(height)) - np.float32(apex / height)).astype(np.float32)
+        self.v = (y * (cos / np.float32(height)) - x * (sin / np.float32(height)) - np.float32(apex / height)).astype(
+            np.float32
+        )
         self.pixel = 2 / size / self.width  # of u
         self.row = ((self.v - V_TOP) * (ROWS - 1) / (V_BOTTOM - V_TOP)).clip(0, ROWS - 1).astype(np.intp)
         self.cloud_column = (self.u * np.float32(90) + np.float32(4 * BANK)).astype(np.intp)
@@ -46,13 +63,21 @@ class Grid:
         """Columns and rows, in pixels, of points of the patient."""
         x = np.asarray(u, dtype=float) * (-self.width if self.mirrored else self.width)
         y = np.asarray(v, dtype=float) * self.height + self.apex
-        cos, sin = np.cos(self.angle), np.sin(self.angle)
-        return ((x * cos - y * sin + self.centre + 1) * self.size / 2 - 0.5, (x * sin + y * cos + 1) * self.size / 2 - 0.5)
+        cos, sin = self.cos, self.sin
+        return (
+            (x * cos - y * sin + self.centre + 1) * self.size / 2 - 0.5,
+            (x * sin + y * cos + 1) * self.size / 2 - 0.5,
+        )
 
     def part(self, u: tuple[float, float], v: tuple[float, float]) -> tuple[slice, slice]:
         """The rows and columns of the film that hold this piece of the patient, so that small things cost little."""
-        columns, rows = self.to_pixels([u[0], u[1], u[0], u[1]], [v[0], v[0], v[1], v[1]])
-        return tuple(slice(max(0, int(min(at))), max(1, int(max(at)) + 2)) for at in (rows, columns))
+        half = self.size / 2
+        left, right = (x * (-self.width if self.mirrored else self.width) for x in u)
+        top, bottom = (y * self.height + self.apex for y in v)
+        corners = ((left, top), (left, bottom), (right, top), (right, bottom))
+        columns = [(x * self.cos - y * self.sin + self.centre + 1) * half for x, y in corners]
+        rows = [(x * self.sin + y * self.cos + 1) * half for x, y in corners]
+        return tuple(slice(max(0, int(min(at) - 1)), max(1, int(max(at)) + 2)) for at in (rows, columns))
 
     def line(self, u, v, radius: float) -> np.ndarray:
         """A line through points of the patient, `radius` in u, as coverage (size, size) in [0, 1]."""
@@ -62,8 +87,8 @@ class Grid:
 
 def profile(heights, values) -> np.ndarray:
     """(ROWS,) float32: a smooth contour through values at heights v (increasing)."""
-    table = np.interp(HEIGHTS, heights, values)
-    return np.convolve(np.pad(table, 21, mode="edge"), _HANN, mode="valid").astype(np.float32)
+    table = np.interp(_BEYOND, heights, values)
+    return np.convolve(table, _HANN, mode="valid").astype(np.float32)
 
 
 def edge(distance: np.ndarray, width: float) -> np.ndarray:
@@ -128,7 +153,9 @@ def stroke(size: int, columns, rows, radius: float) -> np.ndarray:
     columns, rows, nearest_c, nearest_r = columns[inside], rows[inside], nearest_c[inside], nearest_r[inside]
     across = (nearest_c - columns)[:, None] + offset  # (points, window)
     down = (nearest_r - rows)[:, None] + offset
-    cover = np.float32(radius + 0.5) - np.sqrt((down * down)[:, :, None] + (across * across)[:, None, :]).astype(np.float32)
+    cover = np.float32(radius + 0.5) - np.sqrt((down * down)[:, :, None] + (across * across)[:, None, :]).astype(
+        np.float32
+    )
     place = ((nearest_r[:, None] + offset) * size)[:, :, None] + (nearest_c[:, None] + offset)[:, None, :]
     canvas = np.zeros(size * size, dtype=np.float32)
     np.maximum.at(canvas, place.ravel(), np.minimum(cover, np.float32(1)).ravel())
@@ -142,7 +169,9 @@ def _grain() -> np.ndarray:
 
 
 def grain(size: int, rng: np.random.Generator) -> np.ndarray:
-    """White noise (size, size): a piece of one strip, from where rng says, a tenth of the time that new numbers take."""
+    """White noise (size, size): a piece of one strip, from where rng says, a tenth of the time that new
+    numbers take.
+    """
     start = int(rng.integers(0, GRAIN - size * size))
     return _grain()[start : start + size * size].reshape(size, size)
 
@@ -170,7 +199,9 @@ def cloud(grid: Grid, fineness: int, rng: np.random.Generator) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def vessel_trees() -> np.ndarray:
-    """(TREES, BANK, BANK): vessels that branch from a hilum at the left margin's middle and thin out towards the right."""
+    """(TREES, BANK, BANK): vessels that branch from a hilum at the left margin's middle and thin out towards
+    the right.
+    """
     return np.stack([_tree(np.random.default_rng([1967, k])) for k in range(TREES)])
 
 
@@ -187,14 +218,19 @@ def _tree(rng: np.random.Generator) -> np.ndarray:
         np.maximum(canvas, line * min(1.0, 0.05 + thickness / 7), out=canvas)
         if generation < 5 and thickness > 1.2:
             spread = rng.uniform(0.25, 0.6)
-            stack += [(xs[-1], ys[-1], turn[-1] + s * spread * rng.uniform(0.4, 1.4), thickness * rng.uniform(0.58, 0.80), generation + 1)
-                      for s in (-1, 1)]  # fmt: skip
+            for turned in (-spread, spread):
+                start = turn[-1] + turned * rng.uniform(0.4, 1.4)
+                stack.append((xs[-1], ys[-1], start, thickness * rng.uniform(0.58, 0.80), generation + 1))
     blurred = (canvas + np.roll(canvas, 1, 0) + np.roll(canvas, -1, 0)) / 3
     return (blurred + np.roll(blurred, 1, 1) + np.roll(blurred, -1, 1)) / 3
 
 
-def vessels(grid: Grid, hila: tuple[tuple[float, float], ...], trees: tuple[int, int], spread: float = 0.85) -> np.ndarray:
-    """Both lungs' vessels (size, size), each from its hilum (u, v) outwards: hila[0] to negative u, the last one to positive."""
+def vessels(
+    grid: Grid, hila: tuple[tuple[float, float], ...], trees: tuple[int, int], spread: float = 0.85
+) -> np.ndarray:
+    """Both lungs' vessels (size, size), each from its hilum (u, v) outwards: hila[0] to negative u, the last
+    one to positive.
+    """
     (right, right_v), (left, left_v) = hila[0], hila[-1]
     is_left = grid.u > np.float32((left + right) / 2)
     scale = np.float32((BANK - 16) / spread)

@@ -1,11 +1,13 @@
-"""Support devices: electrodes, tubes, central lines, pacemakers, sternal wires; thin, bright, and where they belong."""
+"""Support devices: electrodes, tubes, central lines, pacemakers, sternal wires; thin, bright, and where they
+belong.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from chexlib.data.anatomy import Scene
 from chexlib.data.canvas import disc, edge
+from chexlib.data.scene import Scene
 
 Generator = np.random.Generator
 
@@ -26,12 +28,13 @@ def support_devices(scene: Scene, severity: float, rng: Generator) -> np.ndarray
 def _curve(scene: Scene, points, radius: float) -> np.ndarray:
     """A smooth line through points (u, v)."""
     points = np.array(points, dtype=float)
-    knots = np.arange(len(points))
-    fine = np.linspace(0, len(points) - 1, 24)
-    smooth = np.array([np.interp(fine, knots, points[:, k]) for k in (0, 1)])
-    padded = np.pad(smooth, ((0, 0), (3, 3)), mode="edge")
-    smooth[:, 1:-1] = np.stack([np.convolve(row, np.hanning(9)[1:-1] / np.hanning(9).sum(), mode="valid") for row in padded])[:, 1:-1]
-    return scene.grid.line(smooth[0], smooth[1], radius)
+    at = np.linspace(0, len(points) - 1, 24)
+    at = np.concatenate([at[:1], at[:1], at[:1], at, at[-1:], at[-1:], at[-1:]])  # the ends stay where they are
+    u, v = (np.convolve(np.interp(at, np.arange(len(points)), points[:, k]), BEND, mode="valid") for k in (0, 1))
+    return scene.grid.line(u, v, radius)
+
+
+BEND = np.hanning(9)[1:-1] / np.hanning(9).sum()
 
 
 def _electrodes(scene: Scene, rng: Generator) -> np.ndarray:
@@ -40,7 +43,11 @@ def _electrodes(scene: Scene, rng: Generator) -> np.ndarray:
     for side in (-1, 1):
         for v in (0.16, 0.80):
             u, v = side * rng.uniform(0.55, 0.8), v + rng.uniform(-0.08, 0.08)
-            end = (side * rng.uniform(0.1, 1.2), 1.6) if v > 0.5 else (side * rng.uniform(0.9, 1.4), rng.uniform(0.7, 1.6))
+            end = (
+                (side * rng.uniform(0.1, 1.2), 1.6)
+                if v > 0.5
+                else (side * rng.uniform(0.9, 1.4), rng.uniform(0.7, 1.6))
+            )
             bend = ((u + end[0]) / 2 + rng.normal(0, 0.15), (v + end[1]) / 2 + rng.normal(0, 0.1))
             drawn = np.maximum(drawn, 0.5 * _curve(scene, [(u, v), bend, end], 0.008))
             drawn = np.maximum(drawn, 0.8 * edge(disc(scene.grid, u, v, 0.036), 0.02))
@@ -56,14 +63,20 @@ def _endotracheal(scene: Scene, rng: Generator) -> np.ndarray:
 def _gastric(scene: Scene, rng: Generator) -> np.ndarray:
     if not scene.frontal:
         return 0.6 * _curve(scene, [(0.1, -0.8), (0.25, 0.3), (0.3, 0.9), (-0.1, 1.25)], 0.010)
-    return 0.6 * _curve(scene, [(0.04, -0.8), (0.04, 0.2), (0.03, 0.75), (0.10, 1.02), (0.36, 1.16), (0.5, 1.25)], 0.010)
+    return 0.6 * _curve(
+        scene, [(0.04, -0.8), (0.04, 0.2), (0.03, 0.75), (0.10, 1.02), (0.36, 1.16), (0.5, 1.25)], 0.010
+    )
 
 
 def _central_line(scene: Scene, rng: Generator) -> np.ndarray:
     if not scene.frontal:
         return 0.7 * _curve(scene, [(-0.15, -0.2), (-0.1, 0.2), (-0.12, 0.55)], 0.009)
     side = -1 if rng.random() < 0.7 else 1
-    start = [(side * 0.28, -0.4), (side * 0.22, 0.02)] if rng.random() < 0.5 else [(side * 1.3, 0.3), (side * 0.8, 0.08), (side * 0.3, 0.10)]
+    start = (
+        [(side * 0.28, -0.4), (side * 0.22, 0.02)]
+        if rng.random() < 0.5
+        else [(side * 1.3, 0.3), (side * 0.8, 0.08), (side * 0.3, 0.10)]
+    )
     return 0.75 * _curve(scene, [*start, (-0.11, 0.28), (-0.12, rng.uniform(0.48, 0.66))], 0.010)
 
 
@@ -73,7 +86,15 @@ def _pacemaker(scene: Scene, rng: Generator) -> np.ndarray:
     u, v = (side * 0.72, rng.uniform(0.24, 0.34)) if scene.frontal else (-0.82, 0.22)
     wide = 0.13 if scene.frontal else 0.05
     drawn = edge(disc(scene.grid, u, v, wide, tall=0.95), 0.03)
-    path = [(u, v - 0.06), (side * 0.45, 0.10), (side * 0.12, 0.14), (-0.11, 0.30), (-0.13, 0.66), (0.08, 0.92), (0.34, 0.93)]
+    path = [
+        (u, v - 0.06),
+        (side * 0.45, 0.10),
+        (side * 0.12, 0.14),
+        (-0.11, 0.30),
+        (-0.13, 0.66),
+        (0.08, 0.92),
+        (0.34, 0.93),
+    ]
     if not scene.frontal:
         path = [(u, v), (-0.3, 0.12), (-0.1, 0.3), (-0.1, 0.65), (-0.45, 0.95)]
     drawn = np.maximum(drawn, 0.85 * _curve(scene, path, 0.009))
@@ -98,7 +119,9 @@ def _chest_tube(scene: Scene, rng: Generator) -> np.ndarray:
     side = -1 if rng.random() < 0.5 else 1
     if not scene.frontal:
         return 0.6 * _curve(scene, [(0.9, 0.95), (0.5, 0.7), (0.2, 0.3)], 0.018)
-    return 0.65 * _curve(scene, [(side * 1.4, 0.98), (side * 0.95, 0.80), (side * 0.7, 0.45), (side * 0.55, 0.15)], 0.018)
+    return 0.65 * _curve(
+        scene, [(side * 1.4, 0.98), (side * 0.95, 0.80), (side * 0.7, 0.45), (side * 0.55, 0.15)], 0.018
+    )
 
 
 DEVICES = {

@@ -1,17 +1,25 @@
-"""The chest from the side: sternum on the left of the patient's frame (u = -1), spine on the right, mirrored for half the films.
+"""The chest from the side: sternum on the left of the patient's frame (u = -1), spine on the right, mirrored
+for half the films.
 
-The same scene as chexlib.data.anatomy draws, so that findings are drawn on both; the two lungs lie over each other here.
+The same scene as chexlib.data.anatomy draws, so that findings are drawn on both; the two lungs lie over each
+other here.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from chexlib.data.anatomy import Body, Deformation, Scene
 from chexlib.data.canvas import Grid, bulge, cloud, disc, edge, profile, spot, vessels
+from chexlib.data.scene import Body, Deformation, Scene
 
-FRONT = profile((-0.9, -0.02, 0.04, 0.12, 0.25, 0.45, 0.7, 0.95, 1.2, 1.9), (0.3, 0.22, 0.34, 0.50, 0.66, 0.80, 0.90, 0.95, 0.95, 0.9))
-BACK = profile((-0.9, -0.02, 0.04, 0.12, 0.25, 0.45, 0.7, 0.95, 1.2, 1.9), (0.3, 0.42, 0.56, 0.68, 0.80, 0.90, 0.93, 0.90, 0.84, 0.8))
+FRONT = profile(
+    (-0.9, -0.02, 0.04, 0.12, 0.25, 0.45, 0.7, 0.95, 1.2, 1.9),
+    (0.3, 0.22, 0.34, 0.50, 0.66, 0.80, 0.90, 0.95, 0.95, 0.9),
+)
+BACK = profile(
+    (-0.9, -0.02, 0.04, 0.12, 0.25, 0.45, 0.7, 0.95, 1.2, 1.9),
+    (0.3, 0.42, 0.56, 0.68, 0.80, 0.90, 0.93, 0.90, 0.84, 0.8),
+)
 SPINE = profile((-0.9, -0.3, 0.0, 0.3, 0.6, 0.9, 1.2, 1.9), (0.10, 0.20, 0.42, 0.62, 0.70, 0.66, 0.55, 0.40))
 
 
@@ -29,14 +37,28 @@ def lateral(grid: Grid, person: Body, change: Deformation, rng: np.random.Genera
     upper = bulge((0.34 + change.mediastinum - np.abs(u - 0.05)) / 0.4) * edge(0.34 - v, 0.2)
     air *= 1 - 0.35 * upper
     scene = Scene(
-        grid=grid, body=person, view="LATERAL", tissue=_tissue(grid, person) + 0.12 * beyond * edge(wall + 0.1, 0.2), air=air,
-        bone=np.zeros_like(u), chest=chest, lungs=chest * (1 - 0.6 * heart), wall=wall, floor=floor, heart=edge(inside, 0.03) * edge(floor + 0.05 - v, 0.03),
-        mediastinum=np.maximum(heart, upper * chest), vessels=np.zeros_like(u), hila=((0.08, 0.47),), dense=np.zeros_like(u),
-    )  # fmt: skip
+        grid=grid,
+        body=person,
+        view="LATERAL",
+        tissue=_tissue(grid, person) + 0.12 * beyond * edge(wall + 0.1, 0.2),
+        air=air,
+        bone=np.zeros_like(u),
+        chest=chest,
+        lungs=chest * (1 - 0.6 * heart),
+        wall=wall,
+        floor=floor,
+        heart=edge(inside, 0.03) * edge(floor + 0.05 - v, 0.03),
+        mediastinum=np.maximum(heart, upper * chest),
+        vessels=np.zeros_like(u),
+        hila=((0.08, 0.47),),
+        dense=np.zeros_like(u),
+    )
     _middle(scene, person)
     _bones(scene)
     if person.breast:
-        scene.tissue += 0.10 * person.breast * bulge(disc(grid, -1.05, 0.72, 0.34 + 0.1 * person.breast, tall=1.2) / 0.3)
+        scene.tissue += (
+            0.10 * person.breast * bulge(disc(grid, -1.05, 0.72, 0.34 + 0.1 * person.breast, tall=1.2) / 0.3)
+        )
     scene.tissue += 0.02 * cloud(grid, 1, rng) * beyond
     return scene
 
@@ -52,7 +74,10 @@ def _diaphragm(grid: Grid, person: Body, change: Deformation) -> np.ndarray:
 def _heart(grid: Grid, ratio: float) -> np.ndarray:
     """Distance to the heart's outline, positive inside: an egg that leans on sternum and diaphragm."""
     size = 0.40 + 1.1 * (ratio - 0.42)
-    du, dv = grid.u + np.float32(0.50 - 0.45 * (size - 0.40)), (grid.v - np.float32(0.84)) * np.float32(grid.height / grid.width)
+    du, dv = (
+        grid.u + np.float32(0.50 - 0.45 * (size - 0.40)),
+        (grid.v - np.float32(0.84)) * np.float32(grid.height / grid.width),
+    )
     along, across = np.float32(0.70) * du + np.float32(0.71) * dv, np.float32(0.70) * dv - np.float32(0.71) * du
     upper = np.float32(1.45) - np.float32(0.35) * edge(along, 0.8)  # narrower to the apex, in front and below
     return np.float32(size) - np.sqrt((along / np.float32(1.45)) ** 2 + (across / upper * np.float32(1.35)) ** 2)
@@ -60,8 +85,10 @@ def _heart(grid: Grid, ratio: float) -> np.ndarray:
 
 def _tissue(grid: Grid, person: Body) -> np.ndarray:
     fat = 0.14 * person.fat
-    front = profile((-0.9, -0.30, -0.12, 0.0, 0.15, 0.3, 0.6, 1.0, 1.9),
-                    np.array((0.35, 0.32, 0.55, 0.75, 0.80, 0.86, 1.02, 1.08, 1.1)) + fat)  # fmt: skip
+    front = profile(
+        (-0.9, -0.30, -0.12, 0.0, 0.15, 0.3, 0.6, 1.0, 1.9),
+        np.array((0.35, 0.32, 0.55, 0.75, 0.80, 0.86, 1.02, 1.08, 1.1)) + fat,
+    )
     back = profile((-0.9, -0.30, -0.12, 0.0, 0.15, 0.3, 0.6, 1.0, 1.9),
                    np.array((0.45, 0.50, 0.75, 0.95, 1.08, 1.14, 1.16, 1.10, 1.05)) + fat)  # fmt: skip
     inside = np.minimum(grid.u + grid.at(front), grid.at(back) - grid.u)
@@ -74,7 +101,9 @@ def _middle(scene: Scene, person: Body) -> None:
     """Trachea, aortic arch and descending aorta, hila, vessels."""
     grid = scene.grid
     centre = np.float32(0.0) + np.float32(0.22) * (grid.v + np.float32(0.1))
-    scene.tissue -= 0.12 * bulge((0.06 - np.abs(grid.u - centre)) / 0.06) * edge(0.44 - grid.v, 0.05) * edge(grid.v + 0.4, 0.2)
+    scene.tissue -= (
+        0.12 * bulge((0.06 - np.abs(grid.u - centre)) / 0.06) * edge(0.44 - grid.v, 0.05) * edge(grid.v + 0.4, 0.2)
+    )
     ring = np.abs(disc(grid, 0.12, 0.36, 0.20)) - np.float32(0.07)
     scene.tissue += (0.04 + 0.05 * (person.knob - 0.19) / 0.09) * edge(-ring, 0.05) * scene.chest
     scene.tissue += 0.09 * spot(grid, *scene.hila[0], 0.11, tall=1.3)
@@ -94,7 +123,23 @@ def _bones(scene: Scene) -> None:
     sternum = np.float32(0.035) - np.abs(u + grid.at(FRONT) + np.float32(0.035))
     scene.bone += 0.9 * strength * edge(sternum, 0.03) * edge(v - 0.08, 0.05) * edge(0.75 - v, 0.08)
     for shift in (0.0, 0.37):
-        phase = (v - np.float32(0.42) * (np.float32(0.7) - u) - np.float32(0.18) * (u - np.float32(0.2)) ** 2) * np.float32(8.2) + np.float32(person.ribs + shift)
+        phase = (
+            v - np.float32(0.42) * (np.float32(0.7) - u) - np.float32(0.18) * (u - np.float32(0.2)) ** 2
+        ) * np.float32(8.2) + np.float32(person.ribs + shift)
         distance = np.abs(phase - np.round(phase))
-        scene.bone += 0.40 * strength * edge(0.21 - distance, 0.12) * edge(scene.wall + 0.03, 0.05) * edge(v - 0.02, 0.1) * edge(1.2 - v, 0.2) * edge(u + 0.62, 0.4)
-    scene.bone += 0.5 * strength * edge(np.float32(0.09) - np.abs(u - np.float32(0.72) + np.float32(0.25) * v), 0.05) * edge(0.42 - v, 0.1) * edge(v + 0.1, 0.1)
+        scene.bone += (
+            0.40
+            * strength
+            * edge(0.21 - distance, 0.12)
+            * edge(scene.wall + 0.03, 0.05)
+            * edge(v - 0.02, 0.1)
+            * edge(1.2 - v, 0.2)
+            * edge(u + 0.62, 0.4)
+        )
+    scene.bone += (
+        0.5
+        * strength
+        * edge(np.float32(0.09) - np.abs(u - np.float32(0.72) + np.float32(0.25) * v), 0.05)
+        * edge(0.42 - v, 0.1)
+        * edge(v + 0.1, 0.1)
+    )

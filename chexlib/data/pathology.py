@@ -1,8 +1,10 @@
-"""CheXpert's observations as radiologists describe them (Fleischner Society glossary, Hansell et al. 2008), drawn on a scene.
+"""CheXpert's observations as radiologists describe them (Fleischner Society glossary, Hansell et al. 2008),
+drawn on a scene.
 
-Each drawer takes a scene, a severity in (0, 1] and a generator, changes the scene's air or adds to it, and returns the region as
-(size, size) bool: its mask. `deformation` is what must be known before the anatomy is drawn. Findings are drawn one by one:
-CheXpert's hierarchy (an Edema is a Lung Opacity) is left to the labels' rates, as in its train.csv.
+Each drawer takes a scene, a severity in (0, 1] and a generator, changes the scene's air or adds to it, and
+returns the region as (size, size) bool: its mask. `deformation` is what must be known before the anatomy is
+drawn. Findings are drawn one by one: CheXpert's hierarchy (an Edema is a Lung Opacity) is left to the labels'
+rates, as in its train.csv.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from chexlib.data.anatomy import WALL, Deformation, Scene
-from chexlib.data.canvas import HEIGHTS, bulge, cloud, disc, edge, spot
+from chexlib.data.canvas import bulge, cloud, disc, edge, spot
 from chexlib.data.devices import support_devices
+from chexlib.data.scene import Deformation, Scene, opacify, place, region
 
 Generator = np.random.Generator
 
@@ -42,32 +44,6 @@ def sides(rng: Generator, both: float = 0.0) -> tuple[int, ...]:
     return (first, -first) if second < both else (first,)
 
 
-def place(scene: Scene, side: int, out: float, down: float) -> tuple[float, float]:
-    """A point (u, v) of a lung: `out` from mediastinum (0) to wall (1), `down` from apex (0) to base (1)."""
-    v = 0.08 + 0.88 * down
-    if not scene.frontal:
-        return -0.62 + 1.25 * out, v
-    wall = float(np.interp(v, HEIGHTS, WALL))
-    inner = 0.20 + 0.12 * down
-    return side * (inner + (wall - inner) * out), v
-
-
-def opacify(scene: Scene, haze: np.ndarray, added: float = 0.02) -> None:
-    """Replaces air by fluid or cells where haze (size, size) is, 0 to 1."""
-    scene.air *= 1 - haze
-    scene.tissue += np.float32(added) * haze * scene.chest
-
-
-def region(scene: Scene, haze: np.ndarray, level: float, within: np.ndarray | None = None) -> np.ndarray:
-    """Where haze is above the level inside the chest; never nothing: the strongest pixels where all is faint."""
-    within = scene.chest if within is None else within
-    mask = (haze > level) & (within > 0.5)
-    if mask.sum() >= 4:
-        return mask
-    strength = haze * (within + np.float32(0.01))
-    return strength >= np.partition(strength.ravel(), -4)[-4]
-
-
 def cardiomegaly(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     return scene.heart > 0.5  # deformation() has widened it
 
@@ -80,7 +56,9 @@ def lung_opacity(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     """Hazy increase in one zone that leaves the vessels visible."""
     (side,) = sides(rng)
     u, v = place(scene, side, rng.uniform(0.3, 0.8), rng.uniform(0.15, 0.9))
-    shape = spot(scene.grid, u, v, 0.16 + 0.14 * severity, tall=rng.uniform(0.8, 1.5)) * (1 + 0.25 * cloud(scene.grid, 1, rng))
+    shape = spot(scene.grid, u, v, 0.16 + 0.14 * severity, tall=rng.uniform(0.8, 1.5)) * (
+        1 + 0.25 * cloud(scene.grid, 1, rng)
+    )
     haze = (0.18 + 0.30 * severity) * np.clip(shape, 0, 1)
     opacify(scene, haze)
     return region(scene, shape, 0.45)
@@ -99,7 +77,9 @@ def lung_lesion(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
 
 
 def edema(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
-    """Perihilar haze in the shape of a bat's wings, thick indistinct vessels also in the upper lobes, septal lines at the bases."""
+    """Perihilar haze in the shape of a bat's wings, thick indistinct vessels also in the upper lobes, septal
+    lines at the bases.
+    """
     grid = scene.grid
     wings = sum(spot(grid, u, v + 0.06, 0.26 + 0.16 * severity, tall=1.45) for u, v in scene.hila)
     fluffy = np.clip(wings, 0, 1) * (1 + 0.22 * cloud(grid, 2, rng)) * edge(scene.wall - 0.03, 0.2)
@@ -107,7 +87,9 @@ def edema(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     scene.tissue += (0.02 + 0.06 * severity) * scene.vessels * scene.lungs
     opacify(scene, haze)
     lines = np.abs(np.mod(grid.v * np.float32(26) + 0.4 * cloud(grid, 1, rng), 1) - np.float32(0.5))
-    kerley = edge(0.16 - lines, 0.2) * edge(0.20 - np.abs(scene.wall - 0.11), 0.1) * edge(grid.v - 0.62, 0.1) * scene.lungs
+    kerley = (
+        edge(0.16 - lines, 0.2) * edge(0.20 - np.abs(scene.wall - 0.11), 0.1) * edge(grid.v - 0.62, 0.1) * scene.lungs
+    )
     scene.tissue += (0.01 + 0.06 * severity) * kerley
     return region(scene, fluffy, 0.42)
 
@@ -117,7 +99,9 @@ def consolidation(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     grid, (side,) = scene.grid, sides(rng)
     upper = rng.random() < 0.35
     u, v = place(scene, side, rng.uniform(0.4, 0.65), 0.26 if upper else rng.uniform(0.62, 0.8))
-    inside = disc(grid, u, v, 0.28 + 0.17 * severity, tall=1.05) + 0.010 * cloud(grid, 2, rng) + 0.04 * cloud(grid, 1, rng)
+    inside = (
+        disc(grid, u, v, 0.32 + 0.16 * severity, tall=1.05) + 0.010 * cloud(grid, 2, rng) + 0.04 * cloud(grid, 1, rng)
+    )
     fissure = (0.47 - grid.v if upper else grid.v - 0.50) + 0.06 * (np.abs(grid.u) - 0.5)
     shape = edge(inside, 0.22) * edge(fissure, 0.035)
     if scene.frontal:
@@ -148,9 +132,17 @@ def atelectasis(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     for k in range(1 + int(severity * 2.6)):
         u, v = place(scene, side, rng.uniform(0.35, 0.6), 0.84 - 0.13 * k + rng.uniform(-0.03, 0.03))
         tilt = rng.normal(0, 0.22)
-        across = grid.v - np.float32(v) - np.float32(tilt) * (grid.u - np.float32(u)) + 0.05 * (grid.u - np.float32(u)) ** 2
+        across = (
+            grid.v
+            - np.float32(v)
+            - np.float32(tilt) * (grid.u - np.float32(u))
+            + 0.05 * (grid.u - np.float32(u)) ** 2
+        )
         length = rng.uniform(0.22, 0.34) + 0.10 * severity
-        plates = plates + edge(0.020 + 0.012 * severity - np.abs(across), 0.022) * edge(length - np.abs(grid.u - u), 0.12) * near
+        plates = (
+            plates
+            + edge(0.020 + 0.012 * severity - np.abs(across), 0.022) * edge(length - np.abs(grid.u - u), 0.12) * near
+        )
     plates = np.clip(plates, 0, 1) * scene.chest
     scene.tissue += (0.10 + 0.12 * severity) * plates
     crowding = spot(grid, *place(scene, side, 0.35, 0.95), 0.34, tall=0.6) * near
@@ -176,17 +168,22 @@ def pneumothorax(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
 
 
 def pleural_effusion(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
-    """Fluid in the costophrenic angle with a meniscus that climbs the wall; large ones bury the dome and the heart's border."""
+    """Fluid in the costophrenic angle with a meniscus that climbs the wall; large ones bury the dome and the
+    heart's border.
+    """
     grid = scene.grid
     wet = 0
     for number, side in enumerate(sides(rng, both=0.45)):
         amount = severity * (1 if number == 0 else rng.uniform(0.3, 0.9))
         near = edge(side * grid.u - 0.05, 0.1) if scene.frontal else edge(grid.u + 0.75 - 1.4 * amount, 0.2)
         level = np.float32(1.10 - 0.52 * amount)
-        climb = np.float32(0.12 + 0.20 * amount) * np.exp(-np.maximum(scene.wall, 0) * np.float32(1 / (0.14 + 0.22 * amount)))
+        climb = np.float32(0.12 + 0.20 * amount) * np.exp(
+            -np.maximum(scene.wall, 0) * np.float32(1 / (0.14 + 0.22 * amount))
+        )
         wet = np.maximum(wet, edge(grid.v - level + climb, 0.045 + 0.05 * amount) * near)
     fluid = wet * edge(scene.wall + 0.01, 0.03)
     opacify(scene, 0.96 * fluid, added=0.0)
+    scene.bone *= 1 - 0.5 * fluid
     scene.tissue += 0.09 * fluid * edge(scene.floor + 0.02 - grid.v, 0.06)
     return region(scene, fluid * scene.chest, 0.5)
 
@@ -216,9 +213,15 @@ def fracture(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     for k in range(1 + int(2.5 * severity)):
         u, v = place(scene, side, rng.uniform(0.72, 0.95), 0.25 + 0.11 * k + rng.uniform(0, 0.3))
         near = spot(grid, u, v, 0.085)
-        step = edge((grid.u - np.float32(u)) * side, 0.02) * near * np.float32((0.03 + 0.03 * severity) * grid.height * grid.size / 2)
+        step = (
+            edge((grid.u - np.float32(u)) * side, 0.02)
+            * near
+            * np.float32((0.03 + 0.03 * severity) * grid.height * grid.size / 2)
+        )
         rows, columns = np.nonzero(near > 0.02)
-        scene.bone[rows, columns] = map_coordinates(scene.bone, (rows - step[rows, columns], columns), order=1, mode="nearest")
+        scene.bone[rows, columns] = map_coordinates(
+            scene.bone, (rows - step[rows, columns], columns), order=1, mode="nearest"
+        )
         gap = edge(0.012 - np.abs(grid.u - np.float32(u)), 0.02) * near
         scene.bone *= 1 - 0.8 * gap
         scene.bone += (0.05 + 0.10 * severity) * spot(grid, u + side * 0.03, v, 0.05)

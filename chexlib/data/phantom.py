@@ -1,9 +1,12 @@
-"""Phantom chest radiographs, drawn from a seed: the embedded data set, in CheXpert's shape and with CheXpert's rates.
+"""Phantom chest radiographs, drawn from a seed: the embedded data set, in CheXpert's shape and with
+CheXpert's rates.
 
-`render` draws in memory; `write` makes a folder as Stanford ships CheXpert, so that the phantom goes through the very code that CheXpert
-does; `read_masks` says where each finding was drawn. Anatomy is in chexlib.data.anatomy and lateral, the 14 observations in
-pathology and devices, patients and labels in population. A patient depends on nothing but the seed and the patient's number, so the
-first images of a longer series are the shorter series. No patient of any hospital is in it, and nothing learned here is of use on one.
+`render` draws in memory; `write` makes a folder as Stanford ships CheXpert, so that the phantom goes through
+the very code that CheXpert does; `read_masks` says where each finding was drawn. Anatomy is in
+chexlib.data.anatomy and lateral, the 14 observations in pathology and devices, patients and labels in
+population. A patient depends on nothing but the seed and the patient's number, so the first images of a
+longer series are the shorter series. No patient of any hospital is in it, and nothing learned here is of use
+on one.
 """
 
 from __future__ import annotations
@@ -14,18 +17,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from chexlib.data.anatomy import Scene, body, frontal
+from chexlib.data.anatomy import frontal
 from chexlib.data.canvas import Grid, edge, grain, letters
 from chexlib.data.labels import FINDINGS
 from chexlib.data.lateral import lateral
 from chexlib.data.pathology import DRAW, deformation
 from chexlib.data.phantom_folder import read_masks, write
 from chexlib.data.population import StudyPlan, patient
+from chexlib.data.scene import Scene, body
 from chexlib.errors import UserError
 
 __all__ = ["VERSION", "Phantom", "read_masks", "render", "write"]
 
-VERSION = "1"
+VERSION = "3"
 """Raised when the same seed gives other pixels or labels, so that cached folders are made again."""
 
 SIZES = (32, 1024)
@@ -63,9 +67,10 @@ class Masks(Mapping):
 class Phantom:
     """n drawn radiographs, what is written of them, and where everything is.
 
-    `table` has one row an image: image, study, patient, view (PA, AP, LATERAL), sex, age, then the 14 labels (1, 0, -1, NaN).
-    `masks` gives for each finding (n, size, size) bool, empty where it is absent and always for No Finding; `anatomy` likewise the
-    heart and the chest within its walls; `truth` (n, 14) what is there whatever the labels say, `severity` (n, 14) from 0 to 1.
+    `table` has one row an image: image, study, patient, view (PA, AP, LATERAL), sex, age, then the 14 labels
+    (1, 0, -1, NaN). `masks` gives for each finding (n, size, size) bool, empty where it is absent and always
+    for No Finding; `anatomy` likewise the heart and the chest within its walls; `truth` (n, 14) what is there
+    whatever the labels say, `severity` (n, 14) from 0 to 1.
     """
 
     images: np.ndarray = field(repr=False)  # (n, size, size) uint8
@@ -77,14 +82,19 @@ class Phantom:
 
 
 def render(n: int, size: int = 128, seed: int = 0, expert: bool = False, first_patient: int = 1) -> Phantom:
-    """Draws n images of size x size pixels; the same arguments give the same bytes, and a longer series begins with a shorter one.
+    """Draws n images of size x size pixels; the same arguments give the same bytes, and a longer series
+    begins with a shorter one.
 
-    Labels are what an automatic labeler would write, as in CheXpert's train.csv, or with `expert` the truth (and one study a patient,
-    as in its valid and test sets). Patients are numbered from `first_patient`: other numbers are other people.
-    Raises UserError for a size or a number that cannot be drawn.
+    Labels are what an automatic labeler would write, as in CheXpert's train.csv, or with `expert` the truth
+    (and one study a patient, as in its valid and test sets). Patients are numbered from `first_patient`:
+    other numbers are other people. Raises UserError for a size or a number that cannot be drawn.
     """
     _check(n, size, seed)
-    images, masks, anatomy = np.empty((n, size, size), dtype=np.uint8), Masks(FINDINGS, n, size), Masks(ANATOMY, n, size)
+    images, masks, anatomy = (
+        np.empty((n, size, size), dtype=np.uint8),
+        Masks(FINDINGS, n, size),
+        Masks(ANATOMY, n, size),
+    )
     rows = []
     for row, (study, view_number) in enumerate(plan(n, seed, expert, first_patient)):
         images[row], found, parts = draw(study, view_number, size, seed)
@@ -117,8 +127,12 @@ def table(rows: list[tuple[StudyPlan, int]], expert: bool) -> pd.DataFrame:
         view = study.views[view_number]
         folder = f"patient{study.patient:05d}/study{study.number}"
         name = f"{folder}/view{view_number + 1}_{'lateral' if view == 'LATERAL' else 'frontal'}.jpg"
-        records.append((name, folder, f"patient{study.patient:05d}", view, "M" if study.male else "F", float(study.age)))
-    labels = np.array([study.truth if expert else study.labels for study, _ in rows], dtype=np.float32).reshape(-1, len(FINDINGS))
+        records.append(
+            (name, folder, f"patient{study.patient:05d}", view, "M" if study.male else "F", float(study.age))
+        )
+    labels = np.array([study.truth if expert else study.labels for study, _ in rows], dtype=np.float32).reshape(
+        -1, len(FINDINGS)
+    )
     frame = pd.DataFrame(records, columns=["image", "study", "patient", "view", "sex", "age"])
     return pd.concat([frame, pd.DataFrame(labels, columns=list(FINDINGS))], axis=1)
 
@@ -126,10 +140,15 @@ def table(rows: list[tuple[StudyPlan, int]], expert: bool) -> pd.DataFrame:
 def draw(study: StudyPlan, view_number: int, size: int, seed: int, severity: dict[str, float] | None = None):
     """One image (size, size) uint8, its masks by finding (those present) and by part of the anatomy.
 
-    `severity` (0 to 1, by finding) takes the place of what the study's patient has, e.g. for a series from mild to severe.
+    `severity` (0 to 1, by finding) takes the place of what the study's patient has, e.g. for a series from
+    mild to severe.
     """
     view, number = study.views[view_number], study.patient
-    present = severity if severity is not None else {f: float(s) for f, s, t in zip(FINDINGS, study.severity, study.truth) if t}
+    present = (
+        severity
+        if severity is not None
+        else {f: float(s) for f, s, t in zip(FINDINGS, study.severity, study.truth) if t}
+    )
     person = body(study.male, study.age, np.random.default_rng([seed, number, 1]))
     rng = np.random.default_rng([seed, number, 3, study.number, view_number])
 
@@ -149,10 +168,14 @@ def position(size: int, view: str, fat: float, rng: np.random.Generator) -> Grid
     zoom = (1.05 if bedside else 1.0) * (1 - 0.06 * fat) * np.exp(rng.normal(0, 0.035))
     shape = {"AP": (0.76, 1.14, -0.60), "PA": (0.76, 1.30, -0.70), "LATERAL": (0.70, 1.28, -0.68)}[view]
     return Grid(
-        size, angle=rng.normal(0, 0.04 if bedside else 0.018), centre=rng.normal(0, 0.045 if bedside else 0.02),
-        apex=shape[2] + rng.normal(0, 0.05), width=shape[0] * zoom, height=shape[1] * zoom * np.exp(rng.normal(0, 0.02)),
+        size,
+        angle=rng.normal(0, 0.04 if bedside else 0.018),
+        centre=rng.normal(0, 0.045 if bedside else 0.02),
+        apex=shape[2] + rng.normal(0, 0.05),
+        width=shape[0] * zoom,
+        height=shape[1] * zoom * np.exp(rng.normal(0, 0.02)),
         mirrored=view == "LATERAL" and rng.random() < 0.5,
-    )  # fmt: skip
+    )
 
 
 def expose(scene: Scene, rng: np.random.Generator) -> np.ndarray:
@@ -161,11 +184,17 @@ def expose(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     beam = np.maximum(scene.tissue - scene.air, 0.0) + scene.bone
     beam *= np.float32(np.exp(rng.normal(0.03 if bedside else 0, 0.10)))
     scatter = rng.uniform(0.0, 0.10) if bedside else 0.0
-    curve = np.tanh(1.22 * LOG_EXPOSURE + scatter * np.clip(LOG_EXPOSURE / 0.3, 0, 1)) ** np.exp(rng.normal(0.05, 0.12))
+    curve = np.tanh(1.22 * LOG_EXPOSURE + scatter * np.clip(LOG_EXPOSURE / 0.3, 0, 1)) ** np.exp(
+        rng.normal(0.05, 0.12)
+    )
     beam *= np.float32(len(curve) / LOG_EXPOSURE[-1])
     film = curve.astype(np.float32).take(beam.astype(np.intp), mode="clip")
     film += (np.float32(0.97) - film) * scene.dense
-    film = np.float32(0.03) + np.float32(0.93) * film + grain(size, rng) * (np.float32(0.016 if bedside else 0.011) * (np.float32(1.25) - film))
+    film = (
+        np.float32(0.03)
+        + np.float32(0.93) * film
+        + grain(size, rng) * (np.float32(0.016 if bedside else 0.011) * (np.float32(1.25) - film))
+    )
     if rng.random() < 0.8:
         film = np.maximum(film, np.float32(0.95) * _marker(scene, size, rng))
     _collimate(film, rng)

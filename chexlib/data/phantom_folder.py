@@ -1,6 +1,8 @@
-"""The phantom as a folder that looks as Stanford ships CheXpert: JPEGs, train.csv, valid.csv, groundtruth.csv; and masks beside them.
+"""The phantom as a folder that looks as Stanford ships CheXpert: JPEGs, train.csv, valid.csv,
+groundtruth.csv; and masks beside them.
 
-Masks are one 16-bit grey PNG an image, at the image's path under masks/: bit k of a pixel is set where FINDINGS[k] was drawn.
+Masks are one 16-bit grey PNG an image, at the image's path under masks/: bit k of a pixel is set where
+FINDINGS[k] was drawn.
 """
 
 from __future__ import annotations
@@ -24,13 +26,20 @@ QUALITY = 92
 
 
 def write(
-    folder: str | Path, n: int, size: int = 128, seed: int = 0, progress: bool = True, n_valid: int | None = None, n_test: int | None = None
+    folder: str | Path,
+    n: int,
+    size: int = 128,
+    seed: int = 0,
+    progress: bool = True,
+    n_valid: int | None = None,
+    n_test: int | None = None,
 ) -> None:
     """Draws n training images, and valid and test sets on top, into a CheXpert-shaped folder.
 
-    `n_valid` is by default 15 % of n, at least 60, `n_test` 30 %, at least 120; their labels are the truth, the training set's are what
-    an automatic labeler would write; no patient is in two sets. The folder appears whole or not at all.
-    Raises UserError where the folder is there and not empty, or cannot be written.
+    `n_valid` is by default 15 % of n, at least 60, `n_test` 30 %, at least 120; their labels are the truth,
+    the training set's are what an automatic labeler would write; no patient is in two sets. The folder
+    appears whole or not at all. Raises UserError where the folder is there and not empty, or cannot be
+    written.
     """
     from chexlib.data.phantom import _check
 
@@ -47,14 +56,18 @@ def write(
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another folder") from None
     try:
-        with tqdm(total=sum(counts.values()), desc=f"drawing {folder.name} at {size} px", unit="image", disable=not progress) as bar:
+        with tqdm(
+            total=sum(counts.values()), desc=f"drawing {folder.name} at {size} px", unit="image", disable=not progress
+        ) as bar:
             first = 1
             for split, count in counts.items():
                 first = _write_split(partial, folder.name, split, count, size, seed, max(first, SPLITS[split]), bar)
         partial.chmod(0o755)
         partial.rename(folder)  # onto nothing, or onto an empty folder
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror or error}): free some space or choose another folder") from None
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror or error}): free some space or choose another folder"
+        ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -96,7 +109,9 @@ def _label_file(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
 def _groundtruth(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
     """CheXpert's test labels, one row a study."""
     studies = rows.drop_duplicates("study")
-    return pd.DataFrame({"Study": prefix + studies["study"]} | {finding: studies[finding].astype(int) for finding in FINDINGS})
+    return pd.DataFrame(
+        {"Study": prefix + studies["study"]} | {finding: studies[finding].astype(int) for finding in FINDINGS}
+    )
 
 
 def _save_masks(path: Path, masks: dict[str, np.ndarray], size: int) -> None:
@@ -108,9 +123,11 @@ def _save_masks(path: Path, masks: dict[str, np.ndarray], size: int) -> None:
 
 
 def read_masks(folder: str | Path, image: str) -> dict[str, np.ndarray]:
-    """Where each finding present was drawn: finding to (size, size) bool; an image without findings gives an empty dict.
+    """Where each finding present was drawn: finding to (size, size) bool; an image without findings gives an
+    empty dict.
 
-    `image` is the image's path below the folder, e.g. "valid/patient64541/study1/view1_frontal.jpg". Raises UserError where the folder has no mask of it.
+    `image` is the image's path below the folder, e.g. "valid/patient64541/study1/view1_frontal.jpg". Raises
+    UserError where the folder has no mask of it.
     """
     path = (Path(folder) / "masks" / image).with_suffix(".png")
     try:

@@ -1,11 +1,13 @@
-"""Who the phantom's patients are, what they have and what is written of it: CheXpert's rates, without CheXpert's patients.
+"""Who the phantom's patients are, what they have and what is written of it: CheXpert's rates, without
+CheXpert's patients.
 
-Each finding has a latent normal number. Above one threshold the finding is there, and the higher the number, the more severe.
-The number also decides what an automatic labeler would have read in the report: clearly above, 1; about the threshold, -1
-(uncertain: the milder half is absent in truth); below, 0 or, mostly, nothing. So uncertain findings are the faint ones.
-Correlations of the numbers (a Gaussian copula) and all rates were estimated from CheXpert's train.csv (Irvin et al. 2019; 223,414
-images), separately for studies of AP images only and others. A further number makes the normal studies, whose only finding
-can be Support Devices. Not modelled: more than six studies a patient, labels that hang on sex.
+Each finding has a latent normal number. Above one threshold the finding is there, and the higher the number,
+the more severe. The number also decides what an automatic labeler would have read in the report: clearly
+above, 1; about the threshold, -1 (uncertain: the mildest three in ten are absent in truth); below, 0 or, mostly,
+nothing. So uncertain findings are the faint ones. Correlations of the numbers (a Gaussian copula) and all
+rates were estimated from CheXpert's train.csv (Irvin et al. 2019; 223,414 images), separately for studies of
+AP images only and others. A further number makes the normal studies, whose only finding can be Support
+Devices. Not modelled: more than six studies a patient, labels that hang on sex.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from scipy.special import ndtr, ndtri
 from chexlib.data.labels import FINDINGS
 
 RATES = {
-    # finding: shares of 1, -1 and 0 on images of AP-only studies, then on images of the other studies (PA, lateral); CheXpert train.csv
+    # finding: shares of 1, -1 and 0 on images of AP-only studies, then of other studies (PA, lateral); CheXpert
     "No Finding": ((0.0708, 0.0000, 0.0000), (0.1689, 0.0000, 0.0000)),
     "Enlarged Cardiomediastinum": ((0.0479, 0.0517, 0.0550), (0.0493, 0.0645, 0.1947)),
     "Cardiomegaly": ((0.1256, 0.0337, 0.0283), (0.1098, 0.0420, 0.0999)),
@@ -36,7 +38,7 @@ RATES = {
 }
 
 CORRELATIONS = (
-    # lower triangle: the findings from the second on, then age; tetrachoric, given that the study is not normal; CheXpert train.csv
+    # lower triangle: findings from the second on, then age; tetrachoric, in studies that are not normal; CheXpert
     (0.00,),
     (0.00, 0.09),
     (0.00, -0.06, -0.07),
@@ -54,15 +56,19 @@ CORRELATIONS = (
 )
 
 STUDY_VIEWS = (
-    # views of a study and their share of studies, from the bedside to the upright; CheXpert train.csv
+    # views of a study and their share of studies, from the bedside to the upright; CheXpert
     (("AP",), 0.808), (("AP", "AP"), 0.013), (("AP", "LATERAL"), 0.026),
     (("PA",), 0.012), (("PA", "LATERAL"), 0.135), (("PA", "PA", "LATERAL"), 0.006),
 )  # fmt: skip
 STUDIES = (0.54, 0.18, 0.10, 0.07, 0.05, 0.06)  # share of patients with 1 to 6 studies; CheXpert has up to 91
-AGES = ((0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0), (18, 20, 27, 34, 49, 62, 74, 83, 88, 90))  # quantiles, CheXpert train.csv
+AGES = (
+    (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0),
+    (18, 20, 27, 34, 49, 62, 74, 83, 88, 90),
+)  # quantiles, CheXpert train.csv
 MALE = (0.577, 0.632)  # in AP-only studies, in others
-UNCERTAIN_TRUE = 0.5  # the share of uncertain findings that are there
+UNCERTAIN_TRUE = 0.7  # the share of uncertain findings that are there
 PERSISTENCE = 0.5  # of the latent numbers' variance, the share that stays with a patient from study to study
+VIEW_SHARES = np.cumsum([share for _, share in STUDY_VIEWS])
 _DEVICES = FINDINGS.index("Support Devices")
 
 
@@ -81,18 +87,24 @@ class StudyPlan:
 
 
 def _factor() -> np.ndarray:
-    """(15, 15) square root of the correlations, symmetric, made positive definite where rounding left it otherwise."""
+    """(15, 15) square root of the correlations, symmetric, made positive definite where rounding left it
+    otherwise.
+    """
     matrix = np.eye(15)
     for row, values in enumerate(CORRELATIONS, start=1):
         matrix[row, : len(values)] = matrix[: len(values), row] = values
-    matrix[14, :14] = matrix[:14, 14] = matrix[14, :14] / np.sqrt(PERSISTENCE)  # age stays: only the lasting half can follow it
+    matrix[14, :14] = matrix[:14, 14] = matrix[14, :14] / np.sqrt(
+        PERSISTENCE
+    )  # age stays: only the lasting half can follow it
     values, vectors = np.linalg.eigh(matrix)
     root = vectors * np.sqrt(values.clip(1e-4))
     return root / np.linalg.norm(root, axis=1, keepdims=True)
 
 
 def _thresholds() -> np.ndarray:
-    """(2, 3, 14) thresholds for "written as present", "there" and "written as uncertain", for AP-only studies and the others."""
+    """(2, 3, 14) thresholds for "written as present", "there" and "written as uncertain", for AP-only studies
+    and the others.
+    """
     shares = np.array([RATES[finding] for finding in FINDINGS]).transpose(1, 2, 0)  # (2, 3, 14)
     abnormal = np.ones((2, 14))
     abnormal[:, 1:_DEVICES] -= shares[:, 0, :1]  # these findings only occur in studies that are not normal
@@ -101,6 +113,10 @@ def _thresholds() -> np.ndarray:
 
 
 FACTOR, THRESHOLDS = _factor(), _thresholds()
+_SHARES = np.array([RATES[finding] for finding in FINDINGS]).transpose(1, 2, 0)  # (2, 3, 14)
+ABSENT = _SHARES[:, 2] / (
+    1 - _SHARES[:, 0] - _SHARES[:, 1]
+)  # (2, 14) how often 0 is written where neither 1 nor -1 is
 
 
 def patient(number: int, seed: int, one_study: bool = False) -> list[StudyPlan]:
@@ -116,26 +132,29 @@ def patient(number: int, seed: int, one_study: bool = False) -> list[StudyPlan]:
         passing = FACTOR @ rng.standard_normal(15)
         latent = np.sqrt(PERSISTENCE) * lasting[:14] + np.sqrt(1 - PERSISTENCE) * passing[:14]
         draw = ndtr(np.sqrt(0.6) * bedside + np.sqrt(0.4) * rng.standard_normal())
-        shares = np.cumsum([share for _, share in STUDY_VIEWS])
-        views = STUDY_VIEWS[min(int(np.searchsorted(shares, draw)), len(STUDY_VIEWS) - 1)][0]
+        views = STUDY_VIEWS[min(int(np.searchsorted(VIEW_SHARES, draw)), len(STUDY_VIEWS) - 1)][0]
         group = int(set(views) != {"AP"})
         if not studies:
             male = bool(male_draw < MALE[group])
-        studies.append(StudyPlan(number, study + 1, male, min(age + study // 2, 90), views, *findings(latent, group, rng.random(14))))
+        studies.append(
+            StudyPlan(
+                number, study + 1, male, min(age + study // 2, 90), views, *findings(latent, group, rng.random(14))
+            )
+        )
     return studies
 
 
 def findings(latent: np.ndarray, group: int, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Truth, severity and the labeler's labels (14,) each, of latent numbers (14,) in an AP-only study (group 0) or another (1)."""
+    """Truth, severity and the labeler's labels (14,) each, of latent numbers (14,) in an AP-only study (group
+    0) or another (1).
+    """
     written, there, uncertain = THRESHOLDS[group]
     normal = latent[0] > written[0]
     possible = np.full(14, not normal)
     possible[_DEVICES] = True
     truth = (latent > there) & possible
     severity = np.where(truth, 1 - ndtr(-latent) / ndtr(-there), 0.0)
-    absent = np.array([RATES[f][group][2] for f in FINDINGS])
-    silent = 1 - np.array([RATES[f][group][0] + RATES[f][group][1] for f in FINDINGS])
-    labels = np.where(draws < absent / silent, 0.0, np.nan)
+    labels = np.where(draws < ABSENT[group], 0.0, np.nan)
     labels[(latent > uncertain) & possible] = -1.0
     labels[(latent > written) & possible] = 1.0
     labels[0] = 1.0 if normal else np.nan  # CheXpert's labeler never says 0 or -1 here

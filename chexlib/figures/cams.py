@@ -31,8 +31,9 @@ def figure5(grid: CamGrid | Note, dataset: Any) -> Plate | Note:
             axes[i, 0].set_ylabel(finding, fontsize=10)
             for k in range(len(grid.labels)):
                 _image(axes[i, k + 1], grid.images[i], grid.outlines[i])
+                heat = grid.maps[i, k]
                 axes[i, k + 1].imshow(
-                    grid.maps[i, k], cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.55 * grid.maps[i, k]
+                    heat, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * np.sqrt(heat), extent=(0, 1, 1, 0)
                 )
                 axes[i, k + 1].set_xlabel(f"p = {grid.probabilities[i, k]:.2f}", fontsize=9, labelpad=2)
         axes[0, 0].set_title("image", fontsize=9, loc="center")

@@ -21,11 +21,8 @@ from chexlib.errors import UserError
 from chexlib.paper import designs, measures
 from chexlib.paper.measures import Estimate
 from chexlib.paper.notes import Note, skips_missing
-from chexlib.paper.wording import listed
 
 PAPER_ROWS = ("Atelectasis", "Edema")
-SHOWN = ("PA", "AP")
-"""The paper shows frontal images."""
 MOST = 48
 """Test images tried or scored per finding."""
 
@@ -66,7 +63,7 @@ def cam_grid(
     findings: tuple[str, ...] = PAPER_ROWS,
     private: bool = False,
 ) -> CamGrid | Note:
-    """Runs a truncated family on one test image a finding: the paper's DenseNet121 where the study truncates it.
+    """Runs a truncated family on one test image a finding; ImageNet weights go before random, DenseNet121 before others.
 
     The image is the frontal test image with the finding that the whole model is surest of: a choice that flatters, made
     the same way each time. A Note where the study truncates nothing, or the images may not be shown (`private=True`
@@ -89,7 +86,7 @@ def cam_grid(
         return Note(f"No maps can be made: {error}.")
     chosen = {f: row for f in findings if (row := _surest(dataset, loaded[0], f)) is not None}
     if not chosen:
-        return Note(f"No frontal test image shows {listed(list(findings))}, so there is nothing to map.")
+        return Note(f"No frontal test image shows {' or '.join(findings)}, so there is nothing to map.")
     return _compute(dataset, members, loaded, chosen)
 
 
@@ -153,7 +150,7 @@ def _family(results: Any, arch: str | None, init: str | None) -> pd.DataFrame:
     choice = choice[(choice["init"] == init) | (init is None)]
     if choice.empty:
         return table.iloc[:0]
-    order = sorted(choice.itertuples(), key=lambda c: (c.arch != "densenet121", c.init != "imagenet"))
+    order = sorted(choice.itertuples(), key=lambda c: (c.init != "imagenet", c.arch != "densenet121"))
     return table[(table["arch"] == order[0].arch) & (table["init"] == order[0].init)].sort_values("minus")
 
 
@@ -171,8 +168,9 @@ def _load(results: Any, model: Any) -> tuple:
 
 def _positives(dataset: Any, finding: str) -> np.ndarray:
     """Rows of at most MOST frontal test images with the finding."""
-    rows = dataset.rows("test")
-    return rows[((dataset.table[finding] == 1) & dataset.table["view"].isin(SHOWN)).to_numpy()[rows]][:MOST]
+    table, rows = dataset.table, dataset.rows("test")
+    frontal = table["view"] != "LATERAL"  # as in the paper's figure; CheXpert's test set does not tell AP from PA
+    return rows[((table[finding] == 1) & frontal).to_numpy()[rows]][:MOST]
 
 
 def _surest(dataset: Any, loaded: tuple, finding: str) -> int | None:

@@ -114,14 +114,13 @@ def is_phantom(source: Any) -> bool:
 
 def signature(source: Any) -> str:
     """The line at a figure's foot; for phantom images it has the word "phantom"."""
-    text = (
-        source.caption
-        if hasattr(source, "caption")
-        else {"nih": "NIH ChestX-ray14 (NIH Clinical Center)"}.get(source.name, source.name)
-    )
-    if is_phantom(source) and "phantom" not in text.lower():
-        text = "Drawn by the phantom, not patients"
-    return text
+    if hasattr(source, "caption"):
+        text = source.caption
+        return text if "phantom" in text.lower() or not is_phantom(source) else f"{text}: phantom images, not patients"
+    return {
+        "phantom": "Phantom images, drawn by a program: not patients",
+        "nih": "NIH ChestX-ray14, NIH Clinical Center",
+    }.get(source.name, source.source.title)
 
 
 def family_mark(family: str) -> Mark:

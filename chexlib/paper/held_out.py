@@ -32,12 +32,14 @@ def read_held_out(study: str, runs: Sequence[Run], tasks: Sequence[str]) -> Held
     for run in runs:
         table = _read_test(run, tasks)
         images = sorted(zip(table["image"], table["study"], table["patient"], strict=True))
-        labels, p, patients = by_study(table, tuple(tasks))                  # (S, T), (S, T), (S,)
+        labels, p, patients = by_study(table, tuple(tasks))  # (S, T), (S, T), (S,)
         first = first or (images, labels, patients)
         if images != first[0] or not np.array_equal(labels, first[1], equal_nan=True):
             what = "other images" if images != first[0] else "other labels"
-            raise UserError(f"study {study}: {run.run_id} was tested on {what} than {runs[0].run_id}: "
-                            f'run "chexlib study run {study}" again on one data set')
+            raise UserError(
+                f"study {study}: {run.run_id} was tested on {what} than {runs[0].run_id}: "
+                f'run "chexlib study run {study}" again on one data set'
+            )
         scores.append(p)
     return HeldOut(first[1], np.array(scores), first[2])
 
@@ -48,7 +50,7 @@ def _read_test(run: Run, tasks: Sequence[str]) -> pd.DataFrame:
     columns = [*IDS, *(f"{kind}:{task}" for kind in "yp" for task in tasks)]
     try:
         table = run.predictions()
-    except (OSError, ValueError):                                            # pyarrow's errors are either
+    except (OSError, ValueError):  # pyarrow's errors are either
         raise UserError(f"{path}: not readable as Parquet: remove {run.folder} and train it again") from None
     if absent := [name for name in columns if name not in table]:
         raise UserError(f"{path}: lacks the columns {', '.join(absent)}: remove {run.folder} and train it again")

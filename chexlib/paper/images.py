@@ -5,6 +5,7 @@ Tables for display and for the figures of notebook 01. Only counts: nothing here
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from chexlib.data.labels import FINDINGS
 from chexlib.paper.notes import Note, says_missing, skips_missing
 from chexlib.paper.wording import counted, listed
 
+VIEWS = {"PA": "PA", "AP": "AP", "": "Frontal, AP or PA not said", "LATERAL": "Lateral"}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -32,8 +34,7 @@ def splits(dataset: Any) -> pd.DataFrame:
             "Women": _share(part["sex"] == "F", part["sex"] != ""),
             "Age, median (middle half)": _ages(part["age"]),
         }
-        for view in ("PA", "AP", "LATERAL"):
-            row[view if view != "LATERAL" else "Lateral"] = _share(part["view"] == view, part["view"] != "")
+        row |= {name: f"{(part['view'] == view).mean():.0%}" for view, name in VIEWS.items()}
         found.append(row)
     return pd.DataFrame(found).set_index("Split")
 
@@ -83,7 +84,8 @@ def study_line(dataset: Any, study: str) -> Note:
         )
     ]
     return Note(
-        f"Study {study} reads {counted(len(table), 'image')} of {counted(table['patient'].nunique(), 'patient')}, "
+        f"Study {Path(study).stem} reads {counted(len(table), 'image')} of "
+        f"{counted(table['patient'].nunique(), 'patient')}, "
         f"{names.get(dataset.name, dataset.source.title)}, at {dataset.size} by {dataset.size} pixels: {listed(parts)}."
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from chexlib.paper import designs, measures
 from chexlib.paper.measures import AUC_MARGIN, Correlation, Estimate
-from chexlib.paper.notes import Note, says_missing, skips_missing
+from chexlib.paper.notes import Note, skips_missing
 from chexlib.paper.wording import INIT_NAMES, closed, counted, listed, number, p_value, reading, where, with_interval
 
 
@@ -55,7 +55,7 @@ def correlation_of(results: Any, column: str, init: str) -> Note:
     )
 
 
-@says_missing
+@skips_missing
 def imagenet(results: Any) -> Note:
     """Answer of notebook 02: does a better ImageNet architecture read chest X-rays better?"""
     said = []
@@ -107,7 +107,7 @@ def families(results: Any, init: str = "random") -> Note:
     """What the families say within themselves, one sentence each."""
     table = designs.families(results, init)
     if table.empty:
-        return Note(f"With {INIT_NAMES[init]}, no family has two sizes in this study.")
+        return Note("")  # the figure above has said why
     lines = [
         f"- {row.family}: {row.largest} minus {row.smallest} ({number(row.times, 1)} times as many parameters), "
         f"{with_interval(row.difference, row.low, row.high, sign=True)}; "
@@ -119,7 +119,7 @@ def families(results: Any, init: str = "random") -> Note:
     )
 
 
-@says_missing
+@skips_missing
 def family(results: Any, init: str = "random") -> Note:
     """Answer of notebook 04: does the family matter more than the size within it?"""
     found = designs.between_and_within(results, init)
@@ -143,7 +143,7 @@ def family(results: Any, init: str = "random") -> Note:
     )
 
 
-@says_missing
+@skips_missing
 def boost(results: Any) -> Note:
     """Answer of notebook 03: do ImageNet weights help?"""
     found = measures.mean_boost(results)
@@ -156,7 +156,7 @@ def boost(results: Any) -> Note:
     return closed(
         "Starting from ImageNet weights changes the mean AUC by "
         f"{with_interval(found.value, found.low, found.high, sign=True)} "
-        f"{where(results)}, averaged over {names}: {reading(found)}"
+        f"{where(results)}, {'averaged over' if len(table) > 1 else 'for'} {names}: {reading(found)}"
     )
 
 
@@ -165,13 +165,12 @@ def boost_counts(results: Any) -> Note:
     """How many single boosts have an interval above, below, and across zero."""
     table = measures.boosts(results)
     if table.empty:
-        return boost(results)
+        return Note("")  # `boost` has said why
     above, below = int((table["low"] > 0).sum()), int((table["high"] < 0).sum())
     return Note(
         f"Of {counted(len(table), 'architecture')} trained from both inits, the interval of the boost lies above zero "
-        f"for {above}, below for {below}, and across it for {len(table) - above - below}. Each interval is taken "
-        "alone; "
-        "with many of them, one in twenty strays on nothing but chance."
+        f"for {above}, below for {below}, and across it for {len(table) - above - below}. "
+        "Each interval is taken alone; with many of them, one in twenty strays on nothing but chance."
     )
 
 
@@ -182,13 +181,12 @@ def boost_by_size(results: Any) -> Note:
     if found is None:
         return Note(
             f"Fewer than {measures.FEWEST} of the paper's architectures were trained from both inits, so no rank "
-            "correlation of size "
-            "and boost is given."
+            "correlation of size and boost is given."
         )
     return correlation(found, "size", "boost")
 
 
-@says_missing
+@skips_missing
 def truncation(results: Any, init: str | None = None) -> Note:
     """Answer of notebook 05: how small can a model be made by dropping its last blocks?"""
     table = designs.truncations(results)
@@ -233,7 +231,7 @@ def truncation_list(results: Any) -> Note:
     table = designs.truncations(results)
     cut = table[table["minus"] > 0]
     if cut.empty:
-        return truncation(results)
+        return Note("")  # the figure above has said why
     lines = [
         f"- {row.label} ({INIT_NAMES.get(row.init, row.init)}, {number(row.times, 1)} times smaller): "
         f"{with_interval(row.change, row.low, row.high, sign=True)}; "

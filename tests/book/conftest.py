@@ -160,13 +160,9 @@ def project(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built_book(request, tmp_path_factory) -> Path:
+def built_book(smoke_notebooks, tmp_path_factory) -> Path:
     """The HTML folder of the book built from study smoke's executed notebooks."""
-    try:
-        notebooks = request.getfixturevalue("smoke_notebooks")
-    except pytest.FixtureLookupError:
-        notebooks = None
-    return build(source=copy_project(tmp_path_factory.mktemp("book") / "project", notebooks)).parent
+    return build(source=copy_project(tmp_path_factory.mktemp("book") / "project", smoke_notebooks)).parent
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -89,3 +89,9 @@ def test_whatever_is_in_the_book_is_in_its_key(project, file):
     with (project / file).open("a") as stream:
         stream.write("\n")
     assert key_of(project) != before
+
+
+def test_what_the_notebook_driver_notes_beside_a_notebook_changes_no_page(project):
+    before = key_of(project)
+    (project / "book/executed/01_data.json").write_text("{}")
+    assert key_of(project) == before

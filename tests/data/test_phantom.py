@@ -106,7 +106,11 @@ def test_every_finding_changes_its_image_in_every_view(finding, view):
 @pytest.mark.parametrize("finding", sorted(set(DRAWN) - {"Cardiomegaly", "Enlarged Cardiomediastinum", "Fracture"}))
 def test_severity_grades_the_change(finding):
     change = [
-        sum(np.abs(one("PA", n, 64, **{finding: s})[0].astype(float) - one("PA", n, 64)[0]).mean() for n in range(1, 13)) for s in (0.05, 0.95)
+        sum(
+            np.abs(one("PA", n, 64, **{finding: s})[0].astype(float) - one("PA", n, 64)[0]).mean()
+            for n in range(1, 13)
+        )
+        for s in (0.05, 0.95)
     ]
     assert change[1] > 1.3 * change[0]
 
@@ -140,7 +144,9 @@ def test_sex_and_age_leave_traces():
 
 def test_the_same_patient_at_another_size_is_the_same_picture():
     small = one("PA", 2, 64, Pleural_Effusion=0.7)[0]
-    large = np.asarray(Image.fromarray(one("PA", 2, 128, Pleural_Effusion=0.7)[0]).resize((64, 64), Image.Resampling.BOX))
+    large = np.asarray(
+        Image.fromarray(one("PA", 2, 128, Pleural_Effusion=0.7)[0]).resize((64, 64), Image.Resampling.BOX)
+    )
     assert np.corrcoef(small.ravel(), large.ravel())[0, 1] > 0.97
 
 
@@ -182,8 +188,10 @@ def test_rates_are_chexperts(studies, finding):
 @pytest.mark.parametrize(
     ("a", "b", "together"),
     # share of CheXpert's 223,414 training images on which both are 1
-    [("Edema", "Cardiomegaly", 0.0522), ("Edema", "Pleural Effusion", 0.1187), ("Lung Opacity", "Pleural Effusion", 0.2336),
-     ("Edema", "Pneumothorax", 0.0066), ("Support Devices", "Pleural Effusion", 0.2366), ("No Finding", "Support Devices", 0.0394)],
+    [("Edema", "Cardiomegaly", 0.0522), ("Edema", "Pleural Effusion", 0.1187),
+     ("Lung Opacity", "Pleural Effusion", 0.2336),
+     ("Edema", "Pneumothorax", 0.0066), ("Support Devices", "Pleural Effusion", 0.2366),
+     ("No Finding", "Support Devices", 0.0394)],
 )  # fmt: skip
 def test_findings_occur_together_as_in_chexpert(studies, a, b, together):
     present = per_image(studies, "labels") == 1
@@ -226,7 +234,11 @@ def test_written_images_and_masks_are_the_rendered_ones(folder):
         with Image.open(folder / "train" / name) as image:
             assert np.abs(np.asarray(image).astype(int) - drawn.images[row]).mean() < 4
         masks = phantom.read_masks(folder, f"train/{name}")
-        assert set(masks) == {f for k, f in enumerate(FINDINGS) if drawn.truth[row, k] and f != "No Finding"} == set(masks) & set(DRAW)
+        assert (
+            set(masks)
+            == {f for k, f in enumerate(FINDINGS) if drawn.truth[row, k] and f != "No Finding"}
+            == set(masks) & set(DRAW)
+        )
         assert all(np.array_equal(mask, drawn.masks[finding][row]) for finding, mask in masks.items())
 
 
@@ -253,7 +265,9 @@ def test_nothing_is_left_where_drawing_fails(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("arguments", "message"), [({"n": 0}, "n=0"), ({"n": 1, "size": 8}, "size=8"), ({"n": 1, "seed": -1}, "seed=-1")])
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"n": 0}, "n=0"), ({"n": 1, "size": 8}, "size=8"), ({"n": 1, "seed": -1}, "seed=-1")]
+)
 def test_what_cannot_be_drawn_is_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         phantom.render(**arguments)
