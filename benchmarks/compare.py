@@ -18,16 +18,25 @@ import numpy as np
 RESULTS = Path(__file__).with_name("results.jsonl")
 
 
-def compare(name: str, ours: Callable[[], Any], peer: Callable[[], Any], *, peer_name: str, work: str,
-            repeats: int = 5, peer_repeats: int | None = None, share: float = 1.0,
-            agree: Callable[[Any, Any], float] | None = None) -> dict[str, Any]:
+def compare(
+    name: str,
+    ours: Callable[[], Any],
+    peer: Callable[[], Any],
+    *,
+    peer_name: str,
+    work: str,
+    repeats: int = 5,
+    peer_repeats: int | None = None,
+    share: float = 1.0,
+    agree: Callable[[Any, Any], float] | None = None,
+) -> dict[str, Any]:
     """Time two callables that answer the same question, alternating, and record the comparison.
 
     share: the part of the work that the peer is given, where all of it would take minutes; its seconds are divided
     by it, and `peer` says that they are extrapolated. agree: the largest difference between the answers of ours and
     of the peer; by default both are arrays of one shape.
     """
-    answers = ours(), peer()                                         # warm-up, and the answers to compare
+    answers = ours(), peer()  # warm-up, and the answers to compare
     peer_repeats = peer_repeats or repeats
     ours_seconds, peer_seconds = [], []
     for repeat in range(max(repeats, peer_repeats)):
@@ -47,8 +56,11 @@ def compare(name: str, ours: Callable[[], Any], peer: Callable[[], Any], *, peer
     }
     with RESULTS.open("a") as file:
         file.write(json.dumps(row) + "\n")
-    print(f"{name}: {row['ours_seconds']:.3g} s against {row['peer_seconds']:.3g} s of {row['peer']}: "
-          f"{_readable(row['ratio'])} times, equal within {row['agree']:.1g} ({work}; {row['machine']})", flush=True)
+    print(
+        f"{name}: {row['ours_seconds']:.3g} s against {row['peer_seconds']:.3g} s of {row['peer']}: "
+        f"{_readable(row['ratio'])} times, equal within {row['agree']:.1g} ({work}; {row['machine']})",
+        flush=True,
+    )
     return row
 
 

@@ -20,17 +20,30 @@ PREVALENCE = (0.15, 0.30, 0.07, 0.17, 0.24, 0.40)
 def main() -> None:
     y, scores, patients = made()
     counts = resample_counts(STUDIES, patients, REPLICATES)
-    compare("bootstrap_auroc", lambda: bootstrap_auroc(y, scores, patients, REPLICATES).replicates,
-            lambda: loop(y, scores, counts[:PEER_REPLICATES]), peer_name="scikit-learn loop",
-            share=PEER_REPLICATES / REPLICATES, peer_repeats=3,
-            agree=lambda ours, peer: np.abs(ours[:PEER_REPLICATES] - peer).max(),
-            work=f"{MODELS} models, {TASKS} tasks, {REPLICATES} replicates, {STUDIES} studies of {PATIENTS} patients")
-    compare("bootstrap_auroc", lambda: bootstrap_auroc(y, scores, patients, REPLICATES).replicates,
-            lambda: dense(y, scores, resample_counts(STUDIES, patients, REPLICATES)), peer_name="dense kernel in numpy",
-            work=f"{MODELS} models, {TASKS} tasks, {REPLICATES} replicates, {STUDIES} studies of {PATIENTS} patients")
-    compare("auroc", lambda: [auroc(y, model) for model in scores],
-            lambda: [[roc_auc_score(y[:, t], model[:, t]) for t in range(TASKS)] for model in scores],
-            peer_name="scikit-learn", work=f"{MODELS} models, {TASKS} tasks, {STUDIES} studies")
+    compare(
+        "bootstrap_auroc",
+        lambda: bootstrap_auroc(y, scores, patients, REPLICATES).replicates,
+        lambda: loop(y, scores, counts[:PEER_REPLICATES]),
+        peer_name="scikit-learn loop",
+        share=PEER_REPLICATES / REPLICATES,
+        peer_repeats=3,
+        agree=lambda ours, peer: np.abs(ours[:PEER_REPLICATES] - peer).max(),
+        work=f"{MODELS} models, {TASKS} tasks, {REPLICATES} replicates, {STUDIES} studies of {PATIENTS} patients",
+    )
+    compare(
+        "bootstrap_auroc",
+        lambda: bootstrap_auroc(y, scores, patients, REPLICATES).replicates,
+        lambda: dense(y, scores, resample_counts(STUDIES, patients, REPLICATES)),
+        peer_name="dense kernel in numpy",
+        work=f"{MODELS} models, {TASKS} tasks, {REPLICATES} replicates, {STUDIES} studies of {PATIENTS} patients",
+    )
+    compare(
+        "auroc",
+        lambda: [auroc(y, model) for model in scores],
+        lambda: [[roc_auc_score(y[:, t], model[:, t]) for t in range(TASKS)] for model in scores],
+        peer_name="scikit-learn",
+        work=f"{MODELS} models, {TASKS} tasks, {STUDIES} studies",
+    )
 
 
 def made() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -44,14 +57,15 @@ def made() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def loop(y: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(R, M, T) by scikit-learn, one call a replicate, model and task."""
     drawn = [np.repeat(np.arange(len(y)), count) for count in counts]
-    return np.array([[[roc_auc_score(y[rows, t], model[rows, t]) for t in range(TASKS)] for model in scores]
-                     for rows in drawn])
+    return np.array(
+        [[[roc_auc_score(y[rows, t], model[rows, t]) for t in range(TASKS)] for model in scores] for rows in drawn]
+    )
 
 
 def dense(y: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(R, M, T) by the kernel (P, Q) itself, one matrix product a model and task, single precision."""
     out = np.empty((len(counts), len(scores), TASKS))
-    counts = counts.astype(np.float32)                                       # (R, N)
+    counts = counts.astype(np.float32)  # (R, N)
     for t in range(TASKS):
         positive, negative = y[:, t] == 1, y[:, t] == 0
         of_positives, of_negatives = counts[:, positive], counts[:, negative]

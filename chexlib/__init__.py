@@ -1,4 +1,4 @@
-"""The executable CheXtransfer paper: data, ImageNet architectures, truncation, training, statistics, class activation maps.
+"""The executable CheXtransfer paper: data, architectures, truncation, training, statistics, class activation maps.
 
 Importing does nothing: each public name is loaded when it is first used, so that `import chexlib` stays fast.
 """

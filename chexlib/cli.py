@@ -32,7 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     data = _group(verbs, "data", "make and pack data sets")
     phantom = _verb(data, "phantom", data_phantom, "draw phantom radiographs into a CheXpert-shaped folder")
     phantom.add_argument("out", metavar="OUT", help="the folder to make")
-    phantom.add_argument("--n", type=int, default=1000, help="training images (default 1000); validation and test come on top")
+    phantom.add_argument(
+        "--n", type=int, default=1000, help="training images (default 1000); validation and test come on top"
+    )
     phantom.add_argument("--size", type=int, default=128, help="pixels of a side (default 128)")
     phantom.add_argument("--seed", type=int, default=0)
     pack = _verb(data, "pack", data_pack, "decode and resize a data set's images once, into the cache")
@@ -41,7 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("--size", type=int, default=320, help="pixels of a side (default 320)")
 
     train = _verb(verbs, "train", train_one, "train one network")
-    train.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="fields of RunSpec, e.g. arch=resnet18 dataset=nih size=128 epochs=3")
+    train.add_argument(
+        "fields",
+        nargs="*",
+        metavar="FIELD=VALUE",
+        help="fields of RunSpec, e.g. arch=resnet18 dataset=nih size=128 epochs=3",
+    )
     _root(train)
     _store(train)
 
@@ -50,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     _study(run)
     _root(run)
     _store(run)
-    run.add_argument("--workers", type=int, help="runs at once (default: as many as the cores can give their threads to)")
+    run.add_argument(
+        "--workers", type=int, help="runs at once (default: as many as the cores can give their threads to)"
+    )
     status = _verb(study, "status", study_status, "which runs of a study are finished")
     _study(status)
     _store(status)
@@ -64,8 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("--study", default="demo", help="the study to show (default demo)")
     _root(execute)
     _store(execute)
-    execute.add_argument("--only", action="append", metavar="NAME", help="only the notebooks whose name begins so, e.g. 02 (repeatable)")
-    execute.add_argument("-p", nargs=2, action="append", metavar=("NAME", "VALUE"), default=[], help="a notebook parameter (repeatable)")
+    execute.add_argument(
+        "--only", action="append", metavar="NAME", help="only the notebooks whose name begins so, e.g. 02 (repeatable)"
+    )
+    execute.add_argument(
+        "-p", nargs=2, action="append", metavar=("NAME", "VALUE"), default=[], help="a notebook parameter (repeatable)"
+    )
     execute.add_argument("--jobs", type=int, default=2, help="notebooks at once (default 2)")
 
     book = _group(verbs, "book", "build and read the book")
@@ -162,7 +175,9 @@ def study_export(args) -> None:
     from chexlib.study.export import export_study
 
     study = load_study(args.study)
-    print(f"wrote {export_study(study, args.out or project_folder() / 'results' / study.name, RunStore.open(args.runs))}")
+    print(
+        f"wrote {export_study(study, args.out or project_folder() / 'results' / study.name, RunStore.open(args.runs))}"
+    )
 
 
 def notebooks_run(args) -> None:

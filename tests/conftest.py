@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: a cache and run store of their own, study smoke trained once, its notebooks executed once."""
+"""Fixtures that many tests share: a cache of their own, study smoke trained once, its notebooks executed once."""
 
 from __future__ import annotations
 

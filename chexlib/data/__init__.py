@@ -1,1 +1,1 @@
-"""Chest X-ray data sets: findings and policies, CheXpert-shaped folders, NIH ChestX-ray14, the phantom, the packed cache."""
+"""Chest X-ray data sets: findings and policies, CheXpert-shaped folders, NIH, the phantom, the packed cache."""

@@ -29,9 +29,7 @@ def frontal(grid: Grid, person: Body, view: str, change: Deformation, rng: np.ra
     beyond = edge(v - floor, 3.5 * grid.pixel)
     depth = bulge(wall / 0.55) * chest
     air = depth * (0.57 - 0.50 * solid) * grid.at(FULLNESS)
-    air += (
-        0.13 * beyond * edge(floor + np.float32(0.06) - v, 0.2) * edge(wall, 0.1) * (1 - solid)
-    )  # behind the dome
+    air += 0.13 * beyond * edge(floor + np.float32(0.06) - v, 0.2) * edge(wall, 0.1) * (1 - solid)  # behind the dome
     heart = np.where(u > change.shift, grid.at(heart_left) - u, u + grid.at(heart_right))
     scene = Scene(
         grid=grid,
@@ -148,9 +146,7 @@ def _airway(scene: Scene, change: Deformation) -> None:
     part = scene.grid.part((-0.4, 0.4), (-0.6, 0.6))
     u, v, row = scene.grid.u[part], scene.grid.v[part], scene.grid.row[part]
     centre = TRACHEA.take(row) + np.float32(change.shift)
-    scene.tissue[part] -= (
-        0.13 * bulge((0.062 - np.abs(u - centre)) / 0.062) * window(-0.42, 0.44, 0.2, 0.04).take(row)
-    )
+    scene.tissue[part] -= 0.13 * bulge((0.062 - np.abs(u - centre)) / 0.062) * window(-0.42, 0.44, 0.2, 0.04).take(row)
     below = window(0.425, 0.55, 0.02, 0.06).take(row)
     for slope in (-0.85, 1.15):
         branch = np.abs(u - centre - np.float32(slope) * (v - np.float32(0.43)))

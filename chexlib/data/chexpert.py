@@ -1,7 +1,8 @@
-"""CheXpert-shaped folders: train.csv, valid.csv and groundtruth.csv beside train/, valid/ and test/ (Irvin et al. 2019).
+"""CheXpert-shaped folders: train.csv, valid.csv and groundtruth.csv beside the images (Irvin et al. 2019).
 
-The phantom is written in this shape too, and read here. Labels are those of an image's own row; the test set's are per study,
-and its images are those that lie in the study's folder. `Path` may or may not begin with the data set's own folder name.
+The phantom is written in this shape too, and read here. Labels are those of an image's own row; the test set's are
+per study, and its images are those that lie in the study's folder. `Path` may or may not begin with the data set's
+own folder name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ IMAGE_COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 
 
 def read(root: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The table of a CheXpert-shaped folder, one row an image (see chexlib.data.dataset), and the findings it labels: all 14."""
+    """The table of a folder, one row an image (see chexlib.data.dataset), and the findings it labels: all 14."""
     parts = [_read_images(root, "train.csv", "train"), _read_images(root, "valid.csv", "val")]
     if (root / "groundtruth.csv").exists():
         parts.append(_read_studies(root, "groundtruth.csv", "test"))
@@ -44,7 +45,9 @@ def _read_studies(root: Path, name: str, split: str) -> pd.DataFrame:
     images = {study: sorted((root / study).glob("*.jpg")) for study in studies["Study"]}
     empty = [study for study, files in images.items() if not files]
     if empty:
-        raise UserError(f"{root / name}: no images in {root / empty[0]} ({len(empty)} studies are without): download the test images")
+        raise UserError(
+            f"{root / name}: no images in {root / empty[0]} ({len(empty)} studies have none): download them"
+        )
     rows = studies.loc[studies.index.repeat([len(images[study]) for study in studies["Study"]])]
     image = pd.Series([f"{study}/{file.name}" for study, files in images.items() for file in files], index=rows.index)
     view = np.where(image.str.contains("lateral"), "LATERAL", "")  # the file does not say AP or PA
@@ -54,7 +57,15 @@ def _read_studies(root: Path, name: str, split: str) -> pd.DataFrame:
 def _table(split: str, image: pd.Series, view, sex, age, labels: pd.DataFrame) -> pd.DataFrame:
     folder = image.str.rsplit("/", n=1).str[0]  # train/patient00001/study1
     patient = image.str.split("/").str[1]
-    columns = {"split": split, "image": image, "study": folder, "patient": patient, "view": view, "sex": sex, "age": age}
+    columns = {
+        "split": split,
+        "image": image,
+        "study": folder,
+        "patient": patient,
+        "view": view,
+        "sex": sex,
+        "age": age,
+    }
     return pd.DataFrame(columns | {finding: labels[finding].astype(np.float32) for finding in FINDINGS})
 
 
@@ -64,7 +75,9 @@ def _below_root(paths: pd.Series, source: Path) -> pd.Series:
     bad = below.isna() | below.str.contains("..", regex=False)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise UserError(f"{source}, row {row + 2}: {paths.iloc[row]!r} is not train/, valid/ or test/patient.../study.../...")
+        raise UserError(
+            f"{source}, row {row + 2}: {paths.iloc[row]!r} is not train/, valid/ or test/patient.../study.../..."
+        )
     return below
 
 
@@ -72,7 +85,9 @@ def _read_csv(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     try:
         rows = pd.read_csv(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: give the folder that holds CheXpert's train.csv and valid.csv") from None
+        raise UserError(
+            f"{path}: no such file: give the folder that holds CheXpert's train.csv and valid.csv"
+        ) from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable CSV ({str(error).splitlines()[0]}): download it again") from None
     missing = [column for column in needed if column not in rows]

@@ -1,4 +1,4 @@
-"""A data set as the rest of the package sees it: a table with one row an image, its packed pixels, and what each label becomes.
+"""A data set as the rest of the package sees it: a table with one row an image, packed pixels, labels to learn.
 
 `SOURCES` has one row a data set: adding one is a reader and a row.
 """
@@ -26,7 +26,8 @@ IMAGE_COLUMNS = ("split", "image", "study", "patient", "view", "sex", "age")
 class Source:
     """Where a data set comes from and what its terms allow.
 
-    `read(root, **options)` gives the table (IMAGE_COLUMNS, then the 14 raw labels) and the findings that the set labels.
+    `read(root, **options)` gives the table (IMAGE_COLUMNS, then the 14 raw labels) and the findings that the set
+    labels.
     """
 
     name: str
@@ -40,7 +41,14 @@ class Source:
 SOURCES = {
     source.name: source
     for source in (
-        Source("phantom", "Phantom radiographs", chexpert.read, True, "it is made here, from a seed", "Drawn by chexlib; no patient is in it."),
+        Source(
+            "phantom",
+            "Phantom radiographs",
+            chexpert.read,
+            True,
+            "it is made here, from a seed",
+            "Drawn by chexlib; no patient is in it.",
+        ),
         Source(
             "chexpert",
             "CheXpert",
@@ -121,7 +129,7 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     def mask(self, row: int, finding: str) -> np.ndarray | None:
-        """Where the finding is in an image, (h, w) bool at the size that it was drawn at; None where nobody marked it."""
+        """Where the finding is in an image, (h, w) bool at the size it was drawn at; None where nobody marked it."""
         if self.name != "phantom":
             return None
         from chexlib.data import phantom
@@ -140,8 +148,9 @@ def open_dataset(
 ) -> Dataset:
     """Opens a data set, packing its images at size x size the first time.
 
-    `root` is its folder; the phantom needs none and is then made in the cache from its options (n, n_valid, n_test, seed).
-    Other options go to the data set's reader. Raises UserError, one line, for whatever is missing or unreadable.
+    `root` is its folder; the phantom needs none and is then made in the cache from its options (n, n_valid, n_test,
+    seed). Other options go to the data set's reader. Raises UserError, one line, for whatever is missing or
+    unreadable.
     """
     if name not in SOURCES:
         raise UserError(f"data set {name!r} is unknown: choose one of {', '.join(SOURCES)}")
@@ -161,12 +170,27 @@ def open_dataset(
     return Dataset(source, root, size, policy, unmentioned, covered, table, pixels, sha256)
 
 
+def open_for(spec, root: str | Path | None = None, progress: bool = True) -> Dataset:
+    """The data set that a RunSpec trains on."""
+    return open_dataset(
+        spec.dataset,
+        root,
+        policy=spec.policy,
+        size=spec.size,
+        unmentioned=spec.unmentioned,
+        progress=progress,
+        **spec.options,
+    )
+
+
 def _phantom_folder(size: int, progress: bool, options: dict) -> Path:
     """The phantom of these options in the cache, drawn when it is not there yet."""
     from chexlib.data import phantom  # only where it is drawn
 
     options = {"n": 1000} | options
-    name = "-".join(["phantom", phantom.VERSION, f"{size}px"] + [f"{key}{value}" for key, value in sorted(options.items())])
+    name = "-".join(
+        ["phantom", phantom.VERSION, f"{size}px"] + [f"{key}{value}" for key, value in sorted(options.items())]
+    )
     folder = cache_folder() / name
     if not folder.exists():
         with exclusive(folder.with_suffix(".lock")):

@@ -1,9 +1,9 @@
 """Findings and what a network is asked to learn from a label: CheXpert's 14 observations and the uncertainty policies.
 
-Raw labels are CheXpert's: 1 present, 0 absent, -1 uncertain, NaN not mentioned in the report. A policy says what an uncertain
-label becomes (Irvin et al. 2019, section 4); what "not mentioned" becomes is a separate, explicit choice, because the labeler's
-maintainers treat it as absent while some loaders ignore it, which leaves No Finding without negatives. A finding that a data set
-does not label at all is unknown whatever the policy.
+Raw labels are CheXpert's: 1 present, 0 absent, -1 uncertain, NaN not mentioned in the report. A policy says what an
+uncertain label becomes (Irvin et al. 2019, section 4); what "not mentioned" becomes is a separate, explicit choice,
+because the labeler's maintainers treat it as absent while some loaders ignore it, which leaves No Finding without
+negatives. A finding that a data set does not label at all is unknown whatever the policy.
 """
 
 from __future__ import annotations
@@ -63,9 +63,10 @@ def targets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels to learn, and which of them are known.
 
-    raw (N, 14) holds 1, 0, -1 or NaN in the order of FINDINGS; `covered` names the findings that the data set labels at all.
-    Returns labels (N, 14) float32 in [0, 1] and known (N, 14) float32 in {0, 1}; where known is 0 the label is 0 and means nothing.
-    Raises UserError for an unknown policy or convention, and for a raw value that is none of the four.
+    raw (N, 14) holds 1, 0, -1 or NaN in the order of FINDINGS; `covered` names the findings that the data set labels
+    at all. Returns labels (N, 14) float32 in [0, 1] and known (N, 14) float32 in {0, 1}; where known is 0 the label
+    is 0 and means nothing. Raises UserError for an unknown policy or convention, and for a raw value that is none of
+    the four.
     """
     uncertain = _choice(POLICIES, policy, "policy").uncertain
     absent = _choice(UNMENTIONED, unmentioned, "unmentioned")

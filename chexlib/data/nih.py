@@ -1,7 +1,7 @@
 """NIH ChestX-ray14: `Data_Entry_2017*.csv` and `images*/` (Wang et al. 2017).
 
-Findings are mapped to CheXpert's by name; what NIH does not label is unknown, never absent. A study is one follow-up visit.
-Splits are drawn by patient (chexlib.data.splits).
+Findings are mapped to CheXpert's by name; what NIH does not label is unknown, never absent. A study is one follow-up
+visit. Splits are drawn by patient (chexlib.data.splits).
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ NIH_NAMES = {
 }
 """CheXpert's finding to NIH's; Infiltration, Emphysema, Fibrosis and Hernia map to nothing."""
 
-COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender", "View Position")
+COLUMNS = (
+    "Image Index",
+    "Finding Labels",
+    "Follow-up #",
+    "Patient ID",
+    "Patient Age",
+    "Patient Gender",
+    "View Position",
+)
 
 
 def read(root: Path, split_seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -53,17 +61,24 @@ def read(root: Path, split_seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]
             "age": rows["Patient Age"].astype(str).str.rstrip("Y").astype(float),  # the first release wrote 058Y
         }
     )
-    named = rows["Finding Labels"].str.split("|").map(set)
+    named = rows["Finding Labels"].str.split("|")
     for finding in FINDINGS:
-        theirs = NIH_NAMES.get(finding)
-        table[finding] = np.float32(np.nan) if theirs is None else named.map(lambda names: not names.isdisjoint(theirs)).astype(np.float32)
+        theirs = set(NIH_NAMES.get(finding, ()))
+        present = [bool(theirs.intersection(names)) for names in named]
+        table[finding] = np.float32(present) if theirs else np.float32(np.nan)
     return table, tuple(NIH_NAMES)
 
 
 def _locate(root: Path, names: pd.Series, source: Path) -> list[str]:
     """Each image's path below the root: in images/ or, as NIH ships them, in images_001/images/ and so on."""
-    found = {file.name: str(file.relative_to(root)) for pattern in ("images/*.png", "images_*/images/*.png") for file in root.glob(pattern)}
+    found = {
+        file.name: str(file.relative_to(root))
+        for pattern in ("images/*.png", "images_*/images/*.png")
+        for file in root.glob(pattern)
+    }
     absent = [name for name in names if name not in found]
     if absent:
-        raise UserError(f"{source}: {absent[0]} is not in {root / 'images'} ({len(absent)} of {len(names)} are missing): unpack the images there")
+        raise UserError(
+            f"{source}: {absent[0]} is not in {root / 'images'} ({len(absent)} missing): unpack them there"
+        )
     return [found[name] for name in names]

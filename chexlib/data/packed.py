@@ -1,8 +1,8 @@
 """The packed cache: every image of a data set, decoded and resized once, in one memory-mapped uint8 array.
 
-An image is read as 8-bit grey, stretched to size x size (as CheXpert's 320 x 320 training images are, so the aspect ratio is not kept)
-with Pillow's antialiased bilinear filter, the same for training and test. The array is written beside its place and renamed when
-whole, so a cache is complete or absent.
+An image is read as 8-bit grey, stretched to size x size (as CheXpert's 320 x 320 training images are, so the aspect
+ratio is not kept) with Pillow's antialiased bilinear filter, the same for training and test. The array is written
+beside its place and renamed when whole, so a cache is complete or absent.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def cache_folder() -> Path:
 
 
 def pack(root: Path, images: list[str], size: int, progress: bool = True) -> tuple[np.ndarray, str]:
-    """Pixels (N, size, size) uint8, memory-mapped, and their SHA-256, of the images (paths below root), decoding where no cache is.
+    """The images (paths below root) as (N, size, size) uint8, memory-mapped, and the SHA-256 of their pixels.
 
     Raises UserError naming the image that is missing or cannot be decoded, or the disk that is full.
     """
@@ -61,7 +61,9 @@ def read_grey(path: Path, size: int) -> np.ndarray:
     except FileNotFoundError:
         raise UserError(f"{path}: no such image: is the folder complete?") from None
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"{path}: cannot be decoded ({error}): fetch it again or take its row out of the label file") from None
+        raise UserError(
+            f"{path}: cannot be decoded ({error}): fetch it again or take its row out of the label file"
+        ) from None
 
 
 @contextmanager
@@ -89,20 +91,33 @@ def _write(folder: Path, root: Path, images: list[str], size: int, progress: boo
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        pixels = np.lib.format.open_memmap(partial / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(images), size, size))
+        pixels = np.lib.format.open_memmap(
+            partial / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(images), size, size)
+        )
         digest = hashlib.sha256()
-        with ThreadPoolExecutor() as pool, tqdm(  # Pillow decodes outside the interpreter lock
-            total=len(images), desc=f"packing {root.name} at {size} px", unit="image", disable=not progress, leave=False
-        ) as bar:
+        with (
+            ThreadPoolExecutor() as pool,
+            tqdm(  # Pillow decodes outside the interpreter lock
+                total=len(images),
+                desc=f"packing {root.name} at {size} px",
+                unit="image",
+                disable=not progress,
+                leave=False,
+            ) as bar,
+        ):
             for start in range(0, len(images), CHUNK):
                 names = images[start : start + CHUNK]
                 pixels[start : start + len(names)] = list(pool.map(lambda name: read_grey(root / name, size), names))
                 digest.update(pixels[start : start + len(names)])
                 bar.update(len(names))
         pixels.flush()
-        (partial / "pack.json").write_text(json.dumps({"sha256": digest.hexdigest(), "images": len(images), "size": size}))
+        (partial / "pack.json").write_text(
+            json.dumps({"sha256": digest.hexdigest(), "images": len(images), "size": size})
+        )
         partial.rename(folder)
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror or error}: free some space or set CHEXLIB_CACHE to another disk") from None
+        raise UserError(
+            f"{folder}: {error.strerror or error}: free some space or set CHEXLIB_CACHE to another disk"
+        ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

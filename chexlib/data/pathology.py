@@ -133,10 +133,7 @@ def atelectasis(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
         u, v = place(scene, side, rng.uniform(0.35, 0.6), 0.84 - 0.13 * k + rng.uniform(-0.03, 0.03))
         tilt = rng.normal(0, 0.22)
         across = (
-            grid.v
-            - np.float32(v)
-            - np.float32(tilt) * (grid.u - np.float32(u))
-            + 0.05 * (grid.u - np.float32(u)) ** 2
+            grid.v - np.float32(v) - np.float32(tilt) * (grid.u - np.float32(u)) + 0.05 * (grid.u - np.float32(u)) ** 2
         )
         length = rng.uniform(0.22, 0.34) + 0.10 * severity
         plates = (

@@ -184,9 +184,7 @@ def expose(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     beam = np.maximum(scene.tissue - scene.air, 0.0) + scene.bone
     beam *= np.float32(np.exp(rng.normal(0.03 if bedside else 0, 0.10)))
     scatter = rng.uniform(0.0, 0.10) if bedside else 0.0
-    curve = np.tanh(1.22 * LOG_EXPOSURE + scatter * np.clip(LOG_EXPOSURE / 0.3, 0, 1)) ** np.exp(
-        rng.normal(0.05, 0.12)
-    )
+    curve = np.tanh(1.22 * LOG_EXPOSURE + scatter * np.clip(LOG_EXPOSURE / 0.3, 0, 1)) ** np.exp(rng.normal(0.05, 0.12))
     beam *= np.float32(len(curve) / LOG_EXPOSURE[-1])
     film = curve.astype(np.float32).take(beam.astype(np.intp), mode="clip")
     film += (np.float32(0.97) - film) * scene.dense

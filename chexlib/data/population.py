@@ -114,9 +114,7 @@ def _thresholds() -> np.ndarray:
 
 FACTOR, THRESHOLDS = _factor(), _thresholds()
 _SHARES = np.array([RATES[finding] for finding in FINDINGS]).transpose(1, 2, 0)  # (2, 3, 14)
-ABSENT = _SHARES[:, 2] / (
-    1 - _SHARES[:, 0] - _SHARES[:, 1]
-)  # (2, 14) how often 0 is written where neither 1 nor -1 is
+ABSENT = _SHARES[:, 2] / (1 - _SHARES[:, 0] - _SHARES[:, 1])  # (2, 14) how often 0 is written where neither 1 nor -1 is
 
 
 def patient(number: int, seed: int, one_study: bool = False) -> list[StudyPlan]:

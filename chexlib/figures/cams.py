@@ -18,7 +18,7 @@ from chexlib.paper.notes import Note, says_missing, skips_missing
 from chexlib.paper.wording import counted, listed, number, reading, where, with_interval
 
 
-@skips_missing
+@says_missing
 def figure5(grid: CamGrid | Note, dataset: Any) -> Plate | Note:
     """The image, then its map under each truncation, one row a finding; native resolution over each column."""
     if isinstance(grid, Note):
@@ -46,7 +46,7 @@ def figure5(grid: CamGrid | Note, dataset: Any) -> Plate | Note:
 def describe(grid: CamGrid | Note) -> Note:
     """Which models, which resolutions, and what the choice of images does: the sentence under Figure 5."""
     if isinstance(grid, Note):
-        return Note("") if grid == "" else grid
+        return Note("")  # the figure above has said why
     steps = listed([f"{label} {h} by {w}" for label, (h, w) in zip(grid.labels, grid.native, strict=True)])
     outlined = (
         " The white line is where the phantom drew the finding." if any(o is not None for o in grid.outlines) else ""
@@ -103,13 +103,15 @@ def answer(grid: CamGrid | Note, scores: MapScores | Note, results: Any) -> Note
     if not isinstance(grid, CamGrid):
         return Note(str(grid) or f"Study {results.name} has no images at hand to make maps of.")
     (h, w), (h1, w1) = grid.native[0], grid.native[-1]
-    text = (
-        f"Dropping {counted(len(grid.labels) - 1, 'block')} of {grid.labels[0]} takes its activation maps from "
-        f"{h} by {w} to {h1} by "
-        f"{w1} cells{where(results)}"
+    moves = (
+        f"takes its activation maps from {h} by {w} to {h1} by {w1} cells"
+        if (h, w) != (h1, w1)
+        else (f"leaves its activation maps at {h} by {w} cells")
     )
+    blocks = counted(len(grid.labels) - 1, "block")
+    text = f"Dropping {blocks} of {grid.labels[0]} {moves}{where(results)}"
     if not isinstance(scores, MapScores):
-        return Note(f"{text}; whether finer maps lie better on the finding is not measured here.")
+        return Note(f"{text}; whether they then lie better on the finding is not measured here.")
     last = scores.changes[-1]
     return Note(
         f"{text}; the chance that a map is brighter on the finding than off it goes from "

@@ -58,12 +58,11 @@ def spread(results: Any) -> Note:
 def protocol(results: Any) -> Note:
     """How the runs were trained: size of images, epochs, learning rate, and what was kept."""
     spec = results.finished[0].spec
+    kept = "its best evaluation" if spec.keep == 1 else f"its {spec.keep} best evaluations"
     return Note(
-        f"Every network sees {spec.size} by {spec.size} pixels and is trained for {counted(spec.epochs, 'epoch')} "
-        "by Adam, with learning "
-        f"rate {spec.lr:g} and {spec.batch_size} images a batch; the mean prediction of its {spec.keep} best "
-        "evaluations on the "
-        "validation patients is what is scored."
+        f"Every network sees {spec.size} by {spec.size} pixels and is trained for {counted(spec.epochs, 'epoch')} by "
+        f"Adam, with learning rate {spec.lr:g} and {spec.batch_size} images a batch; what is scored is the mean "
+        f"prediction of {kept} on the validation patients."
     )
 
 

@@ -47,8 +47,10 @@ def open_results(study: str = "demo", runs: str | Path | None = None) -> Results
         planned = [Run(path.parent) for path in sorted(store.folder.glob("*/predictions.parquet"))]
     finished = tuple(run for run in planned if run.finished or (published and run.folder.is_dir()))
     if not finished:
-        raise UserError(f'study {study.name} has no finished runs in {_short(store.folder)}/: '
-                        f'run "chexlib study run {study.name}" first')
+        raise UserError(
+            f"study {study.name} has no finished runs in {_short(store.folder)}/: "
+            f'run "chexlib study run {study.name}" first'
+        )
     missing = tuple(run.run_id for run in planned if run not in finished)
     return Results(study.name, study.title, tuple(study.tasks), finished, missing)
 
@@ -100,16 +102,24 @@ class Results:
         """One row a model and task: model, task, rare, auc, low, high (95 %), for what the mean hides."""
         rows = []
         for model, places in zip(self.models.index, self._places, strict=True):
-            low, high = percentile_interval(self.bootstrap.replicates[:, places].mean(axis=1))   # (T,) each
-            rows += [{"model": model, "task": task, "rare": task in self.rare.index,
-                      "auc": self.models.loc[model, f"auc:{task}"], "low": low[t], "high": high[t]}
-                     for t, task in enumerate(self.all_tasks)]
+            low, high = percentile_interval(self.bootstrap.replicates[:, places].mean(axis=1))  # (T,) each
+            rows += [
+                {
+                    "model": model,
+                    "task": task,
+                    "rare": task in self.rare.index,
+                    "auc": self.models.loc[model, f"auc:{task}"],
+                    "low": low[t],
+                    "high": high[t],
+                }
+                for t, task in enumerate(self.all_tasks)
+            ]
         return pd.DataFrame(rows)
 
     @cached_property
     def replicates(self) -> np.ndarray:
         """(R, M) mean AUROC over `tasks` in each replicate, aligned with the rows of `models`."""
-        of_runs = self._of_mean.mean_replicates                                                # (R, runs)
+        of_runs = self._of_mean.mean_replicates  # (R, runs)
         return np.stack([of_runs[:, places].mean(axis=1) for places in self._places], axis=1)
 
     def difference(self, a: str | Sequence[str], b: str | Sequence[str], level: float = 0.95) -> Difference:
@@ -119,14 +129,20 @@ class Results:
         """
         a, b = self._rows(a), self._rows(b)
         auc = self.models["auc"].to_numpy()
-        return paired_difference(auc[a].mean() - auc[b].mean(),
-                                 self.replicates[:, a].mean(axis=1) - self.replicates[:, b].mean(axis=1), level)
+        return paired_difference(
+            auc[a].mean() - auc[b].mean(),
+            self.replicates[:, a].mean(axis=1) - self.replicates[:, b].mean(axis=1),
+            level,
+        )
 
     @cached_property
     def seed_spread(self) -> pd.DataFrame:
         """Mean AUROC over seeds, one row a model with several, indexed like `models`: seeds, min, max, sd (n - 1)."""
-        several = {model: self._of_mean.mean[places]
-                   for model, places in zip(self._model_names, self._places, strict=True) if len(places) > 1}
+        several = {
+            model: self._of_mean.mean[places]
+            for model, places in zip(self._model_names, self._places, strict=True)
+            if len(places) > 1
+        }
         rows = [(len(auc), auc.min(), auc.max(), auc.std(ddof=1)) for auc in several.values()]
         return pd.DataFrame(rows, columns=["seeds", "min", "max", "sd"], index=pd.Index(several, name="model"))
 
@@ -180,7 +196,7 @@ class Results:
 
     @property
     def dataset(self) -> str:
-        """"phantom", "nih", "chexpert" ..."""
+        """ "phantom", "nih", "chexpert" ..."""
         return self.finished[0].spec.dataset
 
     @property
@@ -231,8 +247,10 @@ class Results:
             for place, other in zip(places[1:], others, strict=True):
                 if differ := [name for name in first if first[name] != other[name]]:
                     pair = f"{self.finished[places[0]].run_id} and {self.finished[place].run_id}"
-                    raise UserError(f"study {self.name}: {pair} are both {model} but differ in {', '.join(differ)}, "
-                                    "not in the seed alone: put them in two studies")
+                    raise UserError(
+                        f"study {self.name}: {pair} are both {model} but differ in {', '.join(differ)}, "
+                        "not in the seed alone: put them in two studies"
+                    )
 
     def _rows(self, labels: str | Sequence[str]) -> np.ndarray:
         labels = [labels] if isinstance(labels, str) else list(labels)
@@ -246,9 +264,19 @@ class Results:
 def _facts(run: Run) -> dict:
     """What `Results.runs` says of a run, the architecture's part from the zoo's table."""
     spec, row = run.spec, zoo.architecture(run.spec.arch)
-    return {"run_id": run.run_id, "arch": spec.arch, "minus": spec.minus, "init": spec.init, "seed": spec.seed,
-            "label": row.label(spec.minus), "family": row.family, "parameters": parameters(spec.arch, spec.minus),
-            "top1": np.nan if spec.minus else row.top1, "in_paper": row.in_paper, "folder": str(run.folder)}
+    return {
+        "run_id": run.run_id,
+        "arch": spec.arch,
+        "minus": spec.minus,
+        "init": spec.init,
+        "seed": spec.seed,
+        "label": row.label(spec.minus),
+        "family": row.family,
+        "parameters": parameters(spec.arch, spec.minus),
+        "top1": np.nan if spec.minus else row.top1,
+        "in_paper": row.in_paper,
+        "folder": str(run.folder),
+    }
 
 
 def _short(folder: Path) -> str:

@@ -164,8 +164,8 @@ def boost(results: Any) -> Note:
 def boost_counts(results: Any) -> Note:
     """How many single boosts have an interval above, below, and across zero."""
     table = measures.boosts(results)
-    if table.empty:
-        return Note("")  # `boost` has said why
+    if len(table) < 2:
+        return Note("")  # `boost` has said it all
     above, below = int((table["low"] > 0).sum()), int((table["high"] < 0).sum())
     return Note(
         f"Of {counted(len(table), 'architecture')} trained from both inits, the interval of the boost lies above zero "

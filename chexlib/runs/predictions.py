@@ -8,8 +8,10 @@ import pandas as pd
 IDS = ("split", "image", "study", "patient", "view", "sex", "age")
 
 
-def predictions_table(ids: pd.DataFrame, findings: tuple[str, ...], y: np.ndarray, known: np.ndarray, p: np.ndarray) -> pd.DataFrame:
-    """`ids` (N rows with the columns IDS), then `y:<finding>` (NaN where unknown) and `p:<finding>`; y, known and p are (N, T)."""
+def predictions_table(
+    ids: pd.DataFrame, findings: tuple[str, ...], y: np.ndarray, known: np.ndarray, p: np.ndarray
+) -> pd.DataFrame:
+    """`ids` (N rows), then `y:<finding>` (NaN where unknown) and `p:<finding>`; y, known and p are (N, T)."""
     table = ids[list(IDS)].reset_index(drop=True)
     y = np.where(known > 0, y, np.nan)
     columns = {f"y:{finding}": y[:, t].astype(np.float32) for t, finding in enumerate(findings)}
@@ -18,7 +20,7 @@ def predictions_table(ids: pd.DataFrame, findings: tuple[str, ...], y: np.ndarra
 
 
 def by_study(table: pd.DataFrame, findings: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """y (S, T), p (S, T) and patients (S,) of the S studies: a study's score is its views' maximum, as CheXpert is scored.
+    """y (S, T), p (S, T) and patients (S,) of S studies: a study scores its views' maximum, as CheXpert does it.
 
     Labels repeat on a study's images, so their maximum is the label itself.
     """

@@ -20,11 +20,13 @@ EVAL_UNITS = ("images", "steps", "epochs")
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training. The defaults are the paper's protocol (section 3.1), and our choices where it is silent (size, policy, ...)."""
+    """One training. The defaults are the paper's protocol (section 3.1), and our choices where it is silent."""
 
     # what is learned from
     dataset: str = "phantom"
-    options: Mapping[str, int | float | str] = field(default_factory=dict)  # the data set's own, e.g. the phantom's n and seed
+    options: Mapping[str, int | float | str] = field(
+        default_factory=dict
+    )  # the data set's own, e.g. the phantom's n and seed
     size: int = 320  # pixels, both sides
     policy: str = "u-ones"
     unmentioned: str = "absent"
@@ -40,7 +42,9 @@ class RunSpec:
     beta1: float = 0.9
     beta2: float = 0.999
     eval_every: int = 8192
-    eval_unit: str = "images"  # the paper says gradient steps, which would leave five checkpoints for an ensemble of ten
+    eval_unit: str = (
+        "images"  # the paper says gradient steps, which would leave five checkpoints for an ensemble of ten
+    )
     keep: int = 10  # checkpoints in the ensemble, those of best mean validation AUC
     # on what, because it changes the last digits
     precision: str = "fp32"
@@ -66,7 +70,8 @@ class RunSpec:
         for name in values:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
-                raise UserError(f"field {name!r} is unknown{f': did you mean {near[0]!r}?' if near else ''} (fields: {', '.join(known)})")
+                hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(known)}"
+                raise UserError(f"field {name!r} is unknown: {hint}")
         return cls(**values)
 
     def resolve(self, fingerprint: str) -> RunSpec:

@@ -1,6 +1,7 @@
 """The run store: a flat folder with one folder a run. A run is finished when done.json is there.
 
-Every file is written beside its place and renamed, so a killed process leaves the old file or the new one, never half of one.
+Every file is written beside its place and renamed, so a killed process leaves the old file or the new one, never half
+of one.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"{path}: {error.strerror}: free some space or choose another folder with CHEXLIB_RUNS") from None
+        raise UserError(
+            f"{path}: {error.strerror}: free some space or choose another folder with CHEXLIB_RUNS"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,15 @@ class Run:
 
     @contextmanager
     def lock(self):
-        """One process at a time; the system frees the lock when its owner ends. Raises UserError where another holds it."""
+        """One process at a time; the lock dies with its owner. Raises UserError where another process holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"{self.folder}: another process is training this run: wait for it or stop it") from None
+                raise UserError(
+                    f"{self.folder}: another process is training this run: wait for it or stop it"
+                ) from None
             yield
 
     def _json(self, name: str) -> dict:
@@ -89,7 +94,9 @@ class Run:
         except FileNotFoundError:
             raise UserError(f"{self.folder / name}: no such file: has the run been trained?") from None
         except json.JSONDecodeError:
-            raise UserError(f"{self.folder / name}: not readable as JSON: remove {self.folder} and train it again") from None
+            raise UserError(
+                f"{self.folder / name}: not readable as JSON: remove {self.folder} and train it again"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,10 @@ class RunStore:
     def plan(self, study: str, specs: Iterable[RunSpec]) -> list[Run]:
         """Notes which runs the study consists of, and returns them."""
         runs = [self.run(spec) for spec in specs]
-        write_atomically(self.folder / f"{study}.study.json", json.dumps({"study": study, "runs": [run.run_id for run in runs]}, indent=1))
+        write_atomically(
+            self.folder / f"{study}.study.json",
+            json.dumps({"study": study, "runs": [run.run_id for run in runs]}, indent=1),
+        )
         return runs
 
     def planned(self, study: str) -> list[Run]:
@@ -120,7 +130,7 @@ class RunStore:
 
 
 def project_folder() -> Path:
-    """The project that the working directory lies in (it has a _toc.yml), else this package's, else the working directory."""
+    """The project that the working directory lies in, else this package's, else the working directory."""
     for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[2]):
         if (folder / "_toc.yml").exists() and (folder / "notebooks").is_dir():
             return folder

@@ -25,19 +25,19 @@ def auroc(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> Float
         raise ValueError(f"y {y.shape} and p {p.shape}: both must be (N, T), or both (N,) for a single task")
     if y.ndim == 1:
         return auroc(y[:, None], p[:, None], weights)[0]
-    known = check_labels(y)                                        # (N, T)
+    known = check_labels(y)  # (N, T)
     check_scores(p, known)
     row = np.ones(len(y)) if weights is None else _check_weights(weights, len(y))
 
-    order = np.argsort(np.where(known, p, 0.0), axis=0)            # (N, T)  an unknown row weighs nothing
+    order = np.argsort(np.where(known, p, 0.0), axis=0)  # (N, T)  an unknown row weighs nothing
     p, y, known = (np.take_along_axis(a, order, axis=0) for a in (p, y, known))
-    weight = np.where(known, row[order], 0.0)                      # (N, T)
+    weight = np.where(known, row[order], 0.0)  # (N, T)
     positive, negative = weight * (y == 1), weight * (y == 0)
-    below = np.cumsum(negative, axis=0)                            # negatives up to and with this row
+    below = np.cumsum(negative, axis=0)  # negatives up to and with this row
     first, last = _tie_bounds(np.where(known, p, 0.0))
-    before = np.take_along_axis(below - negative, first, axis=0)   # negatives that score strictly lower
-    through = np.take_along_axis(below, last, axis=0)              # ... and those that tie
-    wins = (positive * (before + through) / 2).sum(axis=0)         # (T,)
+    before = np.take_along_axis(below - negative, first, axis=0)  # negatives that score strictly lower
+    through = np.take_along_axis(below, last, axis=0)  # ... and those that tie
+    wins = (positive * (before + through) / 2).sum(axis=0)  # (T,)
     pairs = positive.sum(axis=0) * negative.sum(axis=0)
     return np.divide(wins, pairs, out=np.full(y.shape[1], np.nan), where=pairs > 0)
 

@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 
 from chexlib.stats.auc import Floats, auroc, check_labels, check_scores
 
-BLOCK = 4_000_000      # most counts held at once: 16 MB, 32 MB where the sums outgrow single precision
+BLOCK = 4_000_000  # most counts held at once: 16 MB, 32 MB where the sums outgrow single precision
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,14 @@ class BootstrapAuroc:
         """
         a, b = np.atleast_1d(a), np.atleast_1d(b)
         mean, replicates = self.mean, self.mean_replicates
-        return paired_difference(mean[a].mean() - mean[b].mean(),
-                                 replicates[:, a].mean(axis=1) - replicates[:, b].mean(axis=1), level)
+        return paired_difference(
+            mean[a].mean() - mean[b].mean(), replicates[:, a].mean(axis=1) - replicates[:, b].mean(axis=1), level
+        )
 
 
-def bootstrap_auroc(y: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, n_boot: int = 1000,
-                    seed: int = 0) -> BootstrapAuroc:
+def bootstrap_auroc(
+    y: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0
+) -> BootstrapAuroc:
     """Bootstrap the AUROC of every model and task with one set of resamples.
 
     y: (N, T) labels, 1, 0 or NaN (unknown). scores: (M, N, T), one model a slice. groups: (N,) what is drawn, each
@@ -91,10 +93,10 @@ def bootstrap_auroc(y: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = 
         raise ValueError(f"y {y.shape} and scores {scores.shape}: (N, T) and (M, N, T) are needed")
     check_scores(scores, check_labels(y))
 
-    replicates = np.full((n_boot, len(scores), y.shape[1]), np.nan)              # (R, M, T)
+    replicates = np.full((n_boot, len(scores), y.shape[1]), np.nan)  # (R, M, T)
     done = 0
-    for counts in _count_blocks(len(y), groups, n_boot, seed):                   # (N, r), r replicates at a time
-        block = replicates[done:done + counts.shape[1]]
+    for counts in _count_blocks(len(y), groups, n_boot, seed):  # (N, r), r replicates at a time
+        block = replicates[done : done + counts.shape[1]]
         for task in range(y.shape[1]):
             block[:, :, task] = _task_replicates(y[:, task], scores[:, :, task], counts).T
         done += counts.shape[1]
@@ -113,7 +115,7 @@ def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> tuple[Flo
         raise ValueError(f"level={level}: a confidence level lies between 0 and 1, e.g. 0.95")
     replicates = np.asarray(replicates, dtype=float)
     tails = [(1 - level) / 2, (1 + level) / 2]
-    usable = ~np.isnan(replicates).all(axis=0)                                    # an empty column has no interval
+    usable = ~np.isnan(replicates).all(axis=0)  # an empty column has no interval
     quantile = np.nanquantile if np.isnan(replicates).any() else np.quantile
     low, high = quantile(np.where(usable, replicates, 0.0), tails, axis=0)
     return np.where(usable, low, np.nan), np.where(usable, high, np.nan)
@@ -127,7 +129,7 @@ def paired_difference(value: float, replicates: ArrayLike, level: float = 0.95) 
     """
     d = np.asarray(replicates, dtype=float)
     d = d[~np.isnan(d)]
-    d[np.abs(d) < 1e-12] = 0.0                                                    # averages differ by rounding alone
+    d[np.abs(d) < 1e-12] = 0.0  # averages differ by rounding alone
     value = 0.0 if abs(value) < 1e-12 else float(value)
     low, high = percentile_interval(d, level) if d.size else (np.nan, np.nan)
     tail = min((d <= 0).sum(), (d >= 0).sum())
@@ -155,8 +157,8 @@ def _count_blocks(n: int, groups: ArrayLike | None, n_boot: int, seed: int) -> I
     for start in range(0, n_boot, step):
         r = min(step, n_boot - start)
         drawn = rng.integers(size, size=(r, size)) if size else np.empty((r, 0), dtype=int)
-        flat = (drawn * r + np.arange(r)[:, None]).ravel()                       # group-major, so rows are contiguous
-        counts = np.bincount(flat, minlength=size * r).reshape(size, r)[group]   # (N, r)
+        flat = (drawn * r + np.arange(r)[:, None]).ravel()  # group-major, so rows are contiguous
+        counts = np.bincount(flat, minlength=size * r).reshape(size, r)[group]  # (N, r)
         # Twice the sums are integers: exact in single precision while below 2**24.
         exact = counts.sum(axis=0).max(initial=0) ** 2 / 4 < 2**23
         yield counts.astype(np.float32 if exact else np.float64)
@@ -166,13 +168,13 @@ def _task_replicates(y: Floats, scores: Floats, counts: NDArray) -> Floats:
     """AUROC of each model under each column of counts. y (N,), scores (M, N), counts (N, r) -> (M, r)."""
     few, many, sign = y == 1, y == 0, 1
     if few.sum() > many.sum():
-        few, many, sign = many, few, -1                                           # AUROC(y, p) = AUROC(1 - y, -p)
-    few_counts, many_counts = counts[few], counts[many]                           # (P, r), (Q, r)
+        few, many, sign = many, few, -1  # AUROC(y, p) = AUROC(1 - y, -p)
+    few_counts, many_counts = counts[few], counts[many]  # (P, r), (Q, r)
     pairs = few_counts.sum(axis=0, dtype=float) * many_counts.sum(axis=0, dtype=float)
     out = np.full((len(scores), counts.shape[1]), np.nan)
     for row, score in zip(out, sign * scores, strict=True):
         ordered = np.argsort(score[few])
-        below = np.cumsum(_steps(score[few][ordered], score[many]) @ many_counts, axis=0)   # (P, r)  K times counts
+        below = np.cumsum(_steps(score[few][ordered], score[many]) @ many_counts, axis=0)  # (P, r)  K times counts
         wins = np.einsum("pr,pr->r", few_counts[ordered], below)
         np.divide(wins, pairs, out=row, where=pairs > 0)
     return out
@@ -188,4 +190,4 @@ def _steps(ordered: Floats, others: Floats) -> csr_array:
     columns = np.tile(np.arange(q), 2)
     inside = rows < p
     half = np.full(int(inside.sum()), 0.5, dtype=np.float32)
-    return csr_array((half, (rows[inside], columns[inside])), shape=(p, q))       # equal places add up to 1
+    return csr_array((half, (rows[inside], columns[inside])), shape=(p, q))  # equal places add up to 1

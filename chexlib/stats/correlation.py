@@ -38,8 +38,9 @@ def spearman(x: ArrayLike, y: ArrayLike) -> Spearman:
     return Spearman(float(rho), float(p), n)
 
 
-def spearman_interval(x: ArrayLike, y_replicates: ArrayLike, level: float = 0.95, draw_architectures: bool = False,
-                      seed: int = 0) -> tuple[float, float]:
+def spearman_interval(
+    x: ArrayLike, y_replicates: ArrayLike, level: float = 0.95, draw_architectures: bool = False, seed: int = 0
+) -> tuple[float, float]:
     """Percentile interval of Spearman's rho between x and a resampled y.
 
     x: (M,) a fact of each architecture (top-1, parameters). y_replicates: (R, M), each row y under one resample of
@@ -51,7 +52,7 @@ def spearman_interval(x: ArrayLike, y_replicates: ArrayLike, level: float = 0.95
     if x.ndim != 1 or y.ndim != 2 or y.shape[1] != len(x):
         raise ValueError(f"x {x.shape} and y_replicates {y.shape}: (M,) and (R, M) are needed")
     x, y = x[~np.isnan(x)], y[:, ~np.isnan(x)]
-    x = np.broadcast_to(x, y.shape)                                            # (R, M)
+    x = np.broadcast_to(x, y.shape)  # (R, M)
     if draw_architectures and y.shape[1]:
         drawn = np.random.default_rng(seed).integers(y.shape[1], size=y.shape)
         x, y = np.take_along_axis(x, drawn, axis=1), np.take_along_axis(y, drawn, axis=1)

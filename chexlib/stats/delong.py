@@ -37,18 +37,18 @@ def delong(y: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLong:
     areas differ (both orders perfect or constant), z and p are NaN: the test says nothing there.
     """
     y = np.asarray(y, dtype=float)
-    scores = np.array([np.asarray(a, dtype=float), np.asarray(b, dtype=float)])   # (2, N)
+    scores = np.array([np.asarray(a, dtype=float), np.asarray(b, dtype=float)])  # (2, N)
     if y.ndim != 1 or scores.shape != (2, len(y)):
         raise ValueError(f"y {y.shape}, a and b {scores.shape[1:]}: all three must be (N,)")
     known = check_labels(y)
     check_scores(scores, known)
-    positive, negative = scores[:, y == 1], scores[:, y == 0]                     # (2, P), (2, Q)
+    positive, negative = scores[:, y == 1], scores[:, y == 0]  # (2, P), (2, Q)
     if not positive.size or not negative.size:
         return DeLong(np.full(2, np.nan), np.full((2, 2), np.nan), np.nan, np.nan)
 
     of_positives, of_negatives = structural_components(positive, negative)
-    auc = of_positives.mean(axis=1)                                               # (2,)
-    covariance = _covariance(of_positives) + _covariance(of_negatives)            # (2, 2)
+    auc = of_positives.mean(axis=1)  # (2,)
+    covariance = _covariance(of_positives) + _covariance(of_negatives)  # (2, 2)
     if np.array_equal(of_positives[0], of_positives[1]) and np.array_equal(of_negatives[0], of_negatives[1]):
         return DeLong(auc, covariance, 0.0, 1.0)
     difference, variance = auc[0] - auc[1], np.array([1, -1]) @ covariance @ np.array([1, -1])
@@ -64,7 +64,7 @@ def structural_components(positive: NDArray, negative: NDArray) -> tuple[NDArray
     positive: (M, P), negative: (M, Q) scores -> (M, P), (M, Q), from midranks (Sun and Xu 2014, eq. 5 to 8).
     """
     p, q = positive.shape[1], negative.shape[1]
-    together = rankdata(np.concatenate([positive, negative], axis=1), axis=1)     # (M, P + Q) midranks
+    together = rankdata(np.concatenate([positive, negative], axis=1), axis=1)  # (M, P + Q) midranks
     below = together[:, :p] - rankdata(positive, axis=1)
     above = p - (together[:, p:] - rankdata(negative, axis=1))
     return below / q, above / p

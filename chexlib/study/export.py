@@ -18,15 +18,20 @@ FILES = ("spec.json", "log.jsonl", "predictions.parquet", "provenance.json", "do
 def export_study(study: Study, out: str | Path, store: RunStore | None = None, progress: bool = True) -> Path:
     """Copies what may be shared of the study's finished runs to `out`, which is a run store too; returns it.
 
-    Raises UserError where the study has no finished run, or where its data set's terms do not let labels and ids be shared.
+    Raises UserError where the study has no finished run, or where its data set's terms do not let labels and ids be
+    shared.
     """
     store = store or RunStore.open()
     runs = [run for run in store.planned(study.name) if run.finished]
     if not runs:
-        raise UserError(f'study {study.name} has no finished runs in {store.folder}: run "chexlib study run {study.name}" first')
+        raise UserError(
+            f'study {study.name} has no finished runs in {store.folder}: run "chexlib study run {study.name}" first'
+        )
     for run in runs:
         if not SOURCES[run.spec.dataset].shareable:
-            raise UserError(f"{run.run_id}: the terms of {run.spec.dataset} do not let its labels and ids be shared: keep this study in its run store")
+            raise UserError(
+                f"{run.run_id}: {run.spec.dataset}'s terms forbid it to share labels and ids: keep it in its run store"
+            )
     published = RunStore(Path(out))
     for run in tqdm(runs, desc=f"exporting {study.name}", unit="run", disable=not progress, leave=False):
         for name in FILES:

@@ -1,7 +1,7 @@
 """Runs a study on this machine: each run in a process of its own, as many at once as there are cores for their threads.
 
-The processes are forked from one that has imported torch, so that a run starts at once. What is finished is reused, what was
-interrupted is resumed.
+The processes are forked from one that has imported torch, so that a run starts at once. What is finished is reused,
+what was interrupted is resumed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from chexlib.data.dataset import open_dataset
+from chexlib.data.dataset import open_for
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
@@ -24,17 +24,16 @@ from chexlib.study.study import Study
 DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "options")
 
 
-def plan_study(study: Study, root: str | Path | None = None, store: RunStore | None = None, progress: bool = True) -> list[RunSpec]:
+def plan_study(
+    study: Study, root: str | Path | None = None, store: RunStore | None = None, progress: bool = True
+) -> list[RunSpec]:
     """The study's resolved specs, noted in the store as what the study consists of; opens (and packs) its data."""
     fingerprints: dict[str, str] = {}
     specs = []
     for spec in study.specs():
         key = repr([getattr(spec, name) for name in DATA_FIELDS])
         if key not in fingerprints:
-            dataset = open_dataset(
-                spec.dataset, root, policy=spec.policy, size=spec.size, unmentioned=spec.unmentioned, progress=progress, **spec.options
-            )
-            fingerprints[key] = dataset.fingerprint
+            fingerprints[key] = open_for(spec, root, progress).fingerprint
         specs.append(spec.resolve(fingerprints[key]))
     (store or RunStore.open()).plan(study.name, specs)
     return specs
@@ -49,13 +48,16 @@ def run_study(
 ) -> list[Run]:
     """Trains what is missing of the study and returns all its runs.
 
-    A run that fails does not stop the others; at the end a UserError names those that failed, with the first one's reason.
+    A run that fails does not stop the others; at the end a UserError names those that failed, with the first one's
+    reason.
     """
     store = store or RunStore.open()
     specs = plan_study(study, root, store, progress)
     todo = [spec for spec in specs if not store.run(spec).finished]
     failed: dict[str, str] = {}
-    with tqdm(total=len(specs), initial=len(specs) - len(todo), desc=f"study {study.name}", unit="run", disable=not progress) as bar:
+    with tqdm(
+        total=len(specs), initial=len(specs) - len(todo), desc=f"study {study.name}", unit="run", disable=not progress
+    ) as bar:
         if todo:
             for run_id, error in _train_all(todo, root, store, workers or default_workers(todo)):
                 bar.update(1)
@@ -88,7 +90,7 @@ def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int):
                 yield futures[future], future.result()
         except BrokenProcessPool:
             raise UserError(
-                "a training process died (was it killed, or is memory short?): run the same command again, what is finished is kept"
+                "a training process died (killed, or out of memory?): run the same command again"
             ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

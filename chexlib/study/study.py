@@ -1,10 +1,10 @@
 """A study is a YAML file: what is common to its runs, and the axes along which they differ.
 
-    title: Which networks read phantoms?
-    common: {dataset: phantom, size: 96, epochs: 2}      # fields of RunSpec
-    runs:                                                # each entry is the product of its lists
-      - {arch: [resnet18, densenet121], init: random}
-      - {arch: efficientnet_lite0, init: [random, imagenet], minus: [0, 1, 2], seed: [0, 1, 2]}
+title: Which networks read phantoms?
+common: {dataset: phantom, size: 96, epochs: 2}      # fields of RunSpec
+runs:                                                # each entry is the product of its lists
+  - {arch: [resnet18, densenet121], init: random}
+  - {arch: efficientnet_lite0, init: [random, imagenet], minus: [0, 1, 2], seed: [0, 1, 2]}
 """
 
 from __future__ import annotations
@@ -57,13 +57,16 @@ def study_names() -> list[str]:
 def load_study(name: str | Path) -> Study:
     """The study of this name in notebooks/studies, or in the YAML file at this path.
 
-    Raises UserError where there is none, where the file is not of this form, or where it names an unknown field or architecture.
+    Raises UserError where there is none, where the file is not of this form, or where it names an unknown field or
+    architecture.
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else _folder() / f"{name}.yaml"
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"study {name!r}: {path} is not there: choose one of {', '.join(study_names())}, or give a YAML file") from None
+        raise UserError(
+            f"study {name!r}: {path} is not there: choose one of {', '.join(study_names())}, or give a YAML file"
+        ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or "runs" not in content:

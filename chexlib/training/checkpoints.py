@@ -1,7 +1,8 @@
 """Checkpoints: the state that training resumes from, and the weights of the evaluations that enter the ensemble.
 
-All files are safetensors, so that nothing but tensors is ever loaded; the position in training is a small JSON text in the header.
-No random state is kept: each stretch between two evaluations draws from a seed of its own (see chexlib.training.fit).
+All files are safetensors, so that nothing but tensors is ever loaded; the position in training is a small JSON text
+in the header. No random state is kept: each stretch between two evaluations draws from a seed of its own (see
+chexlib.training.fit).
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def save_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.O
 
 
 def load_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
-    """Restores model and optimiser in place and returns the log so far; does nothing and returns [] at the start of a run."""
+    """Restores model and optimiser in place and returns the log so far; [] at the start of a run."""
     path = run.checkpoints / RESUME
     if not path.exists():
         return []
@@ -93,7 +94,7 @@ def _laid_out_as(weight: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
 
 
 def ensemble_members(log: list[dict], keep: int) -> list[int]:
-    """The evaluations (by images seen) that enter the ensemble: the best mean validation AUC, the later one where two tie."""
+    """The evaluations (by images seen) of the best mean validation AUC, the later one where two tie."""
     best = sorted(log, key=lambda row: (_number(row["auc"]), row["images"]), reverse=True)[:keep]
     return sorted(row["images"] for row in best)
 
@@ -103,7 +104,7 @@ def _number(auc: float | None) -> float:
 
 
 def build(spec: RunSpec, train_mean_std: Callable[[], tuple[float, float]]) -> tuple[torch.nn.Module, Normaliser]:
-    """The network as the spec initialises it, and the normalisation that goes with it: its checkpoint's, else the training set's."""
+    """The network as the spec initialises it, and its normalisation: its checkpoint's, else the training set's."""
     model = create_model(spec.arch, init=spec.init, minus=spec.minus, seed=spec.seed)
     if model.mean is not None:
         return model, Normaliser(tuple(model.mean), tuple(model.std))
@@ -112,7 +113,7 @@ def build(spec: RunSpec, train_mean_std: Callable[[], tuple[float, float]]) -> t
 
 
 def load_model(run: Run) -> tuple[torch.nn.Module, Normaliser]:
-    """The best checkpoint of a finished run, in eval mode, and `prepare(images (N, H, W) uint8) -> (N, 3, H, W)` for it."""
+    """The best checkpoint of a finished run, in eval mode, and its Normaliser."""
     [images] = ensemble_members(run.log(), keep=1)
     path = run.checkpoints / weights_name(images)
     if not path.exists():

@@ -1,7 +1,8 @@
-"""`fit`: one run from its spec to its predictions. Interrupted, it resumes at its last evaluation; finished, it is reused.
+"""`fit`: one run from its spec to its predictions. Interrupted, it resumes; finished, it is reused.
 
-Training is cut into stretches between evaluations. Which images come in which order depends only on (seed, epoch), and any other
-draw in a stretch only on (seed, images seen), so that resuming needs neither a sampler's nor a generator's state.
+Training is cut into stretches between evaluations. Which images come in which order depends only on (seed, epoch),
+and any other draw in a stretch only on (seed, images seen), so that resuming needs neither a sampler's nor a
+generator's state.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 import chexlib
-from chexlib.data.dataset import Dataset, open_dataset
+from chexlib.data.dataset import Dataset, open_for
 from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.errors import UserError
 from chexlib.runs.predictions import by_study, predictions_table
@@ -32,20 +33,29 @@ from chexlib.stats import auroc
 from chexlib.training import checkpoints
 from chexlib.training.objectives import masked_cross_entropy
 
-PACKAGES = ("torch", "torchvision", "timm", "pretrainedmodels", "accelerate", "numpy", "pandas", "pillow", "safetensors")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "pretrainedmodels",
+    "accelerate",
+    "numpy",
+    "pandas",
+    "pillow",
+    "safetensors",
+)
 EVAL_BATCH = 64
 
 
 def fit(spec: RunSpec, root: str | Path | None = None, store: RunStore | None = None, progress: bool = True) -> Run:
     """Trains the spec's network, or reuses the finished run of the same spec and data.
 
-    `root` is the data set's folder (none for the phantom), `store` where runs are kept (RunStore.open() by default). The result is the
-    mean prediction of the `keep` evaluations with the best mean validation AUC over the paper's six tasks. Raises UserError, one line,
-    for bad input, a full disk, a loss that is not a number, and a run that another process is training.
+    `root` is the data set's folder (none for the phantom), `store` where runs are kept (RunStore.open() by default).
+    The result is the mean prediction of the `keep` evaluations with the best mean validation AUC over the paper's six
+    tasks. Raises UserError, one line, for bad input, a full disk, a loss that is not a number, and a run that another
+    process is training.
     """
-    dataset = open_dataset(
-        spec.dataset, root, policy=spec.policy, size=spec.size, unmentioned=spec.unmentioned, progress=progress, **spec.options
-    )
+    dataset = open_for(spec, root, progress)
     spec = spec.resolve(dataset.fingerprint)
     run = (store or RunStore.open()).run(spec)
     with run.lock():
@@ -91,7 +101,11 @@ def _train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
             bar.update(len(batch))
         seen = stop
         row = {"event": "eval", "images": seen, "epoch": seen / per_epoch, "loss": float(np.mean(losses))}
-        log.append(row | _validate(model, prepare, dataset, accelerator) | {"seconds": round(before + time.perf_counter() - started, 2)})
+        log.append(
+            row
+            | _validate(model, prepare, dataset, accelerator)
+            | {"seconds": round(before + time.perf_counter() - started, 2)}
+        )
         _checkpoint(run, spec, accelerator.unwrap_model(model), optimizer, log)
 
     bar.close()
@@ -133,7 +147,7 @@ def _table(dataset: Dataset, rows: np.ndarray, p: np.ndarray):
 
 
 def _validate(model, prepare, dataset: Dataset, accelerator: Accelerator) -> dict:
-    """The validation AUC of each of the paper's tasks and their mean; None where validation lacks one of the two classes."""
+    """Validation AUC of each of the paper's tasks and their mean; None where validation lacks a class."""
     rows = dataset.rows("val")
     y, p, _ = by_study(_table(dataset, rows, _predict(model, prepare, dataset, rows, accelerator)), TASKS)
     aucs = auroc(y, p)  # (6,)
@@ -143,7 +157,7 @@ def _validate(model, prepare, dataset: Dataset, accelerator: Accelerator) -> dic
 
 
 def _checkpoint(run: Run, spec: RunSpec, model, optimizer, log: list[dict]) -> None:
-    """Keeps what the ensemble may need and what resuming needs; the resume state comes last, as it makes the rest count."""
+    """Keeps what ensemble and resuming need; the resume state comes last, as it makes the rest count."""
     kept = checkpoints.ensemble_members(log, spec.keep)
     seen = log[-1]["images"]
     if seen in kept:
@@ -153,7 +167,9 @@ def _checkpoint(run: Run, spec: RunSpec, model, optimizer, log: list[dict]) -> N
     checkpoints.keep_only(run, kept)
 
 
-def _finish(run: Run, spec: RunSpec, dataset: Dataset, model, prepare, accelerator: Accelerator, log: list[dict]) -> None:
+def _finish(
+    run: Run, spec: RunSpec, dataset: Dataset, model, prepare, accelerator: Accelerator, log: list[dict]
+) -> None:
     """The ensemble's predictions, the provenance, and last of all done.json."""
     rows = np.concatenate([dataset.rows("val"), dataset.rows("test")])
     members = checkpoints.ensemble_members(log, spec.keep)
@@ -164,7 +180,9 @@ def _finish(run: Run, spec: RunSpec, dataset: Dataset, model, prepare, accelerat
     buffer = io.BytesIO()
     _table(dataset, rows, p).to_parquet(buffer, index=False, compression="zstd")
     run.write("predictions.parquet", buffer.getvalue())
-    run.write("provenance.json", json.dumps(_provenance(spec, dataset, model, prepare, accelerator, log, members), indent=1))
+    run.write(
+        "provenance.json", json.dumps(_provenance(spec, dataset, model, prepare, accelerator, log, members), indent=1)
+    )
     (run.checkpoints / checkpoints.RESUME).unlink(missing_ok=True)
     run.write("done.json", json.dumps({"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
 

@@ -97,7 +97,13 @@ def test_real_nih_images(nih1000):
     assert len(dataset.table) == 1000
     assert dataset.table["patient"].nunique() == 682
     positives = dataset.table[list(FINDINGS)].sum()
-    assert positives[["Atelectasis", "Edema", "Pleural Effusion", "Consolidation", "Cardiomegaly"]].tolist() == [113, 96, 90, 33, 16]
+    assert positives[["Atelectasis", "Edema", "Pleural Effusion", "Consolidation", "Cardiomegaly"]].tolist() == [
+        113,
+        96,
+        90,
+        33,
+        16,
+    ]
     assert dataset.table.groupby("patient")["split"].nunique().max() == 1
 
 

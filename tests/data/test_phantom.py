@@ -107,8 +107,7 @@ def test_every_finding_changes_its_image_in_every_view(finding, view):
 def test_severity_grades_the_change(finding):
     change = [
         sum(
-            np.abs(one("PA", n, 64, **{finding: s})[0].astype(float) - one("PA", n, 64)[0]).mean()
-            for n in range(1, 13)
+            np.abs(one("PA", n, 64, **{finding: s})[0].astype(float) - one("PA", n, 64)[0]).mean() for n in range(1, 13)
         )
         for s in (0.05, 0.95)
     ]

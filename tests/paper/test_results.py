@@ -70,9 +70,17 @@ def predictions(spec):
     seed = [*spec.arch.encode(), spec.minus, spec.seed, *spec.init.encode()]
     skill = SKILL[spec.arch] / (1 + spec.minus) + (spec.init == "imagenet")
     p = 1 / (1 + np.exp(-(skill * y + np.random.default_rng(seed).normal(size=y.shape))))
-    ids = pd.DataFrame({"split": np.where(study < 10, "val", "test"), "image": [f"i{i}" for i in range(300)],
-                        "study": [f"p{a}/s{b}" for a, b in zip(patient, study, strict=True)],
-                        "patient": [f"p{a}" for a in patient], "view": "PA", "sex": "F", "age": 50.0})
+    ids = pd.DataFrame(
+        {
+            "split": np.where(study < 10, "val", "test"),
+            "image": [f"i{i}" for i in range(300)],
+            "study": [f"p{a}/s{b}" for a, b in zip(patient, study, strict=True)],
+            "patient": [f"p{a}" for a in patient],
+            "view": "PA",
+            "sex": "F",
+            "age": 50.0,
+        }
+    )
     return predictions_table(ids, FINDINGS, y, known, p)
 
 
@@ -82,20 +90,35 @@ def first_run(store, arch="resnet18"):
 
 def test_every_finished_run_is_a_row(study, store):
     r = open_results(study, store.folder)
-    assert list(r.runs.columns) == ["run_id", "arch", "minus", "init", "seed", "label", "family", "parameters", "top1",
-                                    "in_paper", "folder"]
+    assert list(r.runs.columns) == [
+        "run_id",
+        "arch",
+        "minus",
+        "init",
+        "seed",
+        "label",
+        "family",
+        "parameters",
+        "top1",
+        "in_paper",
+        "folder",
+    ]
     assert len(r.runs) == 8 and r.missing == ()
     row = r.runs[r.runs["minus"] == 1].iloc[0]
     assert tuple(row[["label", "family", "parameters", "in_paper"]]) == ("ResNet18Minus1", "ResNet", 2786382, True)
-    assert np.isnan(row["top1"])                                 # ImageNet's accuracy is the whole network's
+    assert np.isnan(row["top1"])  # ImageNet's accuracy is the whole network's
     assert r.runs.iloc[0]["top1"] == 69.752
     assert (r.name, r.title, r.dataset, r.is_demo, r.shareable) == ("made", "Made up", "phantom", True, True)
 
 
 def test_models_are_indexed_by_label_and_init_with_seeds_averaged(study, store):
     r = open_results(study, store.folder)
-    assert list(r.models.index) == ["ResNet18 · random", "ResNet18Minus1 · random", "EfficientNetLite0 · random",
-                                    "EfficientNetLite0 · imagenet"]
+    assert list(r.models.index) == [
+        "ResNet18 · random",
+        "ResNet18Minus1 · random",
+        "EfficientNetLite0 · random",
+        "EfficientNetLite0 · imagenet",
+    ]
     assert list(r.models["seeds"]) == [3, 3, 1, 1]
     kept = [r.all_tasks.index(task) for task in r.tasks]
     by_hand = [auroc(r.labels.to_numpy()[:, kept], scores[:, kept]).mean() for scores in r.scores]
@@ -119,7 +142,7 @@ def test_test_studies_are_scored_by_their_highest_image(study, store):
 def test_the_bootstrap_draws_patients_and_averages_seeds(study, store):
     r = open_results(study, store.folder)
     kept = [r.all_tasks.index(task) for task in r.tasks]
-    assert r.n_patients < r.n_studies                            # some patients have several studies
+    assert r.n_patients < r.n_studies  # some patients have several studies
     expected = bootstrap_auroc(r.labels.to_numpy(), r.scores, groups=r.patients).select(kept).mean_replicates
     np.testing.assert_allclose(r.replicates[:, 0], expected[:, :3].mean(axis=1))
     np.testing.assert_allclose(r.replicates[:, 3], expected[:, 7])
@@ -130,7 +153,7 @@ def test_rare_tasks_are_kept_out_of_the_mean_and_listed(study, store):
     r = open_results(study, store.folder)
     assert r.tasks == tuple(task for task in TASKS if task != "Consolidation")
     assert r.rare.to_dict("index") == {"Consolidation": {"positives": 4, "negatives": 186}}
-    assert r.models["auc:Consolidation"].notna().all()           # shown apart
+    assert r.models["auc:Consolidation"].notna().all()  # shown apart
     np.testing.assert_allclose(r.models["auc"], r.models[[f"auc:{task}" for task in r.tasks]].mean(axis=1))
     apart = r.by_task.query("rare")
     assert list(apart["task"]) == ["Consolidation"] * 4
@@ -150,7 +173,7 @@ def test_difference_is_paired(study, store):
     d = r.difference("EfficientNetLite0 · imagenet", "EfficientNetLite0 · random")
     a, b = r.models.loc[["EfficientNetLite0 · imagenet", "EfficientNetLite0 · random"], "auc"]
     assert d.value == pytest.approx(a - b)
-    assert d.low < d.value < d.high and d.p < 0.05               # the made-up networks differ much
+    assert d.low < d.value < d.high and d.p < 0.05  # the made-up networks differ much
     itself = r.difference("ResNet18 · random", "ResNet18 · random")
     assert (itself.value, itself.low, itself.high, itself.p) == (0, 0, 0, 1)
     both = r.difference(["ResNet18 · random", "ResNet18Minus1 · random"], "EfficientNetLite0 · random")

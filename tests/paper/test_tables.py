@@ -170,3 +170,20 @@ def test_numbers_have_true_minus_signs_and_no_minus_zero():
 
 def test_missing_results_give_no_table():
     assert tables.table1(Missing("no")) == "" and not isinstance(tables.table2(Missing("no")), pd.DataFrame)
+
+
+def test_the_view_alone_is_scored_by_what_validation_says_of_it():
+    from types import SimpleNamespace
+
+    from chexlib.data.labels import TASKS
+
+    views, sick = ["AP", "PA"] * 20, [1.0, 0.0] * 20
+    table = pd.DataFrame(
+        {"split": ["val"] * 20 + ["test"] * 20, "study": range(40), "patient": range(40), "view": views}
+    )
+    for task in TASKS:
+        table[f"y:{task}"] = [1 - y for y in sick] if task == "No Finding" else sick
+        table[f"p:{task}"] = 0.5
+    results = SimpleNamespace(tasks=TASKS, finished=[SimpleNamespace(predictions=lambda: table)])
+    assert measures.view_alone(results).value == 1
+    assert measures.positive_by_view(results, "No Finding") == {"AP": 0, "PA": 1}

@@ -68,7 +68,15 @@ def test_a_broken_spec_is_named(tmp_path):
 
 def test_a_study_scores_the_maximum_of_its_views():
     ids = pd.DataFrame(
-        {"split": "test", "image": list("abc"), "study": ["p/1", "p/1", "q/1"], "patient": list("ppq"), "view": "", "sex": "", "age": 1.0}
+        {
+            "split": "test",
+            "image": list("abc"),
+            "study": ["p/1", "p/1", "q/1"],
+            "patient": list("ppq"),
+            "view": "",
+            "sex": "",
+            "age": 1.0,
+        }
     )
     y = np.array([[1, 0], [1, 0], [0, 0]])
     known = np.array([[1, 0], [1, 0], [1, 1]])

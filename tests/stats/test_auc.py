@@ -50,11 +50,16 @@ def test_equals_sklearn_on_many_tasks_with_ties_weights_and_unknowns():
     rng = np.random.default_rng(0)
     y = (rng.random((300, 6)) < 0.3).astype(float)
     y[rng.random(y.shape) < 0.1] = np.nan
-    p = np.round(np.nan_to_num(y) + rng.normal(size=y.shape), 1)     # ties
-    weights = rng.exponential(size=300) * (rng.random(300) < 0.9)    # some rows weigh nothing
+    p = np.round(np.nan_to_num(y) + rng.normal(size=y.shape), 1)  # ties
+    weights = rng.exponential(size=300) * (rng.random(300) < 0.9)  # some rows weigh nothing
     for w in (None, weights):
-        expected = [roc_auc_score(*(a[~np.isnan(y[:, t])] for a in (y[:, t], p[:, t])),
-                                  sample_weight=None if w is None else w[~np.isnan(y[:, t])]) for t in range(6)]
+        expected = [
+            roc_auc_score(
+                *(a[~np.isnan(y[:, t])] for a in (y[:, t], p[:, t])),
+                sample_weight=None if w is None else w[~np.isnan(y[:, t])],
+            )
+            for t in range(6)
+        ]
         np.testing.assert_allclose(auroc(y, p, w), expected, atol=1e-12)
 
 

@@ -69,7 +69,7 @@ def test_a_patient_is_drawn_with_all_its_rows():
     counts = resample_counts(6, patients, n_boot=200)
     assert (counts[:, [0, 2, 5]] == counts[:, [0]]).all()
     assert (counts[:, 1] == counts[:, 4]).all()
-    assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all()       # as many patients as there are
+    assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all()  # as many patients as there are
     assert counts[:, 0].mean() == pytest.approx(1, abs=0.2)
 
 
@@ -88,7 +88,7 @@ def test_adding_a_model_changes_no_other():
 
 def test_replicates_without_a_class_are_counted_and_left_out_of_the_mean():
     y = np.zeros((30, 2))
-    y[0, 0], y[:15, 1] = 1, 1                                   # one positive: missing from (29/30)**30 = 36% of draws
+    y[0, 0], y[:15, 1] = 1, 1  # one positive: missing from (29/30)**30 = 36% of draws
     scores = np.random.default_rng(0).random((1, 30, 2))
     b = bootstrap_auroc(y, scores, n_boot=2000)
     assert b.dropped[0] == (resample_counts(30, None, 2000)[:, 0] == 0).sum()
@@ -178,15 +178,16 @@ def test_intervals_cover_the_true_area_as_often_as_they_say():
         found = bootstrap_auroc(np.repeat(y, 2, 0), np.repeat(scores, 2, 1), np.arange(240) // 2, 200, world)
         low, high = found.interval()
         held.append(low[0, 0] <= truth <= high[0, 0])
-    assert 0.91 <= np.mean(held) <= 0.98                         # 0.95, give or take 3 standard errors
+    assert 0.91 <= np.mean(held) <= 0.98  # 0.95, give or take 3 standard errors
 
 
 def test_intervals_that_forget_patients_are_too_narrow():
     y, scores, _ = made(n=150, tasks=1, models=1)
-    y, scores = np.repeat(y, 4, 0), np.repeat(scores, 4, 1)      # every patient four times over
-    by_patient, by_row = (np.subtract(*bootstrap_auroc(y, scores, g, 500).interval()[::-1])[0, 0]
-                          for g in (np.arange(600) // 4, None))
-    assert by_patient / by_row == pytest.approx(2, abs=0.4)      # sqrt(4)
+    y, scores = np.repeat(y, 4, 0), np.repeat(scores, 4, 1)  # every patient four times over
+    by_patient, by_row = (
+        np.subtract(*bootstrap_auroc(y, scores, g, 500).interval()[::-1])[0, 0] for g in (np.arange(600) // 4, None)
+    )
+    assert by_patient / by_row == pytest.approx(2, abs=0.4)  # sqrt(4)
 
 
 @pytest.mark.parametrize(("change", "says"), [

@@ -8,8 +8,24 @@ from chexlib.stats import spearman, spearman_interval
 
 # Table 1 of CheXtransfer (Ke et al. 2021), rows as printed: mean AUC, parameters in millions.
 AUC = [0.859, 0.860, 0.864, 0.859, 0.858, 0.866, 0.853, 0.862, 0.861, 0.858, 0.854, 0.859, 0.863, 0.862, 0.863, 0.859]
-SIZE = [6.968, 12.508, 18.120, 4.025, 6.531, 7.721, 10.718, 27.161, 42.680, 5.290, 2.242, 4.220, 44.549, 11.690, 21.798,
-        25.557]
+SIZE = [
+    6.968,
+    12.508,
+    18.120,
+    4.025,
+    6.531,
+    7.721,
+    10.718,
+    27.161,
+    42.680,
+    5.290,
+    2.242,
+    4.220,
+    44.549,
+    11.690,
+    21.798,
+    25.557,
+]
 
 
 def test_the_papers_table_gives_0_597():
@@ -33,7 +49,7 @@ def test_constant_or_too_few_has_no_rho():
 
 
 def test_interval_is_the_percentiles_of_scipys_rho_over_replicates():
-    y = np.round(np.array(AUC) + np.random.default_rng(0).normal(0, 0.01, size=(200, 16)), 3)      # ties
+    y = np.round(np.array(AUC) + np.random.default_rng(0).normal(0, 0.01, size=(200, 16)), 3)  # ties
     expected = np.quantile([spearmanr(SIZE, row)[0] for row in y], [0.025, 0.975])
     np.testing.assert_allclose(spearman_interval(SIZE, y), expected, atol=1e-12)
 

@@ -12,7 +12,7 @@ def by_definition(y, a, b):
     """DeLong et al. 1988, equations 4 to 6: the kernel pair by pair."""
     components = []
     for s in (a, b):
-        kernel = np.array([[float(p > q) + 0.5 * (p == q) for q in s[y == 0]] for p in s[y == 1]])   # (P, Q)
+        kernel = np.array([[float(p > q) + 0.5 * (p == q) for q in s[y == 0]] for p in s[y == 1]])  # (P, Q)
         components.append((kernel.mean(axis=1), kernel.mean(axis=0)))
     auc = np.array([v.mean() for v, _ in components])
     of_positives, of_negatives = (np.cov([c[side] for c in components]) for side in (0, 1))
@@ -44,7 +44,7 @@ def test_components_by_hand():
 def test_variance_by_hand():
     d = delong([1, 1, 0, 0], [2, 3, 1, 2], [3, 2, 2, 1])
     np.testing.assert_allclose(d.auc, 0.875)
-    np.testing.assert_allclose(np.diag(d.covariance), 2 * (1 / 32) / 2)   # var(0.75, 1) over 2 rows, on both sides
+    np.testing.assert_allclose(np.diag(d.covariance), 2 * (1 / 32) / 2)  # var(0.75, 1) over 2 rows, on both sides
 
 
 def test_identical_scores_and_increasing_maps_differ_by_nothing():
@@ -69,8 +69,8 @@ def test_unknown_labels_are_left_out():
 
 
 def test_says_nothing_where_there_is_nothing_to_say():
-    assert np.isnan(delong([0, 0, 0], [1, 2, 3], [3, 2, 1]).auc).all()           # a class is missing
-    assert np.isnan(delong([0, 0, 1], [1, 2, 3], [3, 2, 1]).p)                   # one positive has no variance
+    assert np.isnan(delong([0, 0, 0], [1, 2, 3], [3, 2, 1]).auc).all()  # a class is missing
+    assert np.isnan(delong([0, 0, 1], [1, 2, 3], [3, 2, 1]).p)  # one positive has no variance
     perfect_and_constant = delong([0, 0, 1, 1], [1, 2, 3, 4], [0, 0, 0, 0])
     assert perfect_and_constant.difference == 0.5 and np.isnan(perfect_and_constant.p)
 
@@ -81,7 +81,7 @@ def test_p_is_uniform_when_nothing_differs():
     for _ in range(400):
         y = (rng.random(150) < 0.4).astype(float)
         p.append(delong(y, *(y + rng.normal(size=(2, 150)))).p)
-    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.033)         # 3 standard errors
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.033)  # 3 standard errors
     assert np.mean(p) == pytest.approx(0.5, abs=0.06)
 
 

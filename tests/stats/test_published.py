@@ -12,8 +12,7 @@ from chexlib.stats import auroc, bootstrap_auroc, delong
 # 113 patients with aneurysmal subarachnoid haemorrhage (Turck et al., Intensive Care Medicine 2010), the example of the
 # R package pROC (Robin et al. 2011). An AUROC sees only the order of scores, so only ranks are kept here, and outcomes.
 POOR = (
-    "000011010010110010111010000000001001101100000000011000100010"
-    "10011101101111000110100000010000000000001111110001000"
+    "00001101001011001011101000000000100110110000000001100010001010011101101111000110100000010000000000001111110001000"
 )
 RANKS = {
     "s100b": """
@@ -97,7 +96,7 @@ def test_columns_that_two_entries_share_tie_exactly(leaderboard):
     names, y, scores, patients = leaderboard
     a, b = names.index("drnet"), names.index("ihil")
     shared = [t for t in range(5) if np.array_equal(scores[a, :, t], scores[b, :, t])]
-    assert len(shared) >= 2                                     # the entries were built from common parts
+    assert len(shared) >= 2  # the entries were built from common parts
     for t in shared:
         found = delong(y[:, t], scores[a, :, t], scores[b, :, t])
         assert (found.difference, found.z, found.p) == (0, 0, 1)

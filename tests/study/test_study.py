@@ -20,7 +20,10 @@ def study_file(tmp_path, text):
 
 
 def test_an_entry_is_the_product_of_its_lists(tmp_path):
-    path = study_file(tmp_path, "common: {size: 64}\nruns:\n  - {arch: [resnet18, resnet34], seed: [0, 1, 2]}\n  - {arch: resnet18, seed: 0}\n")
+    path = study_file(
+        tmp_path,
+        "common: {size: 64}\nruns:\n  - {arch: [resnet18, resnet34], seed: [0, 1, 2]}\n  - {arch: resnet18, seed: 0}\n",
+    )
     specs = load_study(path).specs()
     assert [(spec.arch, spec.seed) for spec in specs] == [(a, s) for a in ("resnet18", "resnet34") for s in (0, 1, 2)]
     assert {spec.size for spec in specs} == {64}
@@ -42,7 +45,13 @@ def test_demo_has_every_architecture_all_truncations_and_the_lite_family_with_bo
 
 def test_nih_has_three_seeds_of_the_lite_family_and_its_truncations():
     runs = {(spec.arch, spec.minus, spec.init, spec.seed) for spec in load_study("nih").specs()}
-    models = [("efficientnet_lite0", 0), ("efficientnet_lite0", 1), ("efficientnet_lite0", 2), ("efficientnet_lite1", 0), ("efficientnet_lite2", 0)]
+    models = [
+        ("efficientnet_lite0", 0),
+        ("efficientnet_lite0", 1),
+        ("efficientnet_lite0", 2),
+        ("efficientnet_lite1", 0),
+        ("efficientnet_lite2", 0),
+    ]
     assert {(*model, init, seed) for model in models for init in ("random", "imagenet") for seed in range(3)} <= runs
     assert {arch for arch, *_ in runs} == set(ARCHITECTURES)
 
@@ -115,6 +124,6 @@ def test_a_data_set_that_may_not_be_shared_is_not_exported(smoke_store, tmp_path
     (store.folder / "smoke.study.json").write_text(json.dumps({"study": "smoke", "runs": [run.run_id]}))
     spec = json.loads((run.folder / "spec.json").read_text()) | {"dataset": "chexpert"}
     (store.folder / run.run_id / "spec.json").write_text(json.dumps(spec))
-    with pytest.raises(UserError, match="do not let its labels and ids be shared"):
+    with pytest.raises(UserError, match="forbid it to share labels and ids"):
         export_study(load_study("smoke"), tmp_path / "out", store, progress=False)
     assert not (tmp_path / "out").exists()

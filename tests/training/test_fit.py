@@ -14,7 +14,8 @@ from chexlib.errors import UserError
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import RunStore
-from chexlib.training import checkpoints, fit as fit_module
+from chexlib.training import checkpoints
+from chexlib.training import fit as fit_module
 from chexlib.training.fit import fit
 from chexlib.training.objectives import masked_cross_entropy
 
@@ -59,8 +60,9 @@ def test_predictions_are_of_val_and_test_with_the_data_sets_labels(trained, phan
 
 def test_predictions_are_the_mean_over_the_ensemble(trained, phantom_folder):
     """Recomputed here from the kept weights, one by one."""
-    from chexlib.data.dataset import open_dataset
     from safetensors.torch import load_file
+
+    from chexlib.data.dataset import open_dataset
 
     members = trained.provenance["ensemble"]
     assert members == checkpoints.ensemble_members(trained.log(), 2)
@@ -81,7 +83,10 @@ def test_a_random_network_is_normalised_by_the_training_set(trained, phantom_fol
     dataset = open_dataset("phantom", phantom_folder, size=32, progress=False)
     pixels = dataset.pixels[dataset.rows("train")] / 255
     assert dataset.mean_std() == pytest.approx((pixels.mean(), pixels.std()))
-    assert trained.provenance["normalisation"] == {"mean": [pytest.approx(pixels.mean())], "std": [pytest.approx(pixels.std())]}
+    assert trained.provenance["normalisation"] == {
+        "mean": [pytest.approx(pixels.mean())],
+        "std": [pytest.approx(pixels.std())],
+    }
 
 
 def test_a_finished_run_is_reused(trained, phantom_folder, monkeypatch):
@@ -89,7 +94,9 @@ def test_a_finished_run_is_reused(trained, phantom_folder, monkeypatch):
     assert fit(SPEC, phantom_folder, RunStore(trained.folder.parent), progress=False) == trained
 
 
-def test_the_same_spec_gives_the_same_predictions_even_after_an_interruption(trained, phantom_folder, tmp_path, monkeypatch):
+def test_the_same_spec_gives_the_same_predictions_even_after_an_interruption(
+    trained, phantom_folder, tmp_path, monkeypatch
+):
     store, save = RunStore(tmp_path), checkpoints.save_resume_state
 
     def interrupted(*args):
@@ -176,7 +183,9 @@ def tiny(tmp_path_factory):
 def test_one_real_training_step_of_every_architecture(arch, tiny, tmp_path):
     row = ARCHITECTURES[arch]
     size = -(-max(row.smallest, 32) // row.multiple) * row.multiple
-    spec = RunSpec(dataset="nih", arch=arch, size=size, epochs=1, batch_size=4, eval_every=1, eval_unit="epochs", keep=1)
+    spec = RunSpec(
+        dataset="nih", arch=arch, size=size, epochs=1, batch_size=4, eval_every=1, eval_unit="epochs", keep=1
+    )
     run = fit(spec, tiny, RunStore(tmp_path), progress=False)
     assert run.log()[0]["images"] == 4
     assert 0 < run.log()[0]["loss"] < 5
