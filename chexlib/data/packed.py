@@ -32,8 +32,8 @@ CHUNK = 512
 
 def cache_folder() -> Path:
     """CHEXLIB_CACHE, or the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return Path(os.environ.get("CHEXLIB_CACHE", f"{home}/chexlib")).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("CHEXLIB_CACHE") or f"{home}/chexlib").expanduser()
 
 
 def pack(root: Path, images: list[str], size: int, progress: bool = True) -> tuple[np.ndarray, str]:

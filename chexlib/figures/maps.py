@@ -63,7 +63,7 @@ def cam_grid(
     findings: tuple[str, ...] = PAPER_ROWS,
     private: bool = False,
 ) -> CamGrid | Note:
-    """Runs a truncated family on one test image a finding; ImageNet weights go before random, DenseNet121 before others.
+    """Runs a truncated family on one test image a finding; ImageNet weights before random, DenseNet121 before others.
 
     The image is the frontal test image with the finding that the whole model is surest of: a choice that flatters, made
     the same way each time. A Note where the study truncates nothing, or the images may not be shown (`private=True`

@@ -82,7 +82,7 @@ def default_workers(specs: list[RunSpec]) -> int:
 def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int):
     """Yields (run_id, error or "") as runs end."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["chexlib.training.fit", "timm", "pretrainedmodels"])
+    context.set_forkserver_preload([__name__, "chexlib.training.fit", "timm", "pretrainedmodels"])
     with ProcessPoolExecutor(min(workers, len(specs)), mp_context=context, max_tasks_per_child=1) as pool:
         futures = {pool.submit(_train_one, spec.to_json(), root, store.folder): spec.run_id for spec in specs}
         try:

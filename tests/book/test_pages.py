@@ -24,10 +24,14 @@ DRIVE = """async (box) => {
   }
   for (const select of box.querySelectorAll("select")) {
     const before = view();
-    select.selectedIndex = select.options.length - 1;
-    select.dispatchEvent(new Event("change"));
-    await settle();
-    if (view() === before && select.options.length > 1) dead.push(select.parentElement.textContent);
+    let alive = false;
+    for (const option of select.options) {
+      select.value = option.value;
+      select.dispatchEvent(new Event("change"));
+      await settle();
+      alive ||= view() !== before;
+    }
+    if (!alive) dead.push(select.parentElement.textContent);
   }
   return dead;
 }"""
