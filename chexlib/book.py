@@ -48,9 +48,7 @@ def build(out: Path | str | None = None, source: Path | str | None = None) -> Pa
         return index
     stamp.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)
-    shutil.rmtree(
-        out / "_build" / ".doctrees", ignore_errors=True
-    )  # Sphinx does not know which pages glue a number
+    shutil.rmtree(out / "_build" / ".doctrees", ignore_errors=True)  # Sphinx does not know which pages glue a number
     out.mkdir(parents=True, exist_ok=True)
     verb = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
     command = [*verb, source, "--path-output", out, "-W", "-n", "--keep-going", "-q"]
@@ -79,19 +77,13 @@ def check_executed(source: Path) -> None:
             continue
         path = source / f"{file}.ipynb"
         if not path.exists():
-            raise UserError(
-                f"{path} is missing: run `chexlib notebooks run --study demo` (or `make book`) first"
-            )
+            raise UserError(f"{path} is missing: run `chexlib notebooks run --study demo` (or `make book`) first")
         try:
             cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
         except (ValueError, KeyError):
-            raise UserError(
-                f"{path} is not a notebook: delete it and run `chexlib notebooks run` again"
-            ) from None
+            raise UserError(f"{path} is not a notebook: delete it and run `chexlib notebooks run` again") from None
         if any(output["output_type"] == "error" for cell in cells for output in cell["outputs"]):
-            raise UserError(
-                f"{path} holds an error: run `chexlib notebooks run` again, and mend what it reports"
-            )
+            raise UserError(f"{path} holds an error: run `chexlib notebooks run` again, and mend what it reports")
         if any(cell["execution_count"] is None and "".join(cell["source"]).strip() for cell in cells):
             raise UserError(f"{path} has cells that were not executed: run `chexlib notebooks run` again")
 
@@ -102,9 +94,7 @@ def _chapters(toc) -> list[str]:
         return [file for entry in toc for file in _chapters(entry)]
     if isinstance(toc, dict):
         own = [toc[name] for name in ("root", "file") if name in toc]
-        return own + [
-            file for name in ("parts", "chapters", "sections") for file in _chapters(toc.get(name, []))
-        ]
+        return own + [file for name in ("parts", "chapters", "sections") for file in _chapters(toc.get(name, []))]
     return []
 
 

@@ -34,9 +34,7 @@ REPLICATES = 300
 FEWEST = 4
 """Models below which no rank correlation is shown (explorer.js has the same)."""
 
-NO_SCRIPT = (
-    "This figure answers to the hand where JavaScript is on. The figure below it shows the same numbers."
-)
+NO_SCRIPT = "This figure answers to the hand where JavaScript is on. The figure below it shows the same numbers."
 
 STEPS, MISSING = 65534, 65535
 HERE = Path(__file__).parent
@@ -142,9 +140,7 @@ def explorer_state(results: Results) -> dict[str, Any]:
     return {
         "caption": str(results.caption),
         "measures": [f"mean of {len(tasks)} tasks" if len(tasks) > 1 else "mean", *tasks],
-        "families": [
-            {"name": family, "colour": mark.colour, "marker": mark.marker} for family, mark in marks.items()
-        ],
+        "families": [{"name": family, "colour": mark.colour, "marker": mark.marker} for family, mark in marks.items()],
         "models": rows,
         "replicates": encode(replicates),
     }
@@ -173,9 +169,7 @@ def encode(replicates: NDArray) -> dict[str, Any]:
 
 def decode(stored: Mapping[str, Any]) -> NDArray:
     """What `encode` stored, within half a step (8e-6): (K, R, M)."""
-    codes = (
-        np.frombuffer(base64.b64decode(stored["data"]), dtype="<u2").reshape(stored["shape"]).astype(float)
-    )
+    codes = np.frombuffer(base64.b64decode(stored["data"]), dtype="<u2").reshape(stored["shape"]).astype(float)
     return np.where(codes == MISSING, np.nan, codes / STEPS)
 
 
@@ -198,15 +192,11 @@ def visible(state: Mapping[str, Any], choice: Mapping[str, Any]) -> list[dict[st
     init = "imagenet" if choice["init"] == "boost" else choice["init"]
     points = []
     for m, model in enumerate(state["models"]):
-        if (choice["models"] != "all" and model["minus"]) or (
-            choice["models"] == "paper" and not model["in_paper"]
-        ):
+        if (choice["models"] != "all" and model["minus"]) or (choice["models"] == "paper" and not model["in_paper"]):
             continue
         if init not in ("both", model["init"]) or (choice["init"] == "boost" and model["pair"] is None):
             continue
-        x, y, low, high = map(
-            _number, (model[choice["x"]], model["auc"][k], model["low"][k], model["high"][k])
-        )
+        x, y, low, high = map(_number, (model[choice["x"]], model["auc"][k], model["low"][k], model["high"][k]))
         draws = replicates[k, :, m] if k < len(replicates) else None
         if choice["init"] == "boost":
             y -= _number(state["models"][model["pair"]]["auc"][k])

@@ -13,9 +13,7 @@ import json
 def without_thebe(app, pagename, templatename, context, doctree) -> None:
     """Leave out every script and style sheet of Thebe."""
     for kind in ("script_files", "css_files"):
-        context[kind] = [
-            file for file in context.get(kind, []) if "thebe" not in f"{file} {_body(file)}".lower()
-        ]
+        context[kind] = [file for file in context.get(kind, []) if "thebe" not in f"{file} {_body(file)}".lower()]
 
 
 def _body(file) -> str:

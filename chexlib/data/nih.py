@@ -78,7 +78,5 @@ def _locate(root: Path, names: pd.Series, source: Path) -> list[str]:
     }
     absent = [name for name in names if name not in found]
     if absent:
-        raise UserError(
-            f"{source}: {absent[0]} is not in {root / 'images'} ({len(absent)} missing): unpack them there"
-        )
+        raise UserError(f"{source}: {absent[0]} is not in {root / 'images'} ({len(absent)} missing): unpack them there")
     return [found[name] for name in names]

@@ -36,7 +36,7 @@ def splits(dataset: Any) -> pd.DataFrame:
         }
         row |= {name: f"{(part['view'] == view).mean():.0%}" for view, name in VIEWS.items()}
         found.append(row)
-    return pd.DataFrame(found).set_index("Split")
+    return pd.DataFrame(found).set_index("Split").rename_axis(index=None, columns="Split")
 
 
 def labels(dataset: Any, split: str = "train") -> pd.DataFrame:

@@ -122,6 +122,13 @@ class Results:
         of_runs = self._of_mean.mean_replicates  # (R, runs)
         return np.stack([of_runs[:, places].mean(axis=1) for places in self._places], axis=1)
 
+    @cached_property
+    def task_replicates(self) -> np.ndarray:
+        """(R, M, T) AUROC of each of `tasks` in each replicate, aligned with the rows of `models`."""
+        kept = [t for t, task in enumerate(self.all_tasks) if task in self.tasks]
+        of_runs = self.bootstrap.replicates[:, :, kept]  # (R, runs, T)
+        return np.stack([of_runs[:, places].mean(axis=1) for places in self._places], axis=1)
+
     def difference(self, a: str | Sequence[str], b: str | Sequence[str], level: float = 0.95) -> Difference:
         """Mean AUROC of model a minus that of model b, paired: value, interval, two-sided bootstrap p.
 

@@ -89,9 +89,7 @@ def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int):
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool:
-            raise UserError(
-                "a training process died (killed, or out of memory?): run the same command again"
-            ) from None
+            raise UserError("a training process died (killed, or out of memory?): run the same command again") from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -23,14 +23,14 @@ from chexlib.widgets import Explorer
 
 ROOT = Path(__file__).parents[2]
 TASKS = ["Atelectasis", "Edema", "Pleural Effusion"]
-ANSWERS = {  # notebook -> (title, what it glues)
+ANSWERS = {  # notebook -> (title, what it glues ...)
     "01_data": ("Data", "study_line"),
     "02_baselines": ("ImageNet transfer performance", "answer_imagenet"),
     "03_pretraining_boost": ("ImageNet pretraining boost", "answer_boost"),
     "04_family_analysis": ("Performance and efficiency", "answer_family"),
-    "05_truncation": ("Truncated architectures", "answer_truncation"),
+    "05_truncation": ("Truncated architectures", "answer_truncation", "recount"),
     "06_cams": ("Class activation maps", "answer_cams"),
-    "10_explorer": ("Explore the models", None),
+    "10_explorer": ("Explore the models",),
     "11_real_xrays": ("Real X-rays", "answer_real"),
 }
 ARCHITECTURES = [  # name, family, parameters, top1, in the paper
@@ -90,19 +90,19 @@ def made_up_results(n_replicates: int = 60, seed: int = 0, task_replicates: bool
 
 def executed_notebook(name: str, results: SimpleNamespace):
     """A small notebook as Papermill leaves it: a heading, a glued answer, a table, and the explorer in its own."""
-    title, glued = ANSWERS[name]
+    title, *glued = ANSWERS[name]
     cells = [
         new_markdown_cell(f"# {title}\n\nA sentence, and $\\rho = 0.1$."),
         _cell('study = "demo"', tags=["parameters"]),
         _cell('study = "smoke"', tags=["injected-parameters"]),
     ]
-    if glued:
-        text = f"An answer glued as {glued}, whose “interval” allows it (0.1 to 0.3)."
+    for key in glued:
+        text = f"An answer glued as {key}, whose “interval” allows it (0.1 to 0.3)."
         cells.append(
             _cell(
                 "glue(...)",
                 {"text/plain": repr(text)},
-                metadata={"scrapbook": {"mime_prefix": "", "name": glued}},
+                metadata={"scrapbook": {"mime_prefix": "", "name": key}},
             )
         )
     wide = results.models.reset_index(drop=True)

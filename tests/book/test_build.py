@@ -54,12 +54,8 @@ def test_a_file_that_is_no_notebook_is_refused(project):
 
 def test_a_warning_fails_the_build_and_every_one_is_told(project):
     (project / "book/discussion.md").write_text("# Discussion\n\n{cite:p}`nobody1999`\n")
-    edit(
-        project / "book/executed/02_baselines.ipynb", lambda notebook: notebook["cells"].pop(3)
-    )  # its glued answer
-    with pytest.raises(
-        UserError, match=r"did not build: .*WARNING.*\(all of it is in .*book.log\)"
-    ) as refusal:
+    edit(project / "book/executed/02_baselines.ipynb", lambda notebook: notebook["cells"].pop(3))  # its glued answer
+    with pytest.raises(UserError, match=r"did not build: .*WARNING.*\(all of it is in .*book.log\)") as refusal:
         build(source=project)
     assert "\n" not in str(refusal.value)
     log = (project / "_build/book.log").read_text()

@@ -45,9 +45,7 @@ NAMELESS = """(box) => [...box.querySelectorAll("input, select, button, .point, 
 def pages_of(built_book) -> list[str]:
     """Every page, as an address; index.html only leads on to book/index.html."""
     files = [
-        path
-        for path in built_book.rglob("*.html")
-        if "_static" not in path.parts and path != built_book / "index.html"
+        path for path in built_book.rglob("*.html") if "_static" not in path.parts and path != built_book / "index.html"
     ]
     return sorted(path.relative_to(built_book).as_posix() for path in files)
 
@@ -87,7 +85,7 @@ def settle(page) -> None:
     page.wait_for_function(
         "() => [...document.querySelectorAll('[data-chexlib-widget]')].every((box) => box.dataset.mounted)"
         " && (!document.querySelector('.math.notranslate') || window.MathJax?.startup?.promise)",
-        timeout=15_000,
+        timeout=60_000,
     )
     page.evaluate("() => window.MathJax?.startup?.promise")
 
@@ -125,9 +123,7 @@ def test_no_page_scrolls_sideways(browser, built_book, site):
             for width, scheme in ((360, "light"), (360, "dark"), (768, "light"), (1280, "light")):
                 page.set_viewport_size({"width": width, "height": 740})
                 page.emulate_media(color_scheme=scheme)
-                found = page.evaluate(
-                    "() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
-                )
+                found = page.evaluate("() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
                 if found > width:
                     wide.append(f"{name}: {found} px wide at {width}, {scheme}")
     assert not wide, "\n".join(wide)
@@ -146,9 +142,7 @@ def test_pages_are_complete_without_javascript(browser, built_book):
         page.goto(f"file://{built_book}/book/index.html")
         answers = page.locator("dl.answers dd > p:first-child").all_inner_texts()
         assert len(answers) == 6 and all(len(answer) > 20 for answer in answers)
-    troubles = [
-        trouble for trouble in troubles if not trouble.endswith(" csp")
-    ]  # scripts that were not to run
+    troubles = [trouble for trouble in troubles if not trouble.endswith(" csp")]  # scripts that were not to run
     assert not troubles, "\n".join(troubles)
 
 

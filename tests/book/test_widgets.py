@@ -34,10 +34,7 @@ def test_javascript_and_python_give_the_same_statistics(browser, made_up):
     page.close()
     for state, answers in zip(states, found):
         for choice, answer in zip(CHOICES, answers):
-            ours = [
-                [row["group"], row["n"], row["rho"], row["low"], row["high"]]
-                for row in summary(state, choice)
-            ]
+            ours = [[row["group"], row["n"], row["rho"], row["low"], row["high"]] for row in summary(state, choice)]
             points = [[p["name"], p["x"], p["y"], p["low"], p["high"]] for p in visible(state, choice)]
             assert same(answer["rows"], ours), choice
             assert same(answer["points"], points), choice
@@ -59,32 +56,20 @@ def same(javascript, python) -> bool:
 def test_correlation_is_that_of_the_library(made_up):
     results = made_up()
     rows = results.models.query("in_paper and minus == 0 and init == 'random'")
-    (row,) = summary(
-        explorer_state(results), {"x": "parameters", "measure": 0, "init": "random", "models": "paper"}
-    )
-    assert row["rho"] == pytest.approx(spearman(rows["parameters"], rows["auc"]).rho) and row["n"] == len(
-        rows
-    )
+    (row,) = summary(explorer_state(results), {"x": "parameters", "measure": 0, "init": "random", "models": "paper"})
+    assert row["rho"] == pytest.approx(spearman(rows["parameters"], rows["auc"]).rho) and row["n"] == len(rows)
     columns = [results.models.index.get_loc(label) for label in rows.index]
-    low, high = spearman_interval(
-        rows["parameters"], results.replicates[:, columns], draw_architectures=False
-    )
-    assert (row["low"], row["high"]) == pytest.approx(
-        (low, high), abs=0.05
-    )  # the page's replicates are rounded
+    low, high = spearman_interval(rows["parameters"], results.replicates[:, columns], draw_architectures=False)
+    assert (row["low"], row["high"]) == pytest.approx((low, high), abs=0.05)  # the page's replicates are rounded
 
 
 def test_boost_is_the_paired_difference(made_up):
     results = made_up()
-    points = visible(
-        explorer_state(results), {"x": "parameters", "measure": 0, "init": "boost", "models": "all"}
-    )
+    points = visible(explorer_state(results), {"x": "parameters", "measure": 0, "init": "boost", "models": "all"})
     point = next(p for p in points if p["name"] == "DenseNet121Minus1")
     a, b = (results.models.index.get_loc(f"DenseNet121Minus1 · {init}") for init in ("imagenet", "random"))
     draws = results.replicates[:, a] - results.replicates[:, b]
-    assert point["y"] == pytest.approx(
-        results.models["auc"].iloc[a] - results.models["auc"].iloc[b], abs=2e-6
-    )
+    assert point["y"] == pytest.approx(results.models["auc"].iloc[a] - results.models["auc"].iloc[b], abs=2e-6)
     assert (point["low"], point["high"]) == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=2e-5)
 
 
@@ -111,9 +96,7 @@ def test_a_truncated_model_has_no_imagenet_accuracy(made_up):
 def test_too_few_models_give_no_correlation(made_up):
     results = made_up()
     results.models["in_paper"] = results.models["arch"].isin(["resnet18", "resnet50"])
-    (row,) = summary(
-        explorer_state(results), {"x": "top1", "measure": 0, "init": "random", "models": "paper"}
-    )
+    (row,) = summary(explorer_state(results), {"x": "top1", "measure": 0, "init": "random", "models": "paper"})
     assert row["n"] == 2 and np.isnan(row["rho"])
     assert Explorer(results).choice["models"] == "whole"  # so the page starts from a choice that shows one
 
