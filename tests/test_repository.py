@@ -13,11 +13,9 @@ import pytest
 import yaml
 
 import chexlib
-from chexlib.notebooks import declared_parameters
 
 PROJECT = Path(__file__).parents[1]
 MODULES = sorted((PROJECT / "chexlib").rglob("*.py"))
-NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 MEGABYTE = 2**20
 NEEDS_TORCH = ("chexlib.models", "chexlib.training", "chexlib.explain")
 
@@ -102,11 +100,6 @@ def test_no_tracked_notebook_has_outputs():
         cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
         shown = [number for number, cell in enumerate(cells, 1) if cell["outputs"] or cell["execution_count"]]
         assert shown == [], f"{path}: clear the outputs of code cells {shown}"
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_take_study_data_and_runs(path):
-    assert {"study", "data", "runs"} <= set(declared_parameters(path))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT)))

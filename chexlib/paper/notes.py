@@ -16,7 +16,7 @@ class Note(str):
     """A string that a notebook shows as Markdown."""
 
     def _repr_markdown_(self) -> str:
-        return str(self)
+        return str(self) or "<!-- nothing to show -->"  # IPython would print an empty string's quotes
 
 
 @dataclass(frozen=True)
