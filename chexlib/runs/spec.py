@@ -16,6 +16,7 @@ NUMERICS = 1
 PRECISIONS = ("fp32", "bf16")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 EVAL_UNITS = ("images", "steps", "epochs")
+TYPES = {"int": (int, "a whole number"), "float": (float, "a number"), "str": (str, "text")}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class RunSpec:
     numerics: int = NUMERICS
 
     def __post_init__(self):
+        for f in fields(self):
+            value, (kinds, words) = getattr(self, f.name), TYPES.get(f.type, (Mapping, "a mapping"))
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise UserError(f"{f.name}={value!r}: must be {words}")
         choices = (("precision", PRECISIONS), ("memory_format", MEMORY_FORMATS), ("eval_unit", EVAL_UNITS))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
@@ -72,7 +77,8 @@ class RunSpec:
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(known)}"
                 raise UserError(f"field {name!r} is unknown: {hint}")
-        return cls(**values)
+        floats = {f.name for f in fields(cls) if f.type == "float"}
+        return cls(**{name: _number(value) if name in floats else value for name, value in values.items()})
 
     def resolve(self, fingerprint: str) -> RunSpec:
         """The same training with the data's fingerprint in place: what the run is named by."""
@@ -96,3 +102,11 @@ class RunSpec:
     def to_json(self) -> str:
         """All fields, sorted, so that equal specs give equal text."""
         return json.dumps(asdict(self) | {"options": dict(self.options)}, sort_keys=True)
+
+
+def _number(value):
+    """1 and "1e-4", which YAML takes for text, as the numbers that they are; anything else as it is."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value

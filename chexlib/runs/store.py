@@ -86,6 +86,8 @@ class Run:
                 raise UserError(
                     f"{self.folder}: another process is training this run: wait for it or stop it"
                 ) from None
+            for partial in self.folder.rglob(".*.[0-9]*"):  # what a killed owner was writing
+                partial.unlink()
             yield
 
     def _json(self, name: str) -> dict:

@@ -87,7 +87,10 @@ def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int):
         futures = {pool.submit(_train_one, spec.to_json(), root, store.folder): spec.run_id for spec in specs}
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise error
+                yield futures[future], f"{type(error).__name__}: {error}" if error else future.result()
         except BrokenProcessPool:
             raise UserError("a training process died (killed, or out of memory?): run the same command again") from None
         except BaseException:

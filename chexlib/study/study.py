@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from chexlib.data.labels import TASKS
+from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.errors import UserError
 from chexlib.models.truncate import check_minus
 from chexlib.models.zoo import check_size
@@ -71,8 +71,12 @@ def load_study(name: str | Path) -> Study:
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or "runs" not in content:
         raise UserError(f"{path}: a study needs `runs`, a list of axes")
+    if not isinstance(content["runs"], list) or not all(isinstance(axis, dict) for axis in content["runs"]):
+        raise UserError(f"{path}: each entry of `runs` is a mapping of fields to values, e.g. {{arch: [resnet18]}}")
     if unknown := set(content) - set(FIELDS):
         raise UserError(f"{path}: {', '.join(sorted(unknown))} is no part of a study: it has {', '.join(FIELDS)}")
+    if strange := set(content.get("tasks", TASKS)) - set(FINDINGS):
+        raise UserError(f"{path}: task {', '.join(sorted(strange))} is none of {', '.join(FINDINGS)}")
     study = Study(
         name=path.stem,
         title=content.get("title", path.stem),

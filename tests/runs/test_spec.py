@@ -55,10 +55,28 @@ def test_a_misspelt_field_is_refused_with_the_nearest():
         RunSpec.make({"epoch": 3})
 
 
-@pytest.mark.parametrize("values", [{"precision": "fp8"}, {"eval_unit": "minutes"}, {"batch_size": 0}, {"keep": 0}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epochs": "3"},
+        {"seed": True},
+        {"arch": 18},
+        {"lr": "fast"},
+        {"minus": [1]},
+        {"precision": "fp8"},
+        {"eval_unit": "minutes"},
+        {"batch_size": 0},
+        {"keep": 0},
+    ],
+)
 def test_a_value_out_of_range_is_refused(values):
     with pytest.raises(UserError, match=next(iter(values))):
         RunSpec.make(values)
+
+
+def test_numbers_are_read_as_people_write_them():
+    """YAML takes 1e-4 for text."""
+    assert RunSpec.make({"lr": "1e-4", "beta1": 0}) == RunSpec(lr=0.0001, beta1=0.0)
 
 
 def test_a_spec_cannot_be_changed():

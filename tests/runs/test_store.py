@@ -53,10 +53,11 @@ def test_a_lock_refuses_a_second_process_and_dies_with_its_owner(tmp_path):
     run = RunStore(tmp_path).run(SPECS[0])
     with pytest.raises(UserError, match="another process is training this run"), run.lock():
         pass
+    (run.folder / f".spec.json.{owner.pid}").write_text("half")
     os.kill(owner.pid, signal.SIGKILL)
     owner.join()
     with run.lock():
-        assert run.folder.is_dir()
+        assert [path.name for path in run.folder.iterdir()] == [".lock"]
 
 
 def test_a_broken_spec_is_named(tmp_path):

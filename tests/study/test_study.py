@@ -74,6 +74,8 @@ def test_both_inits_of_a_network_share_everything_else():
         ("runs: [{arch: densenet121, minus: 4}]", "DenseNet121 has 4 dense blocks, so 0 to 3"),
         ("common: {size: 64}", "a study needs `runs`"),
         ("axes: [{arch: resnet18}]\nruns: []", "axes is no part of a study"),
+        ("runs: [resnet18]", "each entry of `runs` is a mapping"),
+        ("tasks: [Flu]\nruns: []", "task Flu is none of No Finding"),
         ("runs: [", "not readable as YAML"),
     ],
 )
