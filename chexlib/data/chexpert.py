@@ -20,16 +20,17 @@ IMAGE_COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 
 
 def read(root: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The table of a folder, one row an image (see chexlib.data.dataset), and the findings it labels: all 14."""
+    """The table of a folder, one row an image (see chexlib.data.dataset), and the findings that any row labels."""
     parts = [_read_images(root, "train.csv", "train"), _read_images(root, "valid.csv", "val")]
     if (root / "groundtruth.csv").exists():
         parts.append(_read_studies(root, "groundtruth.csv", "test"))
-    return pd.concat(parts, ignore_index=True), FINDINGS
+    table = pd.concat(parts, ignore_index=True)
+    return table, tuple(finding for finding in FINDINGS if table[finding].notna().any())
 
 
 def _read_images(root: Path, name: str, split: str) -> pd.DataFrame:
     """A file with one row an image (train.csv, valid.csv)."""
-    rows = _read_csv(root / name, (*IMAGE_COLUMNS, *FINDINGS))
+    rows = _read_csv(root / name, IMAGE_COLUMNS)
     image = _below_root(rows["Path"], root / name)
     frontal = rows["Frontal/Lateral"] == "Frontal"
     view = np.where(frontal, rows["AP/PA"].fillna(""), "LATERAL")
@@ -40,7 +41,7 @@ def _read_images(root: Path, name: str, split: str) -> pd.DataFrame:
 
 def _read_studies(root: Path, name: str, split: str) -> pd.DataFrame:
     """A file with one row a study (groundtruth.csv): the labels repeat on the study's images."""
-    studies = _read_csv(root / name, ("Study", *FINDINGS))
+    studies = _read_csv(root / name, ("Study",))
     studies["Study"] = _below_root(studies["Study"], root / name)
     images = {study: sorted((root / study).glob("*.jpg")) for study in studies["Study"]}
     empty = [study for study, files in images.items() if not files]
@@ -95,6 +96,7 @@ def _read_csv(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
         raise UserError(f"{path}: column {', '.join(missing)} missing: is this a CheXpert label file?")
     if rows.empty:
         raise UserError(f"{path}: no rows: download it again")
+    rows = rows.reindex(columns=[*rows.columns, *(finding for finding in FINDINGS if finding not in rows)])
     for finding in FINDINGS:
         words = rows[finding][pd.to_numeric(rows[finding], errors="coerce").isna() & rows[finding].notna()]
         if len(words):

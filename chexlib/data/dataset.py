@@ -166,13 +166,29 @@ def open_dataset(
         table, covered = source.read(root, **options)
     except TypeError as error:
         raise UserError(f"data set {name}: {str(error).split('()')[-1].strip()}") from None
+    _refuse_leaks(table, root)
     pixels, sha256 = pack(root, list(table["image"]), size, progress)
     return Dataset(source, root, size, policy, unmentioned, covered, table, pixels, sha256)
 
 
+def _refuse_leaks(table: pd.DataFrame, root: Path) -> None:
+    """An image listed twice, or a patient on two sides, would make the test scores too good."""
+    twice = table["image"][table["image"].duplicated()]
+    if len(twice):
+        raise UserError(
+            f"{root}: {twice.iloc[0]} is listed {(table['image'] == twice.iloc[0]).sum()} times: keep one row"
+        )
+    sides = table.groupby("patient")["split"].nunique()
+    if (sides > 1).any():
+        shared = sides.index[sides > 1]
+        raise UserError(
+            f"{root}: patient {shared[0]} is in {sides[shared[0]]} splits ({len(shared)} patients are): keep one"
+        )
+
+
 def open_for(spec, root: str | Path | None = None, progress: bool = True) -> Dataset:
-    """The data set that a RunSpec trains on."""
-    return open_dataset(
+    """The data set that a RunSpec trains on. Raises UserError where it has no training, validation or test images."""
+    dataset = open_dataset(
         spec.dataset,
         root,
         policy=spec.policy,
@@ -181,6 +197,10 @@ def open_for(spec, root: str | Path | None = None, progress: bool = True) -> Dat
         progress=progress,
         **spec.options,
     )
+    for split, needs in (("train", "train.csv"), ("val", "valid.csv"), ("test", "groundtruth.csv and the test images")):
+        if not len(dataset.rows(split)):
+            raise UserError(f"{dataset.root}: no {split} images: a study needs {needs}")
+    return dataset
 
 
 def _phantom_folder(size: int, progress: bool, options: dict) -> Path:

@@ -27,7 +27,10 @@ NIH_NAMES = {
     "Pleural Effusion": ("Effusion",),
     "Pleural Other": ("Pleural_Thickening",),
 }
-"""CheXpert's finding to NIH's; Infiltration, Emphysema, Fibrosis and Hernia map to nothing."""
+"""CheXpert's finding to NIH's; four of NIH's map to nothing."""
+
+UNMAPPED = {"Infiltration", "Emphysema", "Fibrosis", "Hernia"}
+KNOWN = UNMAPPED.union(*NIH_NAMES.values())
 
 COLUMNS = (
     "Image Index",
@@ -45,10 +48,17 @@ def read(root: Path, split_seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]
     source = next(iter(sorted(root.glob("Data_Entry_2017*.csv"))), None)
     if source is None:
         raise UserError(f"{root}: no Data_Entry_2017*.csv: give the folder that holds NIH's label file and images/")
-    rows = pd.read_csv(source)
+    try:
+        rows = pd.read_csv(source)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise UserError(f"{source}: not a readable CSV ({str(error).splitlines()[0]}): download it again") from None
     missing = [column for column in COLUMNS if column not in rows]
     if missing:
         raise UserError(f"{source}: column {', '.join(missing)} missing: is this NIH's Data_Entry_2017 file?")
+    named = [str(text).split("|") for text in rows["Finding Labels"]]
+    for row, names in enumerate(named):
+        if strange := set(names) - KNOWN:
+            raise UserError(f"{source}, row {row + 2}: {', '.join(sorted(strange))} is no finding of NIH's")
     patient = rows["Patient ID"].astype(str)
     table = pd.DataFrame(
         {
@@ -58,10 +68,9 @@ def read(root: Path, split_seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]
             "patient": patient,
             "view": rows["View Position"],
             "sex": rows["Patient Gender"],
-            "age": rows["Patient Age"].astype(str).str.rstrip("Y").astype(float),  # the first release wrote 058Y
+            "age": _years(rows["Patient Age"].astype(str)),
         }
     )
-    named = rows["Finding Labels"].str.split("|")
     for finding in FINDINGS:
         theirs = set(NIH_NAMES.get(finding, ()))
         present = [bool(theirs.intersection(names)) for names in named]
@@ -80,3 +89,9 @@ def _locate(root: Path, names: pd.Series, source: Path) -> list[str]:
     if absent:
         raise UserError(f"{source}: {absent[0]} is not in {root / 'images'} ({len(absent)} missing): unpack them there")
     return [found[name] for name in names]
+
+
+def _years(ages: pd.Series) -> pd.Series:
+    """Ages in years: 58, or 058Y, 013M and 005D as the first release wrote them; anything else is unknown."""
+    parts = ages.str.extract(r"^(\d+)(?:\.0)?([YMD]?)$")
+    return parts[0].astype(float) / parts[1].map({"": 1, "Y": 1, "M": 12, "D": 365})

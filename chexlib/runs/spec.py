@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
+from pathlib import Path
 
 from chexlib.errors import UserError
 
@@ -53,6 +54,7 @@ class RunSpec:
     threads: int = 1
     # filled in by `resolve`
     fingerprint: str = ""
+    weights: str = ""  # the SHA-256 of an init's file; left out of the name where there is none
     numerics: int = NUMERICS
 
     def __post_init__(self):
@@ -67,6 +69,8 @@ class RunSpec:
         for name in ("size", "epochs", "batch_size", "eval_every", "keep", "threads"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.seed < 0 or not 0 < self.lr < float("inf"):
+            raise UserError(f"seed={self.seed}, lr={self.lr}: the seed must be at least 0, the learning rate above 0")
 
     @classmethod
     def make(cls, values: Mapping) -> RunSpec:
@@ -82,7 +86,13 @@ class RunSpec:
 
     def resolve(self, fingerprint: str) -> RunSpec:
         """The same training with the data's fingerprint in place: what the run is named by."""
-        return replace(self, fingerprint=fingerprint)
+        weights = ""
+        if self.init.startswith("file:"):
+            path = Path(self.init.removeprefix("file:")).expanduser()
+            if not path.is_file():
+                raise UserError(f"init={self.init!r}: there is no file {path}")
+            weights = hashlib.sha256(path.read_bytes()).hexdigest()
+        return replace(self, fingerprint=fingerprint, weights=weights)
 
     def images_between_evaluations(self, per_epoch: int) -> int:
         """Images from one evaluation to the next, a whole number of batches; `per_epoch` is the images of one epoch."""
@@ -101,7 +111,10 @@ class RunSpec:
 
     def to_json(self) -> str:
         """All fields, sorted, so that equal specs give equal text."""
-        return json.dumps(asdict(self) | {"options": dict(self.options)}, sort_keys=True)
+        values = asdict(self) | {"options": dict(self.options)}
+        if not self.weights:
+            del values["weights"]
+        return json.dumps(values, sort_keys=True)
 
 
 def _number(value):

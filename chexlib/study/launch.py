@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -101,9 +102,16 @@ def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int):
 def _train_one(spec_json: str, root, folder: Path) -> str:
     from chexlib.training.fit import fit
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     spec = RunSpec.make(json.loads(spec_json))
     try:
         fit(spec, root, RunStore(folder), progress=False)
     except UserError as error:
         return str(error)
     return ""
+
+
+def _end_with_parent() -> None:
+    """A run whose study was killed would go on unseen, and hold its lock against the next command."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

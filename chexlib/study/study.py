@@ -75,6 +75,8 @@ def load_study(name: str | Path) -> Study:
         raise UserError(f"{path}: each entry of `runs` is a mapping of fields to values, e.g. {{arch: [resnet18]}}")
     if unknown := set(content) - set(FIELDS):
         raise UserError(f"{path}: {', '.join(sorted(unknown))} is no part of a study: it has {', '.join(FIELDS)}")
+    if not isinstance(content.get("common") or {}, dict) or not isinstance(content.get("tasks", []), list):
+        raise UserError(f"{path}: `common` is a mapping of fields to values, and `tasks` a list of findings")
     if strange := set(content.get("tasks", TASKS)) - set(FINDINGS):
         raise UserError(f"{path}: task {', '.join(sorted(strange))} is none of {', '.join(FINDINGS)}")
     study = Study(
@@ -85,7 +87,8 @@ def load_study(name: str | Path) -> Study:
         axes=tuple(content["runs"]),
     )
     try:
-        study.specs()
+        if not study.specs():
+            raise UserError("`runs` is empty")
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return study

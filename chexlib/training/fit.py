@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from tqdm import tqdm
 
@@ -26,6 +27,7 @@ import chexlib
 from chexlib.data.dataset import Dataset, open_for
 from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.errors import UserError
+from chexlib.models import zoo
 from chexlib.runs.predictions import by_study, predictions_table
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
@@ -55,6 +57,8 @@ def fit(spec: RunSpec, root: str | Path | None = None, store: RunStore | None = 
     tasks. Raises UserError, one line, for bad input, a full disk, a loss that is not a number, and a run that another
     process is training.
     """
+    if spec.arch in zoo.ARCHITECTURES:
+        zoo.check_size(spec.arch, spec.size)
     dataset = open_for(spec, root, progress)
     spec = spec.resolve(dataset.fingerprint)
     run = (store or RunStore.open()).run(spec)
@@ -68,6 +72,7 @@ def fit(spec: RunSpec, root: str | Path | None = None, store: RunStore | None = 
 def _train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
     started = time.perf_counter()
     torch.set_num_threads(spec.threads)
+    AcceleratorState._reset_state(reset_partial_state=True)  # a process may train in one precision, then in another
     accelerator = Accelerator(mixed_precision="no" if spec.precision == "fp32" else spec.precision)
     model, prepare = checkpoints.build(spec, dataset.mean_std)
     model.to(memory_format=torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format)
@@ -86,19 +91,22 @@ def _train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
     while seen < total:
         stop = min(seen + spec.images_between_evaluations(per_epoch), total)
         losses = []
-        torch.manual_seed(spec.seed * 1_000_003 + seen)
         model.train()
-        for first in range(seen, stop, spec.batch_size):
-            batch = _batch(rows, first, per_epoch, spec)
-            images = prepare(dataset.pixels[batch], accelerator.device)  # (N, 3, H, W)
-            labels, known = (torch.from_numpy(a[batch]).to(accelerator.device) for a in (dataset.labels, dataset.known))
-            logits = model(images)  # (N, T), under autocast where the precision asks for it
-            loss = masked_cross_entropy(logits, labels, known)
-            optimizer.zero_grad()
-            accelerator.backward(loss)
-            optimizer.step()
-            losses.append(_finite(loss, dataset, batch))
-            bar.update(len(batch))
+        with torch.random.fork_rng():
+            torch.manual_seed(spec.seed * 1_000_003 + seen)
+            for first in range(seen, stop, spec.batch_size):
+                batch = _batch(rows, first, per_epoch, spec)
+                images = prepare(dataset.pixels[batch], accelerator.device)  # (N, 3, H, W)
+                labels, known = (
+                    torch.from_numpy(a[batch]).to(accelerator.device) for a in (dataset.labels, dataset.known)
+                )
+                logits = model(images)  # (N, T), under autocast where the precision asks for it
+                loss = masked_cross_entropy(logits, labels, known)
+                optimizer.zero_grad()
+                accelerator.backward(loss)
+                optimizer.step()
+                losses.append(_finite(loss, dataset, batch))
+                bar.update(len(batch))
         seen = stop
         row = {"event": "eval", "images": seen, "epoch": seen / per_epoch, "loss": float(np.mean(losses))}
         log.append(
@@ -183,8 +191,8 @@ def _finish(
     run.write(
         "provenance.json", json.dumps(_provenance(spec, dataset, model, prepare, accelerator, log, members), indent=1)
     )
-    (run.checkpoints / checkpoints.RESUME).unlink(missing_ok=True)
     run.write("done.json", json.dumps({"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
+    (run.checkpoints / checkpoints.RESUME).unlink(missing_ok=True)
 
 
 def _provenance(spec, dataset, model, prepare, accelerator, log, members) -> dict:

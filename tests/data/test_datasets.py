@@ -154,8 +154,8 @@ def test_a_missing_label_file(copy, name):
 
 
 def test_a_missing_column(copy):
-    pd.read_csv(copy / "train.csv").drop(columns=["Edema", "Age"]).to_csv(copy / "train.csv", index=False)
-    assert "column Age, Edema missing" in refusal("phantom", copy)
+    pd.read_csv(copy / "train.csv").drop(columns=["Sex", "Age"]).to_csv(copy / "train.csv", index=False)
+    assert "column Sex, Age missing" in refusal("phantom", copy)
 
 
 def test_an_empty_label_file(copy):
@@ -203,3 +203,49 @@ def test_an_nih_folder_without_its_label_file(tmp_path):
 def test_an_nih_image_that_is_missing(nih):
     (nih / "images" / "b.png").unlink()
     assert "b.png is not in" in refusal("nih", nih)
+
+
+def test_an_nih_finding_that_nobody_knows(nih):
+    path = nih / "Data_Entry_2017_v2020.csv"
+    path.write_text(path.read_text().replace("Hernia", "hernia"))
+    assert "row 4: hernia is no finding of NIH's" in refusal("nih", nih)
+
+
+def test_ages_of_the_first_release(nih):
+    path = nih / "Data_Entry_2017_v2020.csv"
+    path.write_text(path.read_text().replace(",59,", ",006M,").replace(",7,", ",073D,"))
+    assert list(open_dataset("nih", nih, size=48, progress=False).table["age"]) == [58, 0.5, 0.2]
+
+
+def test_a_finding_that_no_row_labels_is_unknown(copy):
+    for name in ("train.csv", "valid.csv", "groundtruth.csv"):
+        rows = pd.read_csv(copy / name).drop(columns="Edema")
+        rows["Fracture"] = np.nan
+        rows.to_csv(copy / name, index=False)
+    known = open_dataset("phantom", copy, size=48, progress=False).known.all(axis=0)
+    assert [finding for finding, k in zip(FINDINGS, known, strict=True) if not k] == ["Edema", "Fracture"]
+
+
+def test_an_image_listed_twice(copy):
+    rows = pd.read_csv(copy / "train.csv")
+    pd.concat([rows, rows.iloc[[0]]]).to_csv(copy / "train.csv", index=False)
+    assert "is listed 2 times" in refusal("phantom", copy)
+
+
+def test_a_patient_in_two_splits(copy):
+    valid = pd.read_csv(copy / "valid.csv")
+    train = pd.read_csv(copy / "train.csv").iloc[:1]
+    study = train["Path"].iloc[0].split("/", 1)[1].rsplit("/", 1)[0]
+    shutil.copytree(copy / study, copy / study.replace("train/", "valid/"))
+    train["Path"] = train["Path"].str.replace("train/", "valid/")
+    pd.concat([valid, train]).to_csv(copy / "valid.csv", index=False)
+    assert "is in 2 splits" in refusal("phantom", copy)
+
+
+def test_a_study_needs_a_test_set(copy):
+    from chexlib.data.dataset import open_for
+    from chexlib.runs.spec import RunSpec
+
+    (copy / "groundtruth.csv").unlink()
+    with pytest.raises(UserError, match=r"no test images: a study needs groundtruth\.csv"):
+        open_for(RunSpec(size=48), copy, progress=False)

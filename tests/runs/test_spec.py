@@ -66,12 +66,26 @@ def test_a_misspelt_field_is_refused_with_the_nearest():
         {"precision": "fp8"},
         {"eval_unit": "minutes"},
         {"batch_size": 0},
+        {"seed": -1},
+        {"lr": 0},
+        {"lr": "nan"},
         {"keep": 0},
     ],
 )
 def test_a_value_out_of_range_is_refused(values):
     with pytest.raises(UserError, match=next(iter(values))):
         RunSpec.make(values)
+
+
+def test_a_weights_file_is_named_by_its_content(tmp_path):
+    path = tmp_path / "w.safetensors"
+    names = set()
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        names.add(RunSpec(init=f"file:{path}").resolve("data").run_id)
+    assert len(names) == 2
+    with pytest.raises(UserError, match="there is no file"):
+        RunSpec(init="file:nowhere").resolve("data")
 
 
 def test_numbers_are_read_as_people_write_them():

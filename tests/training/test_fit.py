@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -190,3 +191,17 @@ def test_one_real_training_step_of_every_architecture(arch, tiny, tmp_path):
     assert run.log()[0]["images"] == 4
     assert 0 < run.log()[0]["loss"] < 5
     assert run.predictions().filter(like="p:").notna().all(axis=None)
+
+
+def test_one_process_may_train_in_both_precisions_and_keeps_its_random_state(phantom_folder, tmp_path):
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    for precision in ("fp32", "bf16"):
+        spec = replace(SPEC, epochs=1, eval_every=64, keep=1, precision=precision)
+        assert fit(spec, phantom_folder, RunStore(tmp_path), progress=False).finished
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_image_too_small_for_the_network_is_refused_before_anything_is_opened(tmp_path):
+    with pytest.raises(UserError, match="InceptionV3 needs images of at least 75 px"):
+        fit(replace(SPEC, arch="inception_v3"), tmp_path / "nowhere", RunStore(tmp_path), progress=False)
