@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 from chexlib.errors import UserError
+from chexlib.notebook_inputs import record_of
 from chexlib.runs.store import project_folder
 
 BUILDERS = (
@@ -71,11 +72,10 @@ def _project(source: Path | str | None) -> Path:
 
 
 def check_executed(source: Path) -> None:
-    """Raise UserError unless every notebook of the contents was executed, to its end and without an error."""
-    for file in _chapters(yaml.safe_load((source / "_toc.yml").read_text())):
-        if not file.startswith("book/executed/"):
-            continue
-        path = source / f"{file}.ipynb"
+    """Raise UserError unless every notebook of the contents was executed, to its end, without error, for one study."""
+    chapters = _chapters(yaml.safe_load((source / "_toc.yml").read_text()))
+    paths = [source / f"{file}.ipynb" for file in chapters if file.startswith("book/executed/")]
+    for path in paths:
         if not path.exists():
             raise UserError(f"{path} is missing: run `chexlib notebooks run --study demo` (or `make book`) first")
         try:
@@ -86,6 +86,24 @@ def check_executed(source: Path) -> None:
             raise UserError(f"{path} holds an error: run `chexlib notebooks run` again, and mend what it reports")
         if any(cell["execution_count"] is None and "".join(cell["source"]).strip() for cell in cells):
             raise UserError(f"{path} has cells that were not executed: run `chexlib notebooks run` again")
+
+    _check_records(paths)
+
+
+def _check_records(paths: list[Path]) -> None:
+    """Refuse pages of two studies, and a page whose last execution failed; without any record, all were run by hand."""
+    records = {path: record_of(path) for path in paths}
+    if not any(record.exists() for record in records.values()):
+        return
+    studies = set()
+    for path, record in records.items():
+        if not record.exists():
+            raise UserError(f"{path} is left from before a failed execution: run `chexlib notebooks run` again")
+        studies.add(json.loads(record.read_text())["inputs"]["the study"])
+    if len(studies) > 1:
+        raise UserError(
+            f"{paths[0].parent} holds pages of two studies: run `chexlib notebooks run --study STUDY` for one"
+        )
 
 
 def _chapters(toc) -> list[str]:

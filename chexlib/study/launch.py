@@ -77,7 +77,8 @@ def default_workers(specs: list[RunSpec]) -> int:
 
     if torch.cuda.is_available():
         return 1
-    return max(1, len(os.sched_getaffinity(0)) // max(spec.threads for spec in specs))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS lacks it
+    return max(1, cores // max(spec.threads for spec in specs))
 
 
 def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int):

@@ -91,3 +91,16 @@ def test_what_the_notebook_driver_notes_beside_a_notebook_changes_no_page(projec
     before = key_of(project)
     (project / "book/executed/01_data.json").write_text("{}")
     assert key_of(project) == before
+
+
+def test_pages_of_two_studies_and_pages_of_a_failed_execution_are_refused(project):
+    executed = sorted((project / "book" / "executed").glob("*.ipynb"))
+    for path in executed:
+        path.with_suffix(".json").write_text('{"inputs": {"the study": "demo"}}')
+    check_executed(project)
+    executed[1].with_suffix(".json").write_text('{"inputs": {"the study": "nih"}}')
+    with pytest.raises(UserError, match="holds pages of two studies"):
+        check_executed(project)
+    executed[1].with_suffix(".json").unlink()
+    with pytest.raises(UserError, match=f"{executed[1].name} is left from before a failed execution"):
+        check_executed(project)
