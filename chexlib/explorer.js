@@ -116,7 +116,7 @@ function report(row, choice) {
   if (!row.n) return `${who}no such model in this study`;
   if (row.n < FEWEST) return `${who}${row.n} model${row.n > 1 ? "s" : ""}, too few for a rank correlation`;
   if (!Number.isFinite(row.rho)) return `${who}no rank correlation (all equal)`;
-  const interval = Number.isFinite(row.low) ? `, 95 % interval ${signed(row.low, 2)} to ${signed(row.high, 2)}` : "";
+  const interval = Number.isFinite(row.low) ? `, 95 % interval over patients ${signed(row.low, 2)} to ${signed(row.high, 2)}` : "";
   return `${who}Spearman’s ρ = ${signed(row.rho, 2)}${interval}, ${row.n} models`;
 }
 
