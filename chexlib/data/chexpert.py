@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from chexlib.data.label_files import read_csv
 from chexlib.data.labels import FINDINGS
 from chexlib.errors import UserError
 
@@ -30,7 +31,7 @@ def read(root: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
 def _read_images(root: Path, name: str, split: str) -> pd.DataFrame:
     """A file with one row an image (train.csv, valid.csv)."""
-    rows = _read_csv(root / name, IMAGE_COLUMNS)
+    rows = _read_labels(root / name, IMAGE_COLUMNS)
     image = _below_root(rows["Path"], root / name)
     frontal = rows["Frontal/Lateral"] == "Frontal"
     view = np.where(frontal, rows["AP/PA"].fillna(""), "LATERAL")
@@ -41,7 +42,7 @@ def _read_images(root: Path, name: str, split: str) -> pd.DataFrame:
 
 def _read_studies(root: Path, name: str, split: str) -> pd.DataFrame:
     """A file with one row a study (groundtruth.csv): the labels repeat on the study's images."""
-    studies = _read_csv(root / name, ("Study",))
+    studies = _read_labels(root / name, ("Study",))
     studies["Study"] = _below_root(studies["Study"], root / name)
     images = {study: sorted((root / study).glob("*.jpg")) for study in studies["Study"]}
     empty = [study for study, files in images.items() if not files]
@@ -82,20 +83,9 @@ def _below_root(paths: pd.Series, source: Path) -> pd.Series:
     return below
 
 
-def _read_csv(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        rows = pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such file: give the folder that holds CheXpert's train.csv and valid.csv"
-        ) from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable CSV ({str(error).splitlines()[0]}): download it again") from None
-    missing = [column for column in needed if column not in rows]
-    if missing:
-        raise UserError(f"{path}: column {', '.join(missing)} missing: is this a CheXpert label file?")
-    if rows.empty:
-        raise UserError(f"{path}: no rows: download it again")
+def _read_labels(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    """A label file with all 14 findings, those that it does not have as empty columns."""
+    rows = read_csv(path, needed, "CheXpert's train.csv, valid.csv or groundtruth.csv")
     rows = rows.reindex(columns=[*rows.columns, *(finding for finding in FINDINGS if finding not in rows)])
     for finding in FINDINGS:
         words = rows[finding][pd.to_numeric(rows[finding], errors="coerce").isna() & rows[finding].notna()]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from chexlib.data.label_files import read_csv
 from chexlib.data.labels import FINDINGS
 from chexlib.data.splits import split_by_patient
 from chexlib.errors import UserError
@@ -48,13 +49,7 @@ def read(root: Path, split_seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]
     source = next(iter(sorted(root.glob("Data_Entry_2017*.csv"))), None)
     if source is None:
         raise UserError(f"{root}: no Data_Entry_2017*.csv: give the folder that holds NIH's label file and images/")
-    try:
-        rows = pd.read_csv(source)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UserError(f"{source}: not a readable CSV ({str(error).splitlines()[0]}): download it again") from None
-    missing = [column for column in COLUMNS if column not in rows]
-    if missing:
-        raise UserError(f"{source}: column {', '.join(missing)} missing: is this NIH's Data_Entry_2017 file?")
+    rows = read_csv(source, COLUMNS, "NIH's Data_Entry_2017 file")
     named = [str(text).split("|") for text in rows["Finding Labels"]]
     for row, names in enumerate(named):
         if strange := set(names) - KNOWN:

@@ -24,7 +24,7 @@ def images_or_note(study: str, data: str | Path | None = None) -> Any:
 
     A folder that is given and cannot be read is the user's to mend: that UserError passes.
     """
-    from chexlib.data.dataset import open_dataset
+    from chexlib.data.dataset import open_for
     from chexlib.study import load_study
 
     spec = load_study(study).specs()[0]
@@ -34,12 +34,4 @@ def images_or_note(study: str, data: str | Path | None = None) -> Any:
             "its images cannot be shown here.",
             study,
         )
-    return open_dataset(
-        spec.dataset,
-        data or None,
-        policy=spec.policy,
-        size=spec.size,
-        unmentioned=spec.unmentioned,
-        progress=False,
-        **spec.options,
-    )
+    return open_for(spec, data or None, progress=False)
