@@ -121,7 +121,7 @@ def data_pack(args) -> None:
     from chexlib.data.dataset import open_dataset
 
     dataset = open_dataset(args.name, args.data, size=args.size)
-    print(f"{len(dataset.table)} images at {args.size} px in {Path(dataset.pixels.filename).parent}")
+    print(f"{len(dataset.table)} images at {args.size} px in {dataset.pixels.folder}")
 
 
 def train_one(args) -> None:

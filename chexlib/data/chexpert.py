@@ -12,21 +12,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from chexlib.data.images import Files
 from chexlib.data.label_files import read_csv
 from chexlib.data.labels import FINDINGS
+from chexlib.data.listing import Listing
 from chexlib.errors import UserError
 
 SEX = {"Male": "M", "Female": "F"}
 IMAGE_COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 
 
-def read(root: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The table of a folder, one row an image (see chexlib.data.dataset), and the findings that any row labels."""
+def read(root: Path) -> Listing:
+    """What a folder of this shape lists; a finding without any label in a file is not covered there."""
     parts = [_read_images(root, "train.csv", "train"), _read_images(root, "valid.csv", "val")]
+    names = ["train.csv", "valid.csv"]
     if (root / "groundtruth.csv").exists():
         parts.append(_read_studies(root, "groundtruth.csv", "test"))
+        names.append("groundtruth.csv")
+    has = [pd.read_csv(root / name, nrows=0).columns for name in names]
     table = pd.concat(parts, ignore_index=True)
-    return table, tuple(finding for finding in FINDINGS if table[finding].notna().any())
+    labelled = [finding for finding in FINDINGS if table[finding].notna().any()]  # an empty column labels nothing
+    covered = {
+        split: tuple(finding for finding in labelled if finding in columns)
+        for split, columns in zip(table["split"].unique(), has, strict=True)
+    }
+    return Listing(table, covered, Files(root, list(table["image"])))
 
 
 def _read_images(root: Path, name: str, split: str) -> pd.DataFrame:

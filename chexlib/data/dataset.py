@@ -1,12 +1,8 @@
-"""A data set as the rest of the package sees it: a table with one row an image, packed pixels, labels to learn.
-
-`SOURCES` has one row a data set: adding one is a reader and a row.
-"""
+"""A data set as the rest of the package sees it: a table with one row an image, packed pixels, labels to learn."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,59 +10,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chexlib.data import chexpert, nih
 from chexlib.data.labels import FINDINGS, targets
-from chexlib.data.packed import cache_folder, exclusive, pack
+from chexlib.data.listing import IMAGE_COLUMNS, Listing
+from chexlib.data.packed import Pixels, pack
+from chexlib.data.sources import Source, find_source, read_listing
+from chexlib.data.splits import SPLITS
 from chexlib.errors import UserError
 
-IMAGE_COLUMNS = ("split", "image", "study", "patient", "view", "sex", "age")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a data set comes from and what its terms allow.
-
-    `read(root, **options)` gives the table (IMAGE_COLUMNS, then the 14 raw labels) and the findings that the set
-    labels.
-    """
-
-    name: str
-    title: str
-    read: Callable[..., tuple[pd.DataFrame, tuple[str, ...]]]
-    shareable: bool  # may labels, ids and pixels be shown to others?
-    get_it: str  # one line: how a user comes by it
-    attribution: str
-
-
-SOURCES = {
-    source.name: source
-    for source in (
-        Source(
-            "phantom",
-            "Phantom radiographs",
-            chexpert.read,
-            True,
-            "it is made here, from a seed",
-            "Drawn by chexlib; no patient is in it.",
-        ),
-        Source(
-            "chexpert",
-            "CheXpert",
-            chexpert.read,
-            False,
-            "register at stanfordmlgroup.github.io/competitions/chexpert",
-            "Stanford ML Group, Irvin et al. 2019.",
-        ),
-        Source(
-            "nih",
-            "NIH ChestX-ray14",
-            nih.read,
-            True,
-            "download it from nihcc.app.box.com/v/ChestXray-NIHCC",
-            "Provided by the NIH Clinical Center; Wang et al. 2017.",
-        ),
-    )
+VIEWS = {
+    "all": ("PA", "AP", "", "LATERAL"),
+    "frontal": ("PA", "AP", ""),
+    "lateral": ("LATERAL",),
+    "pa": ("PA",),
+    "ap": ("AP",),
 }
+"""Which images a data set is opened with: choice to values of the table's column `view`."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +36,11 @@ class Dataset:
     size: int
     policy: str
     unmentioned: str
-    covered: tuple[str, ...]  # the findings that the set labels at all
+    views: str
     table: pd.DataFrame = field(repr=False)  # IMAGE_COLUMNS, then FINDINGS as 1, 0, -1 or NaN
-    pixels: np.ndarray = field(repr=False)  # (N, size, size) uint8, memory-mapped
-    pixels_sha256: str = field(repr=False)
+    pixels: Pixels = field(repr=False)  # (N, size, size) uint8, read from the disk as it is indexed
+    listing: Listing = field(repr=False)  # what the files list, before views and unreadable images were left out
+    flow: pd.DataFrame = field(repr=False)  # from files to images: step, split, images, studies, patients
 
     @property
     def name(self) -> str:
@@ -94,6 +53,12 @@ class Dataset:
     @cached_property
     def _targets(self) -> tuple[np.ndarray, np.ndarray]:
         return targets(self.table[list(FINDINGS)].to_numpy(), self.policy, self.unmentioned, self.covered)
+
+    @cached_property
+    def covered(self) -> np.ndarray:
+        """(N, 14) bool: whether the set labels the finding at all in the image's split."""
+        of_split = {split: np.isin(FINDINGS, findings) for split, findings in self.listing.covered.items()}
+        return np.stack([of_split[split] for split in self.table["split"]]).reshape(-1, len(FINDINGS))
 
     @property
     def labels(self) -> np.ndarray:
@@ -122,7 +87,7 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything in the data that can change a result: pixels, labels as learned, splits, ids."""
-        digest = hashlib.sha256(self.pixels_sha256.encode())
+        digest = hashlib.sha256(self.pixels.sha256.encode())
         digest.update(self.table[list(IMAGE_COLUMNS)].to_csv(index=False).encode())
         for array in self._targets:
             digest.update(np.ascontiguousarray(array))
@@ -143,47 +108,39 @@ def open_dataset(
     policy: str = "u-ones",
     size: int = 320,
     unmentioned: str = "absent",
+    views: str = "all",
     progress: bool = True,
     **options,
 ) -> Dataset:
     """Opens a data set, packing its images at size x size the first time.
 
-    `root` is its folder; the phantom needs none and is then made in the cache from its options (n, n_valid, n_test,
-    seed). Other options go to the data set's reader. Raises UserError, one line, for whatever is missing or
-    unreadable.
+    `name` is a row of chexlib.data.sources, `root` its folder; the phantom needs none and is then made in the cache
+    from its options (n, n_valid, n_test, seed). `views` is a key of VIEWS. Other options go to the data set's reader.
+    Raises UserError, one line, for whatever is missing or unreadable.
     """
-    if name not in SOURCES:
-        raise UserError(f"data set {name!r} is unknown: choose one of {', '.join(SOURCES)}")
-    source = SOURCES[name]
-    if not root:
-        if name != "phantom":
-            raise UserError(f"data set {name} needs its folder (--data FOLDER): {source.get_it}")
-        root, options = _phantom_folder(size, progress, options), {}
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder: give the one that holds {source.title}")
-    try:
-        table, covered = source.read(root, **options)
-    except TypeError as error:
-        raise UserError(f"data set {name}: {str(error).split('()')[-1].strip()}") from None
-    _refuse_leaks(table, root)
-    pixels, sha256 = pack(root, list(table["image"]), size, progress)
-    return Dataset(source, root, size, policy, unmentioned, covered, table, pixels, sha256)
+    if views not in VIEWS:
+        raise UserError(f"views={views!r}: choose one of {', '.join(VIEWS)}")
+    targets(np.empty((0, len(FINDINGS))), policy, unmentioned)  # a misspelt policy is said before any work
+    source, root = find_source(name, root)
+    root, listing = read_listing(source, root, size, progress, **options)
+    listing.refuse()
+    pixels = pack(root, listing.images, size, progress)
+    table, flow = listing.table, [_count("listed", listing.table)]
+    if views != "all":
+        table = table[table["view"].isin(VIEWS[views])]
+        flow.append(_count(f"{views} views", table))
+    pixels = pixels.at(table.index.to_numpy())
+    return Dataset(
+        source, root, size, policy, unmentioned, views, table.reset_index(drop=True), pixels, listing, pd.concat(flow)
+    )
 
 
-def _refuse_leaks(table: pd.DataFrame, root: Path) -> None:
-    """An image listed twice, or a patient on two sides, would make the test scores too good."""
-    twice = table["image"][table["image"].duplicated()]
-    if len(twice):
-        raise UserError(
-            f"{root}: {twice.iloc[0]} is listed {(table['image'] == twice.iloc[0]).sum()} times: keep one row"
-        )
-    sides = table.groupby("patient")["split"].nunique()
-    if (sides > 1).any():
-        shared = sides.index[sides > 1]
-        raise UserError(
-            f"{root}: patient {shared[0]} is in {sides[shared[0]]} splits ({len(shared)} patients are): keep one"
-        )
+def _count(step: str, table: pd.DataFrame) -> pd.DataFrame:
+    """How many images, studies and patients are in each split after a step from files to images."""
+    splits = table.groupby("split")
+    counts = {"images": splits.size(), "studies": splits["study"].nunique(), "patients": splits["patient"].nunique()}
+    counts = pd.DataFrame(counts).reindex(list(SPLITS), fill_value=0).rename_axis("split").reset_index()
+    return counts.assign(step=step)[["step", "split", "images", "studies", "patients"]]
 
 
 def open_for(spec, root: str | Path | None = None, progress: bool = True) -> Dataset:
@@ -194,26 +151,11 @@ def open_for(spec, root: str | Path | None = None, progress: bool = True) -> Dat
         policy=spec.policy,
         size=spec.size,
         unmentioned=spec.unmentioned,
+        views=spec.views,
         progress=progress,
         **spec.options,
     )
-    for split, needs in (("train", "train.csv"), ("val", "valid.csv"), ("test", "groundtruth.csv and the test images")):
+    for split, needs in (("train", "train.csv"), ("val", "valid.csv"), ("test", "test labels and the test images")):
         if not len(dataset.rows(split)):
             raise UserError(f"{dataset.root}: no {split} images: a study needs {needs}")
     return dataset
-
-
-def _phantom_folder(size: int, progress: bool, options: dict) -> Path:
-    """The phantom of these options in the cache, drawn when it is not there yet."""
-    from chexlib.data import phantom  # only where it is drawn
-
-    options = {"n": 1000} | options
-    name = "-".join(
-        ["phantom", phantom.VERSION, f"{size}px"] + [f"{key}{value}" for key, value in sorted(options.items())]
-    )
-    folder = cache_folder() / name
-    if not folder.exists():
-        with exclusive(folder.with_suffix(".lock")):
-            if not folder.exists():
-                phantom.write(folder, size=size, progress=progress, **options)
-    return folder

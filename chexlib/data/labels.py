@@ -59,13 +59,17 @@ UNMENTIONED = {"absent": 0.0, "unknown": None}
 
 
 def targets(
-    raw: np.ndarray, policy: str = "u-ones", unmentioned: str = "absent", covered: tuple[str, ...] = FINDINGS
+    raw: np.ndarray,
+    policy: str = "u-ones",
+    unmentioned: str = "absent",
+    covered: tuple[str, ...] | np.ndarray = FINDINGS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels to learn, and which of them are known.
 
     raw (N, 14) holds 1, 0, -1 or NaN in the order of FINDINGS; `covered` names the findings that the data set labels
-    at all. Returns labels (N, 14) float32 in [0, 1] and known (N, 14) float32 in {0, 1}; where known is 0 the label
-    is 0 and means nothing. Raises UserError for an unknown policy or convention, and for a raw value that is none of
+    at all, or says it for each entry, (N, 14) bool. Returns labels (N, 14) float32 in [0, 1] and known (N, 14) float32
+    in {0, 1}; where known is 0 the label is 0 and means nothing. Raises UserError for an unknown policy or convention,
+    and for a raw value that is none of
     the four.
     """
     uncertain = _choice(POLICIES, policy, "policy").uncertain
@@ -75,7 +79,7 @@ def targets(
     if strange.any():
         row, column = np.argwhere(strange)[0]
         raise UserError(f"row {row}, {FINDINGS[column]}: label {raw[row, column]:g} is none of 1, 0, -1 and empty")
-    is_covered = np.isin(FINDINGS, covered)  # (14,)
+    is_covered = covered if isinstance(covered, np.ndarray) else np.isin(FINDINGS, covered)  # (14,) or (N, 14)
     labels, known = raw.copy(), np.broadcast_to(is_covered, raw.shape).copy()
     for where, value in ((raw == -1, uncertain), (np.isnan(raw), absent)):
         labels[where] = 0.0 if value is None else value

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from chexlib.data.images import Files
 from chexlib.data.label_files import read_csv
 from chexlib.data.labels import FINDINGS
+from chexlib.data.listing import Listing, same_for_all_splits
 from chexlib.data.splits import split_by_patient
 from chexlib.errors import UserError
 
@@ -44,8 +46,8 @@ COLUMNS = (
 )
 
 
-def read(root: Path, split_seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The table of an NIH folder, one row an image (see chexlib.data.dataset), and the ten findings it labels."""
+def read(root: Path, split_seed: int = 0) -> Listing:
+    """What an NIH folder lists; it labels ten of the fourteen findings."""
     source = next(iter(sorted(root.glob("Data_Entry_2017*.csv"))), None)
     if source is None:
         raise UserError(f"{root}: no Data_Entry_2017*.csv: give the folder that holds NIH's label file and images/")
@@ -70,7 +72,7 @@ def read(root: Path, split_seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]
         theirs = set(NIH_NAMES.get(finding, ()))
         present = [bool(theirs.intersection(names)) for names in named]
         table[finding] = np.float32(present) if theirs else np.float32(np.nan)
-    return table, tuple(NIH_NAMES)
+    return Listing(table, same_for_all_splits(tuple(NIH_NAMES)), Files(root, list(table["image"])))
 
 
 def _locate(root: Path, names: pd.Series, source: Path) -> list[str]:

@@ -15,12 +15,13 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from chexlib.data.images import Images
 from chexlib.errors import UserError
 
 PACK_VERSION = 1
@@ -36,8 +37,33 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CHEXLIB_CACHE") or f"{home}/chexlib").expanduser()
 
 
-def pack(root: Path, images: list[str], size: int, progress: bool = True) -> tuple[np.ndarray, str]:
-    """The images (paths below root) as (N, size, size) uint8, memory-mapped, and the SHA-256 of their pixels.
+@dataclass(frozen=True)
+class Pixels:
+    """N images of a packed cache, indexed like an array (N, size, size) uint8 and read as they are indexed."""
+
+    folder: Path
+    array: np.ndarray = field(repr=False)  # memory-mapped, every image of the cache
+    places: np.ndarray = field(repr=False)  # (N,) where each image is in `array`
+    sha256: str  # of every image of the cache
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (len(self), *self.array.shape[1:])
+
+    def __getitem__(self, rows) -> np.ndarray:
+        """One image (size, size) or several (n, size, size), copied."""
+        return np.array(self.array[self.places[rows]])
+
+    def at(self, rows: np.ndarray) -> Pixels:
+        """These images only, in this order."""
+        return replace(self, places=self.places[rows])
+
+
+def pack(root: Path, images: Images, size: int, progress: bool = True) -> Pixels:
+    """The images of the data set in the folder `root` at size x size.
 
     Raises UserError naming the image that is missing or cannot be decoded, or the disk that is full.
     """
@@ -46,24 +72,8 @@ def pack(root: Path, images: list[str], size: int, progress: bool = True) -> tup
         with exclusive(folder.with_suffix(".lock")):  # a second process waits, and finds the first one's cache
             if not (folder / "pack.json").exists():
                 _write(folder, root, images, size, progress)
-    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    return pixels, json.loads((folder / "pack.json").read_text())["sha256"]
-
-
-def read_grey(path: Path, size: int) -> np.ndarray:
-    """One image as (size, size) uint8."""
-    try:
-        with Image.open(path) as image:
-            image.draft("L", (size, size))  # lets libjpeg decode at a reduced scale that still covers the size
-            if image.mode.startswith("I"):  # 16-bit grey
-                image = Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).astype(np.uint8))
-            return np.asarray(image.convert("L").resize((size, size), Image.Resampling.BILINEAR))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such image: is the folder complete?") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(
-            f"{path}: cannot be decoded ({error}): fetch it again or take its row out of the label file"
-        ) from None
+    array = np.load(folder / "pixels.npy", mmap_mode="r")
+    return Pixels(folder, array, np.arange(len(array)), json.loads((folder / "pack.json").read_text())["sha256"])
 
 
 @contextmanager
@@ -75,44 +85,40 @@ def exclusive(path: Path):
         yield
 
 
-def _key(root: Path, images: list[str], size: int) -> str:
+def _key(root: Path, images: Images, size: int) -> str:
     """Changes with the files' names, lengths and times, the size, and the version of this code."""
     digest = hashlib.sha256(f"{PACK_VERSION}:{size}:{root.resolve()}".encode())
-    for name in images:
-        try:
-            stat = (root / name).stat()
-        except FileNotFoundError:
-            raise UserError(f"{root / name}: no such image: is the folder complete?") from None
-        digest.update(f"{name}:{stat.st_size}:{stat.st_mtime_ns};".encode())
+    for i in range(len(images.names)):
+        digest.update(f"{images.stamp(i)};".encode())
     return f"{root.resolve().name}-{size}-{digest.hexdigest()[:12]}"
 
 
-def _write(folder: Path, root: Path, images: list[str], size: int, progress: bool) -> None:
+def _write(folder: Path, root: Path, images: Images, size: int, progress: bool) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         pixels = np.lib.format.open_memmap(
-            partial / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(images), size, size)
+            partial / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(images.names), size, size)
         )
         digest = hashlib.sha256()
         with (
             ThreadPoolExecutor() as pool,
             tqdm(  # Pillow decodes outside the interpreter lock
-                total=len(images),
+                total=len(images.names),
                 desc=f"packing {root.name} at {size} px",
                 unit="image",
                 disable=not progress,
                 leave=False,
             ) as bar,
         ):
-            for start in range(0, len(images), CHUNK):
-                names = images[start : start + CHUNK]
-                pixels[start : start + len(names)] = list(pool.map(lambda name: read_grey(root / name, size), names))
-                digest.update(pixels[start : start + len(names)])
-                bar.update(len(names))
+            for start in range(0, len(images.names), CHUNK):
+                rows = range(start, min(start + CHUNK, len(images.names)))
+                pixels[rows.start : rows.stop] = list(pool.map(lambda i: images.read(i, size), rows))
+                digest.update(pixels[rows.start : rows.stop])
+                bar.update(len(rows))
         pixels.flush()
         (partial / "pack.json").write_text(
-            json.dumps({"sha256": digest.hexdigest(), "images": len(images), "size": size})
+            json.dumps({"sha256": digest.hexdigest(), "images": len(images.names), "size": size})
         )
         partial.rename(folder)
     except OSError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chexlib.data.dataset import SOURCES
+from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.models import zoo
 from chexlib.models.truncate import parameters

@@ -17,6 +17,9 @@ NUMERICS = 1
 PRECISIONS = ("fp32", "bf16")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 EVAL_UNITS = ("images", "steps", "epochs")
+LATER = ("weights", "views")
+"""Fields younger than the first published runs: left out of the name where they hold their default."""
+
 TYPES = {"int": (int, "a whole number"), "float": (float, "a number"), "str": (str, "text")}
 
 
@@ -32,6 +35,7 @@ class RunSpec:
     size: int = 320  # pixels, both sides
     policy: str = "u-ones"
     unmentioned: str = "absent"
+    views: str = "all"
     # what learns
     arch: str = "densenet121"
     minus: int = 0  # blocks truncated from the end
@@ -54,7 +58,7 @@ class RunSpec:
     threads: int = 1
     # filled in by `resolve`
     fingerprint: str = ""
-    weights: str = ""  # the SHA-256 of an init's file; left out of the name where there is none
+    weights: str = ""  # the SHA-256 of an init's file
     numerics: int = NUMERICS
 
     def __post_init__(self):
@@ -112,8 +116,9 @@ class RunSpec:
     def to_json(self) -> str:
         """All fields, sorted, so that equal specs give equal text."""
         values = asdict(self) | {"options": dict(self.options)}
-        if not self.weights:
-            del values["weights"]
+        for name in LATER:
+            if values[name] == getattr(RunSpec, name):
+                del values[name]
         return json.dumps(values, sort_keys=True)
 
 

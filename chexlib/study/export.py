@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from chexlib.data.dataset import SOURCES
+from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.runs.store import RunStore
 from chexlib.study.study import Study

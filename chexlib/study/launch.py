@@ -22,7 +22,7 @@ from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.study.study import Study
 
-DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "options")
+DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "views", "options")
 
 
 def plan_study(

@@ -66,7 +66,7 @@ def test_no_patient_is_in_two_splits(phantom_folder):
 
 def test_pixels_are_packed_once_and_follow_the_rows(phantom_folder):
     first, second = (open_dataset("phantom", phantom_folder, size=48, progress=False) for _ in range(2))
-    assert first.pixels.filename == second.pixels.filename
+    assert first.pixels.folder == second.pixels.folder
     row = first.rows("test")[-1]
     with Image.open(phantom_folder / first.table["image"].iat[row]) as image:
         np.testing.assert_array_equal(first.pixels[row], np.asarray(image.convert("L")))
@@ -89,7 +89,7 @@ def test_nih_findings_are_mapped_by_name(nih):
     unknown = [finding for finding, known in zip(FINDINGS, dataset.known.all(axis=0), strict=True) if not known]
     assert unknown == ["Enlarged Cardiomediastinum", "Lung Opacity", "Fracture", "Support Devices"]
     assert list(dataset.table["age"]) == [58, 59, 7]
-    assert (dataset.pixels == 77).all(axis=(1, 2)).tolist() == [True, False, True]  # RGBA's 77 is red alone
+    assert (dataset.pixels[:] == 77).all(axis=(1, 2)).tolist() == [True, False, True]  # RGBA's 77 is red alone
 
 
 def test_real_nih_images(nih1000):
@@ -247,5 +247,5 @@ def test_a_study_needs_a_test_set(copy):
     from chexlib.runs.spec import RunSpec
 
     (copy / "groundtruth.csv").unlink()
-    with pytest.raises(UserError, match=r"no test images: a study needs groundtruth\.csv"):
+    with pytest.raises(UserError, match=r"no test images: a study needs test labels"):
         open_for(RunSpec(size=48), copy, progress=False)
