@@ -31,8 +31,12 @@ lint: .venv/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-bench: .venv/.ready
-	$(BIN)/python -m benchmarks
+bench: .venv/.peers
+	PYTHONPATH=.venv/peers $(BIN)/python -m benchmarks
+
+.venv/.peers: benchmarks/requirements.txt .venv/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/peers -r $<
+	@touch $@
 
 serve: .venv/.ready
 	$(CHEXLIB) book serve

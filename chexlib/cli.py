@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -14,14 +15,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     args = _parser().parse_args(arguments)
     try:
-        args.function(args)
+        return args.function(args) or 0
     except UserError as error:
         print(f"chexlib: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("chexlib: interrupted: the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,9 +38,36 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--size", type=int, default=128, help="pixels of a side (default 128)")
     phantom.add_argument("--seed", type=int, default=0)
     pack = _verb(data, "pack", data_pack, "decode and resize a data set's images once, into the cache")
-    pack.add_argument("name", metavar="NAME", help="phantom, chexpert or nih")
+    pack.add_argument("source", metavar="SOURCE", help="a data set's name (phantom, chexpert, nih ...), or its folder")
     _root(pack)
+    _option(pack)
     pack.add_argument("--size", type=int, default=320, help="pixels of a side (default 320)")
+    pack.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be decoded, and list them")
+    pack.add_argument("--verify", action="store_true", help="read a packed cache again, and mend it if it is damaged")
+
+    check = _verb(data, "check", data_check, "look for what is wrong with a data set, before training on it")
+    check.epilog = """Exits 1 where it finds problems: what training refuses (labels out of range, missing or unreadable
+        images, a patient in two splits ...) and what makes scores wrong (constant, inverted, or duplicate images in
+        several splits or of several patients, a test set without one of a task's classes). Warnings and notes alone
+        exit 0. What cannot be read at all exits 2."""
+    check.add_argument("source", metavar="SOURCE", help="a data set's name (phantom, chexpert, nih ...), or its folder")
+    _root(check)
+    _option(check)
+    check.add_argument("--labels-only", action="store_true", help="look at the label files alone, at no image")
+    check.add_argument("--json", action="store_true", help="print everything for machines, every image's name too")
+    describe = _verb(data, "describe", data_describe, "count people, views and findings of a data set or a label file")
+    describe.add_argument("source", metavar="SOURCE", help="a data set's name, its folder, or a label file alone")
+    _root(describe)
+    _option(describe)
+    describe.add_argument("--policy", default="", help="also count the targets under it, e.g. u-ones or u-mixed")
+    describe.add_argument(
+        "--unmentioned",
+        choices=("absent", "unknown"),
+        default="absent",
+        help="what a policy makes of findings that are not mentioned (default absent)",
+    )
+    describe.add_argument("--json", action="store_true", help="print the counts for machines")
+    describe.add_argument("--plot", metavar="FILE.png", help="draw them, too")
 
     train = _verb(verbs, "train", train_one, "train one network")
     train.add_argument(
@@ -63,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     status = _verb(study, "status", study_status, "which runs of a study are finished")
     _study(status)
     _store(status)
-    export = _verb(study, "export", study_export, "copy predictions and provenance, without weights and images")
+    export = _verb(study, "export", study_export, "publish predictions and provenance, as the data set's terms allow")
     _study(export)
     export.add_argument("--out", help="the folder to write (default results/STUDY)")
     _store(export)
@@ -102,6 +129,16 @@ def _root(verb) -> None:
     verb.add_argument("--data", metavar="FOLDER", help="the data set's folder (none for the phantom)")
 
 
+def _option(verb) -> None:
+    verb.add_argument(
+        "--option",
+        action="append",
+        metavar="NAME=VALUE",
+        default=[],
+        help="an option of the data set's reader, e.g. dataset=NIH_Dataset of torchxrayvision (repeatable)",
+    )
+
+
 def _store(verb) -> None:
     verb.add_argument("--runs", metavar="FOLDER", help="the run store (default CHEXLIB_RUNS, or runs/)")
 
@@ -118,25 +155,62 @@ def data_phantom(args) -> None:
 
 
 def data_pack(args) -> None:
-    from chexlib.data.dataset import open_dataset
+    from chexlib.data.packed import check_size, pack
+    from chexlib.data.sources import find_source, read_listing
 
-    dataset = open_dataset(args.name, args.data, size=args.size)
-    print(f"{len(dataset.table)} images at {args.size} px in {dataset.pixels.folder}")
+    check_size(args.size)
+    root, listing = read_listing(*find_source(args.source, args.data), args.size, **_values(args.option))
+    listing.refuse()
+    pixels = pack(root, listing.images, args.size, skip_bad=args.skip_bad, verify=args.verify)
+    if pixels.bad:
+        print(f"{len(pixels.bad)} images cannot be decoded and are left out: see {pixels.folder / 'bad_images.csv'}")
+    images, megabytes = len(pixels) - len(pixels.bad), pixels.array.nbytes / 1e6
+    verified = ", verified" if args.verify else ""
+    print(f"{images:,} images at {args.size} px in {pixels.folder}, {megabytes:,.0f} MB{verified}")
 
 
-def train_one(args) -> None:
+def data_check(args) -> int:
+    from chexlib.data.check import check
+    from chexlib.data.sources import find_source, read_listing
+
+    _, listing = read_listing(*find_source(args.source, args.data), size=128, **_values(args.option))
+    report = check(listing, pixels=not args.labels_only)
+    print(json.dumps(report.to_json(), indent=1) if args.json else report.text())
+    return report.exit_code
+
+
+def data_describe(args) -> None:
+    from chexlib.data.describe import describe_source
+
+    description = describe_source(args.source, args.data, args.policy, args.unmentioned, **_values(args.option))
+    if args.plot:
+        from chexlib.figures import overview
+
+        overview(description).save(args.plot)
+    print(json.dumps(description.to_json(), indent=1) if args.json else description.text())
+
+
+def _values(fields: list[str]) -> dict:
+    """NAME=VALUE texts as names and values; a value is read as YAML."""
     import yaml
 
-    from chexlib.runs.spec import RunSpec
-    from chexlib.runs.store import RunStore
-
     values = {}
-    for field in args.fields:
+    for field in fields:
         name, equals, value = field.partition("=")
         if not equals:
             raise UserError(f"{field!r}: fields are given as NAME=VALUE, e.g. arch=resnet18")
-        values[name] = yaml.safe_load(value)
-    spec = RunSpec.make(values)
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"{field!r}: not readable as YAML: {error}") from None
+    return values
+
+
+def train_one(args) -> None:
+    from chexlib.runs.spec import RunSpec
+    from chexlib.runs.store import RunStore
+
+    spec = RunSpec.make(_values(args.fields))
 
     from chexlib.training.fit import fit  # torch, only once the fields are known to be right
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 START_TIMEOUT = 60  # seconds for a kernel to start; a slow or unlucky start is tried once more
 INJECTED = ("injected-parameters", "remove-cell")  # Papermill's tag, and the book's for a cell that it leaves out
@@ -129,6 +131,19 @@ def inject(notebook: dict, parameters: Mapping) -> dict:
     cells = [c for c in notebook["cells"] if INJECTED[0] not in tags(c)]
     after = next(i for i, c in enumerate(cells) if "parameters" in tags(c)) + 1
     return {**notebook, "cells": [*cells[:after], cell, *cells[after:]]}
+
+
+def without_folders(value: Any, folders: Sequence[str]) -> Any:
+    """Nested lists, dicts and texts with these absolute paths cut to their last part: pages are read by others."""
+    if isinstance(value, dict):
+        return {name: without_folders(part, folders) for name, part in value.items()}
+    if isinstance(value, list):
+        return [without_folders(part, folders) for part in value]
+    if isinstance(value, str):
+        for folder in sorted(set(folders) - {"/"}, key=len, reverse=True):
+            inside = rf"(?<![\w.~+=/-]){re.escape(folder)}"  # not within another path, an address or base64
+            value = re.sub(inside, lambda _, name=Path(folder).name: name, value)
+    return value
 
 
 def install_kernel(scratch: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import fcntl
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -25,7 +26,15 @@ from tqdm import tqdm
 
 from chexlib.errors import UserError
 from chexlib.notebook_inputs import notebook_inputs, record_of, shared_inputs, why_not_current, write_record
-from chexlib.notebook_process import NotebookProcess, install_kernel, kernel_environment, read_notebook, tags
+from chexlib.notebook_process import (
+    FOLDERS,
+    NotebookProcess,
+    install_kernel,
+    kernel_environment,
+    read_notebook,
+    tags,
+    without_folders,
+)
 from chexlib.runs.store import project_folder, write_atomically
 from chexlib.study import load_study
 
@@ -232,5 +241,8 @@ def _execute(tasks: Sequence[_Task], folder: Path, jobs: int, timeout: float, pr
 
 def _take(executed: dict, task: _Task, seconds: float) -> None:
     """Puts a good output where the book takes it, and then its record."""
-    write_atomically(task.output, json.dumps(executed, indent=1, ensure_ascii=False) + "\n")
+    given = [*task.parameters.values(), *map(os.environ.get, FOLDERS), task.source.parents[1].resolve()]
+    folders = [str(folder) for folder in given if folder and Path(str(folder)).is_absolute()]
+    text = json.dumps(without_folders(executed, folders), indent=1, ensure_ascii=False)
+    write_atomically(task.output, text + "\n")
     write_record(task.output, task.inputs, seconds)

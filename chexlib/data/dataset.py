@@ -12,7 +12,7 @@ import pandas as pd
 
 from chexlib.data.labels import FINDINGS, targets
 from chexlib.data.listing import IMAGE_COLUMNS, Listing
-from chexlib.data.packed import Pixels, pack
+from chexlib.data.packed import Pixels, check_size, pack
 from chexlib.data.sources import Source, find_source, read_listing
 from chexlib.data.splits import SPLITS
 from chexlib.errors import UserError
@@ -56,9 +56,10 @@ class Dataset:
 
     @cached_property
     def covered(self) -> np.ndarray:
-        """(N, 14) bool: whether the set labels the finding at all in the image's split."""
+        """(N, 14) bool: whether the set labels the finding at all in the image's split, or on the image itself."""
         of_split = {split: np.isin(FINDINGS, findings) for split, findings in self.listing.covered.items()}
-        return np.stack([of_split[split] for split in self.table["split"]]).reshape(-1, len(FINDINGS))
+        covered = np.stack([of_split[split] for split in self.table["split"]]).reshape(-1, len(FINDINGS))
+        return covered & self.table[list(FINDINGS)].notna().to_numpy() if self.listing.partial else covered
 
     @property
     def labels(self) -> np.ndarray:
@@ -94,12 +95,24 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     def mask(self, row: int, finding: str) -> np.ndarray | None:
-        """Where the finding is in an image, (h, w) bool at the size it was drawn at; None where nobody marked it."""
-        if self.name != "phantom":
-            return None
-        from chexlib.data import phantom
+        """Where the finding is in an image, (h, w) bool; None where nobody marked it.
 
-        return phantom.read_masks(self.root, self.table["image"].iat[row]).get(finding)
+        The phantom's masks have the size that it was drawn at; boxes are at this data set's size, the union of a
+        finding's several, each with all pixels that it touches.
+        """
+        image = self.table["image"].iat[row]
+        if self.name == "phantom":
+            from chexlib.data import phantom
+
+            return phantom.read_masks(self.root, image).get(finding)
+        boxes = self.listing.boxes
+        if boxes is None:
+            return None
+        boxes = boxes[(boxes["image"] == image) & (boxes["finding"] == finding)]
+        mask = np.zeros((self.size, self.size), dtype=bool)
+        for left, top, right, bottom in boxes[["left", "top", "right", "bottom"]].to_numpy() * self.size:
+            mask[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
+        return mask if len(boxes) else None
 
 
 def open_dataset(
@@ -121,14 +134,22 @@ def open_dataset(
     if views not in VIEWS:
         raise UserError(f"views={views!r}: choose one of {', '.join(VIEWS)}")
     targets(np.empty((0, len(FINDINGS))), policy, unmentioned)  # a misspelt policy is said before any work
+    check_size(size)
     source, root = find_source(name, root)
     root, listing = read_listing(source, root, size, progress, **options)
     listing.refuse()
+    if listing.table.empty:
+        raise UserError(f"{root}: no image is listed: give the folder that holds {source.title}")
     pixels = pack(root, listing.images, size, progress)
     table, flow = listing.table, [_count("listed", listing.table)]
+    if pixels.bad:  # packed with --skip-bad
+        table = table.drop(index=list(pixels.bad))
+        flow.append(_count("readable", table))
     if views != "all":
         table = table[table["view"].isin(VIEWS[views])]
         flow.append(_count(f"{views} views", table))
+    if table.empty:
+        raise UserError(f"{root}: views={views!r} leaves none of {len(listing.table)} images: choose other views")
     pixels = pixels.at(table.index.to_numpy())
     return Dataset(
         source, root, size, policy, unmentioned, views, table.reset_index(drop=True), pixels, listing, pd.concat(flow)
@@ -156,6 +177,9 @@ def open_for(spec, root: str | Path | None = None, progress: bool = True) -> Dat
         **spec.options,
     )
     for split, needs in (("train", "train.csv"), ("val", "valid.csv"), ("test", "test labels and the test images")):
-        if not len(dataset.rows(split)):
-            raise UserError(f"{dataset.root}: no {split} images: a study needs {needs}")
+        if len(dataset.rows(split)):
+            continue
+        if (dataset.listing.table["split"] == split).any():
+            raise UserError(f"{dataset.root}: views={spec.views!r} leaves no {split} images: choose other views")
+        raise UserError(f"{dataset.root}: no {split} images: a study needs {needs}")
     return dataset

@@ -1,18 +1,24 @@
 """Findings and what a network is asked to learn from a label: CheXpert's 14 observations and the uncertainty policies.
 
 Raw labels are CheXpert's: 1 present, 0 absent, -1 uncertain, NaN not mentioned in the report. A policy says what an
-uncertain label becomes (Irvin et al. 2019, section 4); what "not mentioned" becomes is a separate, explicit choice,
-because the labeler's maintainers treat it as absent while some loaders ignore it, which leaves No Finding without
-negatives. A finding that a data set does not label at all is unknown whatever the policy.
+uncertain label becomes (Irvin et al. 2019, section 4: U-Ignore, U-Zeros, U-Ones, U-MultiClass, U-SelfTrained), and
+single findings can follow one of their own ("u-zeros, Edema=u-ones"). What "not mentioned" becomes is a separate,
+explicit choice: the labeler's maintainers treat it as absent, while some loaders ignore it. A finding that a data set
+does not label at all is unknown whatever the policy.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chexlib.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FINDINGS = (
     "No Finding",
@@ -38,24 +44,88 @@ TASKS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effus
 
 @dataclass(frozen=True)
 class Policy:
-    """What an uncertain label becomes; None leaves it out of the loss."""
+    """What an uncertain label becomes: a row of POLICIES, or a mix of them."""
 
-    name: str
-    uncertain: float | None
+    name: str  # a mix's is its canonical text
     meaning: str
+    uncertain: float | None = None  # the label that it becomes; None: it has none, and is not known
+    but: tuple[tuple[str, float | None], ...] = ()  # findings whose uncertain labels become something else
+    classes: int = 1  # outputs of a network for each finding; 3 where uncertain is a class of its own
+    teacher: str = ""  # the policy of the run whose predictions become the uncertain labels
+
+    @property
+    def becomes(self) -> np.ndarray:
+        """(14,) float32: what each finding's uncertain labels become, NaN where that is not known."""
+        values = dict.fromkeys(FINDINGS, self.uncertain) | dict(self.but)
+        return np.array([np.nan if value is None else value for value in values.values()], dtype=np.float32)
+
+    @property
+    def is_choice_of_label(self) -> bool:
+        """Whether it does no more than choose a label, so that single findings can follow it."""
+        return self.classes == 1 and not self.teacher
 
 
 POLICIES = {
     policy.name: policy
     for policy in (
-        Policy("u-ones", 1.0, "uncertain counts as present"),
-        Policy("u-zeros", 0.0, "uncertain counts as absent"),
-        Policy("u-ignore", None, "uncertain is left out of the loss"),
+        Policy("u-ones", "uncertain counts as present", 1.0),
+        Policy("u-zeros", "uncertain counts as absent", 0.0),
+        Policy("u-ignore", "uncertain is left out of the loss"),
+        Policy("u-multiclass", "uncertain is a class of its own, beside absent and present", classes=3),
+        Policy("u-selftrained", "uncertain becomes the probability that a u-ignore run predicts", teacher="u-ignore"),
+        Policy(
+            "u-mixed",  # what LibAUC and most others do
+            "uncertain counts as present for Edema and Atelectasis, as absent elsewhere",
+            0.0,
+            (("Edema", 1.0), ("Atelectasis", 1.0)),
+        ),
     )
 }
 
+MIXABLE = {row.uncertain: row.name for row in POLICIES.values() if row.is_choice_of_label and not row.but}
+"""What an uncertain label becomes to the name of the policy that does it."""
+
 UNMENTIONED = {"absent": 0.0, "unknown": None}
 """What a finding that the report does not mention becomes; CheXpert's convention is absent."""
+
+NO_FINDING = FINDINGS.index("No Finding")
+PATHOLOGIES = [i for i, finding in enumerate(FINDINGS) if finding not in ("No Finding", "Support Devices")]
+
+
+def parse_policy(text: str) -> Policy:
+    """The policy that a text names: a row of POLICIES, or a mix such as "u-zeros, Edema=u-ones, Atelectasis=u-ones".
+
+    In a mix all findings follow the first policy but those named; only u-ones, u-zeros and u-ignore can be mixed. The
+    result's name depends on what the text means and not on how it is spelt, and parses to the same policy. Raises
+    UserError for anything misspelt, a finding named twice, and a policy that cannot be mixed.
+    """
+    base, *exceptions = (part.strip() for part in str(text).split(","))
+    row = _choice(POLICIES, base.lower(), "policy")
+    values = dict.fromkeys(FINDINGS, row.uncertain) | dict(row.but)
+    named = set()
+    for part in exceptions:
+        finding, equals, name = (word.strip() for word in part.partition("="))
+        if not equals or finding in named:
+            reason = "is named twice" if equals else "is not of the form FINDING=POLICY, e.g. Edema=u-ones"
+            raise UserError(f"policy={text!r}: {finding!r} {reason}")
+        _choice(dict.fromkeys(FINDINGS), finding, "finding")
+        values[finding] = _choice(POLICIES, name.lower(), "policy").uncertain
+        if not row.is_choice_of_label or name.lower() not in MIXABLE.values():
+            raise UserError(f"policy={text!r}: only {', '.join(MIXABLE.values())} can be mixed")
+        named.add(finding)
+    return _canonical(tuple(values.values())) if exceptions else row
+
+
+def _canonical(values: tuple[float | None, ...]) -> Policy:
+    """The one Policy for what each of FINDINGS' uncertain labels become; a mix begins with what most of them become."""
+    times = Counter(values)
+    most = max(MIXABLE, key=lambda value: times[value])  # the first of equals
+    but = tuple((finding, value) for finding, value in zip(FINDINGS, values, strict=True) if value != most)
+    for row in POLICIES.values():
+        if row.is_choice_of_label and (row.uncertain, row.but) == (most, but):
+            return row
+    name = ", ".join([MIXABLE[most], *(f"{finding}={MIXABLE[value]}" for finding, value in but)])
+    return Policy(name, "uncertain becomes what the finding's own policy says", most, but)
 
 
 def targets(
@@ -68,24 +138,66 @@ def targets(
 
     raw (N, 14) holds 1, 0, -1 or NaN in the order of FINDINGS; `covered` names the findings that the data set labels
     at all, or says it for each entry, (N, 14) bool. Returns labels (N, 14) float32 in [0, 1] and known (N, 14) float32
-    in {0, 1}; where known is 0 the label is 0 and means nothing. Raises UserError for an unknown policy or convention,
-    and for a raw value that is none of
-    the four.
+    in {0, 1}; where known is 0 the label is 0 and means nothing. Uncertain labels under u-multiclass and u-selftrained
+    are not known here: training makes a class of them, or asks the teacher.
+
+    Where unmentioned="unknown", an empty No Finding beside another finding that is present or uncertain is known to be
+    absent all the same: the labeler writes 1 exactly where there is none, Support Devices aside (Irvin et al. 2019,
+    mention aggregation), and train.csv has no other negatives of it.
+
+    Raises UserError for an unknown policy or convention, and for a raw value that is none of the four.
     """
-    uncertain = _choice(POLICIES, policy, "policy").uncertain
+    becomes = parse_policy(policy).becomes  # (14,)
     absent = _choice(UNMENTIONED, unmentioned, "unmentioned")
+    raw, covers = _checked(raw, covered)
+    labels = np.where(raw == -1, becomes, raw)  # (N, 14), NaN where there is no label
+    if absent is None:
+        found = np.isin(raw[:, PATHOLOGIES], (1, -1)).any(axis=1)  # (N,)
+        labels[found & np.isnan(raw[:, NO_FINDING]), NO_FINDING] = 0
+    else:
+        labels[np.isnan(raw)] = absent
+    known = ~np.isnan(labels) & covers
+    return np.where(known, labels, 0).astype(np.float32), known.astype(np.float32)
+
+
+def uncertain(raw: np.ndarray, covered: tuple[str, ...] | np.ndarray = FINDINGS) -> np.ndarray:
+    """(N, 14) bool: where a finding that the data set labels is labelled uncertain; raw and covered as in `targets`."""
+    raw, covers = _checked(raw, covered)
+    return (raw == -1) & covers
+
+
+def counts(
+    raw: np.ndarray,
+    policy: str | None = None,
+    unmentioned: str = "absent",
+    covered: tuple[str, ...] | np.ndarray = FINDINGS,
+) -> pd.DataFrame:
+    """How often each finding has each label, and under a policy each target: a row a finding, the index named finding.
+
+    Columns positive, negative, uncertain and unmentioned sum to N in each row, and so do target_1, target_0 and
+    unknown. Uncertain labels under u-multiclass and u-selftrained count as unknown, being neither 1 nor 0 (their column
+    says how many they are). Arguments and errors as in `targets`.
+    """
+    import pandas as pd
+
+    raw, _ = _checked(raw, covered)
+    columns = {"positive": raw == 1, "negative": raw == 0, "uncertain": raw == -1, "unmentioned": np.isnan(raw)}
+    if policy is not None:
+        labels, known = targets(raw, policy, unmentioned, covered)
+        columns |= {"target_1": known * labels == 1, "target_0": known > labels, "unknown": known == 0}
+    sums = {name: entries.sum(axis=0) for name, entries in columns.items()}  # (14,) each
+    return pd.DataFrame(sums, index=pd.Index(FINDINGS, name="finding"))
+
+
+def _checked(raw: np.ndarray, covered: tuple[str, ...] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """raw as float32 and, of its shape, whether each entry is of a finding that is labelled at all."""
     raw = np.asarray(raw, dtype=np.float32)
     strange = ~(np.isnan(raw) | np.isin(raw, (0.0, 1.0, -1.0)))
     if strange.any():
         row, column = np.argwhere(strange)[0]
         raise UserError(f"row {row}, {FINDINGS[column]}: label {raw[row, column]:g} is none of 1, 0, -1 and empty")
-    is_covered = covered if isinstance(covered, np.ndarray) else np.isin(FINDINGS, covered)  # (14,) or (N, 14)
-    labels, known = raw.copy(), np.broadcast_to(is_covered, raw.shape).copy()
-    for where, value in ((raw == -1, uncertain), (np.isnan(raw), absent)):
-        labels[where] = 0.0 if value is None else value
-        known[where] &= value is not None
-    labels[~known] = 0.0
-    return labels, known.astype(np.float32)
+    covers = covered if isinstance(covered, np.ndarray) else np.isin(FINDINGS, covered)  # (N, 14) or (14,)
+    return raw, np.broadcast_to(covers, raw.shape)
 
 
 def _choice(table: dict, name: str, what: str):

@@ -41,6 +41,7 @@ class Listing:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()  # what the reader put right, a sentence each
     boxes: pd.DataFrame | None = field(default=None, repr=False)  # image, finding, left, top, right, bottom in [0, 1]
+    partial: bool = False  # NaN means that nobody knows, and never that a report does not mention it
 
     def all_problems(self) -> tuple[Problem, ...]:
         """The reader's, then images listed twice and patients in several splits, which make test scores too good."""

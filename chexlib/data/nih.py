@@ -1,7 +1,9 @@
 """NIH ChestX-ray14: `Data_Entry_2017*.csv` and `images*/` (Wang et al. 2017).
 
-Findings are mapped to CheXpert's by name; what NIH does not label is unknown, never absent. A study is one follow-up
-visit. Splits are drawn by patient (chexlib.data.splits).
+Findings are mapped to CheXpert's by name (chexlib.data.names); what NIH does not label is unknown, never absent. A
+study is one follow-up visit. Where the official train_val_list.txt and test_list.txt lie in the folder, the test set
+is theirs, and training and validation patients are drawn from the rest; otherwise all three are drawn by patient
+(chexlib.data.splits). BBox_List_2017.csv gives boxes of about 900 images.
 """
 
 from __future__ import annotations
@@ -12,28 +14,20 @@ import numpy as np
 import pandas as pd
 
 from chexlib.data.images import Files
-from chexlib.data.label_files import read_csv
+from chexlib.data.label_files import SEX_CODES, VIEW_CODES, LabelFile, need, read_ages, read_codes, read_csv
 from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import Listing, same_for_all_splits
+from chexlib.data.listing import Listing, Problem, same_for_all_splits
+from chexlib.data.names import finding_of, is_known, map_names
 from chexlib.data.splits import split_by_patient
 from chexlib.errors import UserError
 
-NIH_NAMES = {
-    "No Finding": ("No Finding",),
-    "Cardiomegaly": ("Cardiomegaly",),
-    "Lung Lesion": ("Mass", "Nodule"),
-    "Edema": ("Edema",),
-    "Consolidation": ("Consolidation",),
-    "Pneumonia": ("Pneumonia",),
-    "Atelectasis": ("Atelectasis",),
-    "Pneumothorax": ("Pneumothorax",),
-    "Pleural Effusion": ("Effusion",),
-    "Pleural Other": ("Pleural_Thickening",),
-}
-"""CheXpert's finding to NIH's; four of NIH's map to nothing."""
+NAMES = (
+    *("No Finding", "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia"),
+    *("Pneumothorax", "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia"),
+)
+"""What `Finding Labels` may hold."""
 
-UNMAPPED = {"Infiltration", "Emphysema", "Fibrosis", "Hernia"}
-KNOWN = UNMAPPED.union(*NIH_NAMES.values())
+COVERED = tuple(map_names(NAMES).findings)
 
 COLUMNS = (
     "Image Index",
@@ -44,51 +38,129 @@ COLUMNS = (
     "Patient Gender",
     "View Position",
 )
+WHAT = "NIH's Data_Entry_2017 file"
+
+LISTS = ("train_val_list.txt", "test_list.txt")
+TRAIN = 0.8
+"""Of the patients of train_val_list.txt; the rest validates."""
+
+BOXES = ("Image Index", "Finding Label", "x", "y", "w", "h")
+"""What the first six columns of BBox_List_2017.csv hold; its header, `Bbox [x,y,w,h]`, splits in the wrong places."""
+
+WHAT_BOXES = "NIH's BBox_List_2017.csv"
+
+PIXELS = 1024
+"""Width and height of NIH's images, in which boxes are given."""
 
 
 def read(root: Path, split_seed: int = 0) -> Listing:
-    """What an NIH folder lists; it labels ten of the fourteen findings."""
-    source = next(iter(sorted(root.glob("Data_Entry_2017*.csv"))), None)
+    """What an NIH folder lists; it labels ten of the fourteen findings. Raises UserError without a label file."""
+    source = _file(root, "Data_Entry_2017*.csv")
     if source is None:
         raise UserError(f"{root}: no Data_Entry_2017*.csv: give the folder that holds NIH's label file and images/")
-    rows = read_csv(source, COLUMNS, "NIH's Data_Entry_2017 file")
-    named = [str(text).split("|") for text in rows["Finding Labels"]]
-    for row, names in enumerate(named):
-        if strange := set(names) - KNOWN:
-            raise UserError(f"{source}, row {row + 2}: {', '.join(sorted(strange))} is no finding of NIH's")
-    patient = rows["Patient ID"].astype(str)
-    table = pd.DataFrame(
-        {
-            "split": split_by_patient(patient, seed=split_seed),
-            "image": _locate(root, rows["Image Index"], source),
-            "study": patient + "/" + rows["Follow-up #"].astype(str),
-            "patient": patient,
-            "view": rows["View Position"],
-            "sex": rows["Patient Gender"],
-            "age": _years(rows["Patient Age"].astype(str)),
-        }
-    )
-    for finding in FINDINGS:
-        theirs = set(NIH_NAMES.get(finding, ()))
-        present = [bool(theirs.intersection(names)) for names in named]
-        table[finding] = np.float32(present) if theirs else np.float32(np.nan)
-    return Listing(table, same_for_all_splits(tuple(NIH_NAMES)), Files(root, list(table["image"])))
+    file = label_file(source, read_csv(source, (), WHAT), split_seed)
+    names = file.table["image"]
+    split, wrong = _official(root, file.table, split_seed)
+    table = file.table.assign(split=split, image=_locate(root, names))
+    boxes, odd, notes = _boxes(root, dict(zip(names, table["image"])))
+    images = Files(root, list(table["image"]))
+    return Listing(table, same_for_all_splits(COVERED), images, (*file.problems, *wrong, *odd), notes, boxes)
 
 
-def _locate(root: Path, names: pd.Series, source: Path) -> list[str]:
+def label_file(path: Path, rows: pd.DataFrame, split_seed: int = 0) -> LabelFile:
+    """The rows of Data_Entry_2017, split by patient; `image` is the file's name. Raises UserError without a column."""
+    rows = rows.rename(columns={"Patient Sex": "Patient Gender"})  # as the release of 2020 calls it
+    need(path, rows, COLUMNS, WHAT)
+    sets, kinds = pd.factorize(rows["Finding Labels"].fillna("").astype("str"))  # (N,) of the hundreds of combinations
+    named = [text.split("|") for text in kinds]
+    labels = map_names(NAMES).labels(np.array([[name in names for name in NAMES] for names in named], dtype=np.float32))
+    patient = rows["Patient ID"].astype("str")
+    view, odd_view = read_codes("view", path, rows["View Position"], VIEW_CODES)
+    sex, odd_sex = read_codes("sex", path, rows["Patient Gender"], SEX_CODES)
+    age, odd_age = read_ages(path, rows["Patient Age"])
+    columns = {
+        "split": split_by_patient(patient, seed=split_seed),
+        "image": rows["Image Index"].astype("str"),
+        "study": patient + "/" + rows["Follow-up #"].astype("str"),
+        "patient": patient,
+        "view": view,
+        "sex": sex,
+        "age": age,
+    }
+    table = pd.DataFrame(columns | dict(zip(FINDINGS, labels[sets].T)))
+    problems = (*_unknown(path, sets, named), *_outside(path, table["image"]), *odd_view, *odd_sex, *odd_age)
+    inside = ~table["image"].str.contains("/")
+    return LabelFile(path, table[inside].reset_index(drop=True), COVERED, "image", problems)
+
+
+def _file(root: Path, pattern: str) -> Path | None:
+    return next(iter(sorted(root.glob(pattern))), None)
+
+
+def _unknown(path: Path, sets: np.ndarray, named: list[list[str]]) -> list[Problem]:
+    """Names that are none of NIH's: their rows would count as without the finding."""
+    strange = {k: names for k, name in enumerate(named) if (names := sorted(set(name).difference(NAMES)))}
+    rows = np.flatnonzero(np.isin(sets, list(strange)))
+    if not len(rows):
+        return []
+    items = tuple(f"row {row + 2}: {', '.join(strange[sets[row]]) or 'nothing'}" for row in rows)
+    return [Problem("finding", f"{path}, {items[0]} is no finding of NIH's", len(rows), items=items)]
+
+
+def _outside(path: Path, images: pd.Series) -> list[Problem]:
+    rows = np.flatnonzero(images.str.contains("/"))
+    items = tuple(f"row {row + 2}: {images.iloc[row]!r}" for row in rows)
+    return [Problem("path", f"{path}, {items[0]} is no file name", len(rows), items=items)] if len(rows) else []
+
+
+def _official(root: Path, table: pd.DataFrame, seed: int) -> tuple[pd.Series, list[Problem]]:
+    """Splits by the official lists where both are there, else as they are."""
+    there = [name for name in LISTS if (root / name).exists()]
+    if not there:
+        return table["split"], []
+    if len(there) == 1:
+        missing = next(name for name in LISTS if name not in there)
+        return table["split"], [
+            Problem("list", f"{root / there[0]} is there without {missing}: get both, or remove it")
+        ]
+    learn, test = (set((root / name).read_text().split()) for name in LISTS)
+    images = table["image"]
+    drawn = split_by_patient(table["patient"], (TRAIN, 1 - TRAIN, 0.0), seed)
+    split = pd.Series(np.where(images.isin(test), "test", drawn), table.index, dtype="str")
+    wrong = images[images.isin(test) == images.isin(learn)]
+    if wrong.empty:
+        return split, []
+    which = "both" if wrong.iloc[0] in test else "neither"
+    message = f"{root}: {wrong.iloc[0]} is in {which} of {' and '.join(LISTS)}: take its row out of the labels"
+    return split, [Problem("list", message, len(wrong), items=tuple(wrong))]
+
+
+def _locate(root: Path, names: pd.Series) -> pd.Series:
     """Each image's path below the root: in images/ or, as NIH ships them, in images_001/images/ and so on."""
     found = {
-        file.name: str(file.relative_to(root))
+        file.name: file.relative_to(root).as_posix()
         for pattern in ("images/*.png", "images_*/images/*.png")
         for file in root.glob(pattern)
     }
-    absent = [name for name in names if name not in found]
-    if absent:
-        raise UserError(f"{source}: {absent[0]} is not in {root / 'images'} ({len(absent)} missing): unpack them there")
-    return [found[name] for name in names]
+    return names.map(lambda name: found.get(name, f"images/{name}")).astype("str")
 
 
-def _years(ages: pd.Series) -> pd.Series:
-    """Ages in years: 58, or 058Y, 013M and 005D as the first release wrote them; anything else is unknown."""
-    parts = ages.str.extract(r"^(\d+)(?:\.0)?([YMD]?)$")
-    return parts[0].astype(float) / parts[1].map({"": 1, "Y": 1, "M": 12, "D": 365})
+def _boxes(root: Path, places: dict[str, str]) -> tuple[pd.DataFrame | None, tuple[Problem, ...], tuple[str, ...]]:
+    """The boxes of the images listed, in fractions of the image's sides; what is wrong; what was left out."""
+    path = _file(root, "BBox_List_2017.csv*")
+    if path is None:
+        return None, (), ()
+    rows = read_csv(path, BOXES[:2], WHAT_BOXES).iloc[:, : len(BOXES)]
+    rows = rows.set_axis(BOXES[: rows.shape[1]], axis=1)
+    need(path, rows, BOXES, WHAT_BOXES)
+    name = rows["Finding Label"].astype("str")
+    x, y, w, h = (pd.to_numeric(rows[side], errors="coerce") / PIXELS for side in BOXES[2:])
+    strange = ~(name.map(is_known) & (x >= 0) & (y >= 0) & (w > 0) & (h > 0) & (x + w <= 1) & (y + h <= 1))
+    items = tuple(f"row {row + 2}: {', '.join(map(str, rows.iloc[row]))}" for row in np.flatnonzero(strange))
+    problems = tuple(Problem("box", f"{path}, {item} is no box", len(items), False, items) for item in items[:1])
+    finding = name.map(lambda name: finding_of(name) if is_known(name) else None).mask(strange)
+    nothing = int((finding.isna() & ~strange).sum())
+    notes = (f"{path.name}: {nothing} boxes of findings that are none of CheXpert's are left out",) * (nothing > 0)
+    sides = {"left": x, "top": y, "right": x + w, "bottom": y + h}
+    boxes = pd.DataFrame({"image": rows["Image Index"].map(places), "finding": finding, **sides})
+    return boxes.dropna().reset_index(drop=True), problems, notes

@@ -1,40 +1,48 @@
 """The packed cache: every image of a data set, decoded and resized once, in one memory-mapped uint8 array.
 
-An image is read as 8-bit grey, stretched to size x size (as CheXpert's 320 x 320 training images are, so the aspect
-ratio is not kept) with Pillow's antialiased bilinear filter, the same for training and test. The array is written
-beside its place and renamed when whole, so a cache is complete or absent.
+How an image becomes pixels is said in chexlib.data.images. The cache of N images is a folder:
+
+    pixels.npy       (N, size, size) uint8
+    journal.jsonl    a line a chunk: how many images, the SHA-256 of all pixels so far, which images are bad and why
+    pack.json        the SHA-256 of all pixels, and the bad images
+    bad_images.csv   the same for people, where there are any; their pixels are zeros
+
+It is written beside its place and renamed when whole. What a killed process has written is found by its journal,
+verified and continued; verifying a whole cache is the same reading. The folder's name changes with the images'
+names, lengths and times, the size and PACK_VERSION, and a cache that another of these replaces is removed.
 """
 
 from __future__ import annotations
 
-import fcntl
+import csv
+import errno
+import glob
 import hashlib
+import io
 import json
 import os
 import shutil
-import tempfile
+import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from chexlib.data.cache import cache_folder, exclusive
+from chexlib.data.decoding import decode
 from chexlib.data.images import Images
 from chexlib.errors import UserError
 
-PACK_VERSION = 1
+PACK_VERSION = 2
 """Raised when decoding or resizing changes the pixels, so that older caches are made again."""
 
-CHUNK = 512
-"""Images decoded before they are written: memory does not grow with the data set."""
-
-
-def cache_folder() -> Path:
-    """CHEXLIB_CACHE, or the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("CHEXLIB_CACHE") or f"{home}/chexlib").expanduser()
+MAX_SIZE = 4096
+"""Pixels of a side; a larger size is a slip of the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class Pixels:
     array: np.ndarray = field(repr=False)  # memory-mapped, every image of the cache
     places: np.ndarray = field(repr=False)  # (N,) where each image is in `array`
     sha256: str  # of every image of the cache
+    bad: Mapping[int, str] = field(repr=False, default_factory=dict)  # place of a bad image to what is wrong with it
 
     def __len__(self) -> int:
         return len(self.places)
@@ -55,75 +64,195 @@ class Pixels:
 
     def __getitem__(self, rows) -> np.ndarray:
         """One image (size, size) or several (n, size, size), copied."""
-        return np.array(self.array[self.places[rows]])
+        return np.take(self.array, self.places[rows], axis=0)
 
     def at(self, rows: np.ndarray) -> Pixels:
         """These images only, in this order."""
         return replace(self, places=self.places[rows])
 
 
-def pack(root: Path, images: Images, size: int, progress: bool = True) -> Pixels:
-    """The images of the data set in the folder `root` at size x size.
+def check_size(size: int) -> None:
+    """Raises UserError where images cannot be packed at this size."""
+    if not 1 <= size <= MAX_SIZE:
+        raise UserError(f"size={size}: choose 1 to {MAX_SIZE} pixels a side")
 
-    Raises UserError naming the image that is missing or cannot be decoded, or the disk that is full.
+
+def pack(
+    root: Path, images: Images, size: int, progress: bool = True, skip_bad: bool = False, verify: bool = False
+) -> Pixels:
+    """The images of the data set in the folder `root` at size x size, decoded where the cache has not got them whole.
+
+    `skip_bad` leaves out what cannot be decoded (`Pixels.bad`), and so does every later pack of these images. `verify`
+    reads a whole cache again and mends it where it differs from what was written. Raises UserError naming the image
+    that is missing or cannot be decoded, or the disk that is full; what was done is kept, and continued.
     """
-    folder = cache_folder() / "packed" / _key(root, images, size)
-    if not (folder / "pack.json").exists():
-        with exclusive(folder.with_suffix(".lock")):  # a second process waits, and finds the first one's cache
-            if not (folder / "pack.json").exists():
-                _write(folder, root, images, size, progress)
-    array = np.load(folder / "pixels.npy", mmap_mode="r")
-    return Pixels(folder, array, np.arange(len(array)), json.loads((folder / "pack.json").read_text())["sha256"])
+    check_size(size)
+    name, stamps = _key(root, images, size)
+    folder = cache_folder() / "packed" / f"{name}-{stamps}"
+    shape = (len(images.names), size, size)
+    pixels = _open(folder, shape)
+    if pixels is not None and not verify:
+        return pixels
+    with exclusive(folder.with_name(f"{folder.name}.lock"), f"another process is packing {root}"):
+        pixels = _open(folder, shape)  # the other process may have made it
+        if pixels is None or (verify and not _whole(folder, shape, progress)):
+            _write(folder, root, images, shape, progress, skip_bad)
+            _remove_superseded(folder, name)
+            pixels = _open(folder, shape)
+    return pixels
 
 
-@contextmanager
-def exclusive(path: Path):
-    """Holds the lock file; the operating system frees it when its owner ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _key(root: Path, images: Images, size: int) -> tuple[str, str]:
+    """What names these images at this size, and what changes with their files and with the version of this code."""
+    root, n = root.resolve(), len(images.names)
+    name = hashlib.sha256("\n".join([str(root), *map(str, images.names)]).encode()).hexdigest()[:10]
+    stamps = "\n".join(map(images.stamp, range(n)))
+    return f"{root.name[:40]}-{size}-{name}", hashlib.sha256(f"{PACK_VERSION}\n{stamps}".encode()).hexdigest()[:10]
 
 
-def _key(root: Path, images: Images, size: int) -> str:
-    """Changes with the files' names, lengths and times, the size, and the version of this code."""
-    digest = hashlib.sha256(f"{PACK_VERSION}:{size}:{root.resolve()}".encode())
-    for i in range(len(images.names)):
-        digest.update(f"{images.stamp(i)};".encode())
-    return f"{root.resolve().name}-{size}-{digest.hexdigest()[:12]}"
+def _header(shape: tuple[int, int, int]) -> bytes:
+    """How pixels.npy begins."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
 
 
-def _write(folder: Path, root: Path, images: Images, size: int, progress: bool) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+def _open(folder: Path, shape: tuple[int, int, int]) -> Pixels | None:
+    """The cache in the folder; None where it is absent or, by its length, header or pack.json, damaged."""
+    path = folder / "pixels.npy"
     try:
-        pixels = np.lib.format.open_memmap(
-            partial / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(images.names), size, size)
-        )
-        digest = hashlib.sha256()
-        with (
-            ThreadPoolExecutor() as pool,
-            tqdm(  # Pillow decodes outside the interpreter lock
-                total=len(images.names),
-                desc=f"packing {root.name} at {size} px",
-                unit="image",
-                disable=not progress,
-                leave=False,
-            ) as bar,
-        ):
-            for start in range(0, len(images.names), CHUNK):
-                rows = range(start, min(start + CHUNK, len(images.names)))
-                pixels[rows.start : rows.stop] = list(pool.map(lambda i: images.read(i, size), rows))
-                digest.update(pixels[rows.start : rows.stop])
-                bar.update(len(rows))
-        pixels.flush()
-        (partial / "pack.json").write_text(
-            json.dumps({"sha256": digest.hexdigest(), "images": len(images.names), "size": size})
-        )
+        facts = json.loads((folder / "pack.json").read_text())
+        bad = {int(place): reason for place, reason in facts["bad"].items()}
+        array = np.load(path, mmap_mode="r")
+        if array.shape != shape or array.dtype != np.uint8 or path.stat().st_size != array.offset + array.nbytes:
+            return None
+        return Pixels(folder, np.asarray(array), np.arange(len(array), dtype=np.int32), facts["sha256"], bad)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+        return None
+
+
+@dataclass
+class _Written:
+    """What of a cache is on the disk as it was written."""
+
+    images: int = 0
+    journal: int = 0  # bytes
+    bad: dict[int, str] = field(default_factory=dict)
+    digest: Any = field(default_factory=hashlib.sha256)  # of all pixels so far
+
+    def add(self, block: bytes | np.ndarray, images: int, bad: Mapping[int, str]) -> bytes:
+        """Counts a chunk; returns its line of the journal."""
+        self.digest.update(block)
+        chunk = {"images": images, "sha256": self.digest.hexdigest(), "bad": dict(bad)}
+        line = json.dumps(chunk).encode() + b"\n"
+        self.images, self.journal, self.bad = self.images + images, self.journal + len(line), self.bad | chunk["bad"]
+        return line
+
+
+def _verified(folder: Path, shape: tuple[int, int, int], bar: tqdm) -> _Written:
+    """Reads the pixels again, as far as they are what the journal says."""
+    written, header = _Written(), _header(shape)
+    try:
+        with open(folder / "pixels.npy", "rb") as pixels, open(folder / "journal.jsonl", "rb") as journal:
+            if pixels.read(len(header)) != header:
+                return written
+            for line in journal:
+                chunk = json.loads(line)
+                bad = {int(row): reason for row, reason in chunk["bad"].items()}
+                after = replace(written, digest=written.digest.copy())
+                if after.add(pixels.read(chunk["images"] * shape[1] * shape[2]), chunk["images"], bad) != line:
+                    break
+                written = after
+                bar.update(chunk["images"])
+    except (FileNotFoundError, ValueError):  # nothing was written, or the last line only in part
+        pass
+    return written
+
+
+def _whole(folder: Path, shape: tuple[int, int, int], progress: bool) -> bool:
+    """Whether every pixel of a cache is as it was written; says so where one is not."""
+    with _bar(f"verifying {folder.name}", shape, progress) as bar:
+        good = _verified(folder, shape, bar).images
+    if good != shape[0]:
+        print(f"chexlib: {folder} is damaged after {good} images: they are made again from there", file=sys.stderr)
+    return good == shape[0]
+
+
+def _bar(text: str, shape: tuple[int, int, int], progress: bool) -> tqdm:
+    return tqdm(total=shape[0], desc=text, unit="image", disable=not progress, leave=False)
+
+
+def _write(
+    folder: Path, root: Path, images: Images, shape: tuple[int, int, int], progress: bool, skip_bad: bool
+) -> None:
+    """Makes the cache, from what an earlier process has left of it."""
+    partial = folder.with_name(f".{folder.name}")
+    try:
+        if folder.exists():  # damaged: what is good of it is kept
+            skip_bad = skip_bad or (folder / "bad_images.csv").exists()
+            shutil.rmtree(partial, ignore_errors=True)
+            folder.rename(partial)
+        partial.mkdir(parents=True, exist_ok=True)
+        with _bar(f"packing {root.name} at {shape[1]} px", shape, progress) as bar:
+            written = _append(partial, root, images, shape, bar, skip_bad)
+        if written.bad:
+            with open(partial / "bad_images.csv", "w", newline="") as file:
+                rows = ((images.names[row], reason) for row, reason in sorted(written.bad.items()))
+                csv.writer(file).writerows([("image", "reason"), *rows])
+        facts = {"sha256": written.digest.hexdigest(), "bad": written.bad}
+        (partial / "pack.json").write_text(json.dumps(facts))
         partial.rename(folder)
     except OSError as error:
         raise UserError(
-            f"{folder}: {error.strerror or error}: free some space or set CHEXLIB_CACHE to another disk"
+            f"{folder}: {error.strerror or error}: free some space or set CHEXLIB_CACHE to another disk; "
+            "what is packed so far stays, and the same command goes on from there"
         ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _append(
+    partial: Path, root: Path, images: Images, shape: tuple[int, int, int], bar: tqdm, skip_bad: bool
+) -> _Written:
+    """Decodes and writes what is not there yet. By file.write: a full disk under a memory map would kill us."""
+    written, header, one = _verified(partial, shape, bar), _header(shape), shape[1] * shape[2]
+    _refuse(written.bad, root, images, skip_bad)
+    with open(partial / "pixels.npy", "ab") as pixels, open(partial / "journal.jsonl", "ab") as journal:
+        journal.truncate(written.journal)
+        pixels.truncate(len(header) + written.images * one if written.images else 0)
+        if not written.images:
+            pixels.write(header)
+        needed, free = (shape[0] - written.images) * one, shutil.disk_usage(partial).free
+        if needed > free:
+            raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
+        synced = []
+        with closing(decode(images, written.images, shape, bar)) as chunks, ThreadPoolExecutor(1) as disk:
+            for block, bad in chunks:
+                _refuse(bad, root, images, skip_bad)
+                pixels.write(block)
+                pixels.flush()  # before its journal, which says that it is there
+                synced.append(disk.submit(os.fsync, pixels.fileno()))  # while the next are decoded
+                journal.write(written.add(block, len(block), bad))
+                journal.flush()
+        _refuse(written.bad, root, images, skip_bad)
+        os.fsync(pixels.fileno())
+        for sync in synced:
+            sync.result()
+    return written
+
+
+def _refuse(bad: dict[int, str], root: Path, images: Images, skip_bad: bool) -> None:
+    if bad and (not skip_bad or len(bad) == len(images.names)):
+        row, reason = min(bad.items())
+        raise UserError(
+            f"{root / str(images.names[row])}: cannot be decoded ({reason}): fetch it again, take its row out of the "
+            "label file, or leave such images out: chexlib data pack --skip-bad"
+        )
+
+
+def _remove_superseded(folder: Path, name: str) -> None:
+    """Removes what older files or older code made of the same images; a process that maps it keeps what it maps."""
+    name = glob.escape(name)
+    version_1 = name[:-10] + "[0-9a-f]" * 12
+    for pattern in (f"{name}-*", f".{name}-*", version_1):
+        for path in folder.parent.glob(pattern):
+            if path != folder and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)

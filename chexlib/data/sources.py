@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chexlib.data import chexpert, nih
+from chexlib.data import chestmnist, chexpert, dicom, folder, nih, xrv
+from chexlib.data.cache import cache_folder, exclusive
+from chexlib.data.chexpert_folders import SIGNS
+from chexlib.data.label_files import LabelFile, read_csv
 from chexlib.data.listing import Listing
-from chexlib.data.packed import cache_folder, exclusive
 from chexlib.errors import UserError
 
 
@@ -53,7 +56,7 @@ SOURCES = {
             "chexpert",
             "CheXpert",
             chexpert.read,
-            ("train.csv", "valid.csv", "groundtruth.csv", "test_labels.csv"),
+            SIGNS,
             share_labels=False,
             share_ids=False,
             share_pixels=False,
@@ -70,6 +73,50 @@ SOURCES = {
             share_pixels=True,
             get_it="download it from nihcc.app.box.com/v/ChestXray-NIHCC",
             attribution="Provided by the NIH Clinical Center; Wang et al. 2017.",
+        ),
+        Source(
+            "chestmnist",
+            "ChestMNIST",
+            chestmnist.read,
+            tuple(chestmnist.RESOLUTIONS.values()),
+            share_labels=True,
+            share_ids=True,
+            share_pixels=True,
+            get_it=f"in Python, {chestmnist.GET_IT}",
+            attribution="MedMNIST, Yang et al. 2023, CC BY 4.0; from NIH ChestX-ray14, Wang et al. 2017.",
+        ),
+        Source(
+            "torchxrayvision",
+            "a data set of torchxrayvision",
+            xrv.read,
+            (),  # its folders look like anybody's
+            share_labels=False,  # each set has terms of its own, which nobody tells here; so it is for the next two
+            share_ids=False,
+            share_pixels=False,
+            get_it="see mlmed.org/torchxrayvision, and name the class: dataset=NIH_Dataset",
+            attribution="Read by torchxrayvision, Cohen et al. 2022.",
+        ),
+        Source(
+            "dicom",
+            "DICOM files",
+            dicom.read,
+            tuple("*/" * depth + "*.dcm" for depth in range(4)),
+            share_labels=False,
+            share_ids=False,
+            share_pixels=False,
+            get_it="any folder of .dcm files, with a labels.csv for labels",
+            attribution="The reader's own files.",
+        ),
+        Source(
+            "folder",
+            "a folder of images with a labels.csv",
+            folder.read,
+            ("labels.csv",),
+            share_labels=False,
+            share_ids=False,
+            share_pixels=False,
+            get_it="any folder of JPEG, PNG or DICOM files and a labels.csv",
+            attribution="The reader's own files.",
         ),
     )
 }
@@ -104,10 +151,30 @@ def read_listing(
         root, options = _phantom_folder(size, progress, options), {}
     if not root.is_dir():
         raise UserError(f"{root}: no such folder: give the one that holds {source.title}")
+    signature = inspect.signature(source.read)
     try:
-        return root, source.read(root, **options)
+        signature.bind(root, **options)
     except TypeError as error:
-        raise UserError(f"data set {source.name}: {str(error).split('()')[-1].strip()}") from None
+        allowed = ", ".join(name for name in list(signature.parameters)[1:]) or "none"
+        raise UserError(f"data set {source.name}: {error}; its options: {allowed}") from None
+    return root, source.read(root, **options)
+
+
+KNOWN_BY = {"Image Index": nih.label_file, "Path": chexpert.label_file, "Study": chexpert.label_file}
+"""The column by which a label file is known, and what reads it."""
+
+
+def read_label_file(path: str | Path) -> LabelFile:
+    """A label file alone, plain or gzipped, without its images: CheXpert's per image or per study, NIH's Data_Entry.
+
+    Raises UserError where it cannot be read or is none of these.
+    """
+    path = Path(path).expanduser()
+    rows = read_csv(path, (), "a label file")
+    for column, read in KNOWN_BY.items():
+        if column in rows:
+            return read(path, rows)
+    raise UserError(f"{path}: no column {', '.join(KNOWN_BY)}: give a label file of CheXpert's or NIH's")
 
 
 def _phantom_folder(size: int, progress: bool, options: dict) -> Path:

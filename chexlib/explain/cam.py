@@ -6,7 +6,8 @@ predicted probability (so that confident predictions are brighter), upsampled to
 published weights are the mean of all derivatives; the paper's, of the positive ones.
 
 Where average pooling and one linear layer are all that follows the maps, the derivative of logit t is W[t, c]
-/ (h w) at every pixel of map c, so one forward pass serves all findings. Elsewhere (MobileNetV3) autograd
+/ (h w) at every pixel of map c, so one forward pass serves all findings (W is the difference of present's and
+absent's weights where the head has three classes). Elsewhere (MobileNetV3) autograd
 goes back from the logits to the maps, never into the trunk.
 """
 
@@ -56,7 +57,7 @@ def grad_cam(model: Classifier, images: Tensor, findings: Sequence[int] | None =
 def _closed_form(model: Classifier, maps: Tensor, columns: list[int]) -> Tensor:
     """Weights (N, T, C): the derivative of logit t with respect to any pixel of map c is W[t, c] / (h w)."""
     n, _, h, w = maps.shape
-    return (model.head.weight[columns].relu() / (h * w)).expand(n, -1, -1)
+    return (model.head.directions[columns].relu() / (h * w)).expand(n, -1, -1)
 
 
 def _autograd(model: Classifier, maps: Tensor, columns: list[int]) -> Tensor:

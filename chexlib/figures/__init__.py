@@ -4,7 +4,8 @@ Each takes a Results or a Dataset and gives a Figure that shows itself in a note
 """
 
 from chexlib.figures.cams import figure5, localisation
-from chexlib.figures.images import contact_sheet, prevalence
+from chexlib.figures.data import cooccurrence, flow, overview, people, prevalence
+from chexlib.figures.images import contact_sheet
 from chexlib.figures.maps import cam_grid, map_scores
 from chexlib.figures.models import auc_by_model, families, learning_curves, seeds, truncations
 from chexlib.figures.scatter import figure2, figure3, figure4
@@ -13,14 +14,18 @@ __all__ = [
     "auc_by_model",
     "cam_grid",
     "contact_sheet",
+    "cooccurrence",
     "families",
     "figure2",
     "figure3",
     "figure4",
     "figure5",
+    "flow",
     "learning_curves",
     "localisation",
     "map_scores",
+    "overview",
+    "people",
     "prevalence",
     "seeds",
     "truncations",

@@ -1,4 +1,4 @@
-"""Figures of a data set: how often each finding is present, and a sheet of its images where its terms allow that."""
+"""A sheet of a data set's images, where its terms allow that; the figures of its counts are in `data`."""
 
 from __future__ import annotations
 
@@ -6,46 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.patches import Patch
 
-from chexlib.data.labels import FINDINGS, TASKS
+from chexlib.data.labels import FINDINGS
 from chexlib.figures.style import RC, Plate, plate
-from chexlib.paper import images
 from chexlib.paper.notes import Note, skips_missing
-
-KINDS = (("present", "#0072B2", ""), ("uncertain", "#E69F00", "///"), ("absent", "#bdbdbd", ""))
-
-
-@skips_missing
-def prevalence(dataset: Any, split: str = "train") -> Plate | Note:
-    """Share of a split's images in which each finding is present, uncertain or absent; the rest is unmentioned."""
-    table = images.labels(dataset, split)[::-1]
-    with rc_context(RC):
-        figure, grid = plate(height=4.6, source=dataset, legend=0.26)
-        axes, left = grid[0, 0], np.zeros(len(table))
-        for kind, colour, hatch in KINDS:
-            axes.barh(
-                range(len(table)),
-                100 * table[kind],
-                left=left,
-                color=colour,
-                hatch=hatch,
-                edgecolor="white",
-                height=0.72,
-            )
-            left += 100 * table[kind].to_numpy()
-        axes.set_yticks(range(len(table)), [name + (" •" if name in TASKS else "") for name in table.index])
-        axes.set(xlabel=f"% of {images.SPLITS.get(split, split)} images (• one of the six tasks)", xlim=(0, 100))
-        axes.grid(axis="y", visible=False)
-        handles = [Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=kind) for kind, colour, hatch in KINDS]
-        figure.legend(
-            handles=handles,
-            loc="lower center",
-            ncols=3,
-            frameon=False,
-            bbox_to_anchor=(0.5, 0.24 / figure.get_figheight()),
-        )
-    return figure
 
 
 @skips_missing

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+from chexlib.errors import UserError
 
 WIDTH = 6.4
 """Inches."""
@@ -74,6 +77,16 @@ class Plate(Figure):
         self.savefig(out, format="png", bbox_inches="tight")
         return out.getvalue()
 
+    def save(self, path: str | Path) -> None:
+        """Writes the PNG. Raises UserError where it cannot, or where the name ends in something else."""
+        path = Path(path).expanduser()
+        if path.suffix.lower() != ".png":
+            raise UserError(f"{path}: figures are written as PNG: give a name that ends in .png")
+        try:
+            path.write_bytes(self._repr_png_())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from None
+
 
 def plate(
     rows: int = 1,
@@ -85,8 +98,8 @@ def plate(
 ) -> tuple[Plate, np.ndarray]:
     """A figure 6.4 inches wide and its axes (rows, columns); `source` signs it, `legend` inches are kept free below.
 
-    `source` is a Results or a Dataset: what `signature` makes of it is written at the foot, so that a figure of phantom
-    images says so on its face wherever it is pasted.
+    `source` is a Results, a Dataset or a Description: what `signature` makes of it is written at the foot, so that a
+    figure of phantom images says so on its face wherever it is pasted.
     """
     with rc_context(RC):
         figure = Plate(figsize=(WIDTH, height + legend), dpi=150, layout="constrained")
@@ -108,7 +121,7 @@ def plate(
 
 
 def is_phantom(source: Any) -> bool:
-    """Whether a Results or a Dataset is of drawn images."""
+    """Whether a Results, a Dataset or a Description is of drawn images."""
     return (source.dataset if hasattr(source, "runs") else source.name) == "phantom"
 
 
@@ -117,10 +130,14 @@ def signature(source: Any) -> str:
     if hasattr(source, "caption"):
         text = source.caption
         return text if "phantom" in text.lower() or not is_phantom(source) else f"{text}: phantom images, not patients"
-    return {
-        "phantom": "Phantom images, drawn by a program: not patients",
-        "nih": "NIH ChestX-ray14, NIH Clinical Center",
-    }.get(source.name, source.source.title)
+    return (
+        {
+            "phantom": "Phantom images, drawn by a program: not patients",
+            "nih": "NIH ChestX-ray14, NIH Clinical Center",
+        }.get(source.name)
+        or getattr(source, "title", None)
+        or source.source.title
+    )
 
 
 def family_mark(family: str) -> Mark:

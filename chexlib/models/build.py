@@ -19,6 +19,37 @@ from chexlib.models import inits
 from chexlib.models.truncate import check_minus, truncate
 from chexlib.models.zoo import ARCHITECTURES, Architecture, unknown
 
+CLASSES = (1, 3)
+"""Outputs for each finding: how present it is, or how absent, present and uncertain."""
+
+
+class Head(nn.Linear):
+    """One linear layer from features (N, C) to one logit a finding, (N, T).
+
+    With three classes it has 3T outputs, which training sees as (N, T, 3): absent, present, uncertain (U-MultiClass,
+    Irvin et al. 2019, section 4). In evaluation the logit is present's less absent's, whose sigmoid is the softmax over
+    these two alone, CheXpert's probability.
+    """
+
+    def __init__(self, channels: int, findings: int, classes: int = 1) -> None:
+        super().__init__(channels, findings * classes)
+        self.classes = classes
+
+    def forward(self, features: Tensor) -> Tensor:
+        outputs = super().forward(features)
+        if self.classes == 1:
+            return outputs  # (N, T)
+        outputs = outputs.unflatten(1, (-1, self.classes))  # (N, T, 3)
+        return outputs if self.training else outputs[..., 1] - outputs[..., 0]  # (N, T)
+
+    @property
+    def directions(self) -> Tensor:
+        """(T, C): the weights of each finding's logit, which is linear in the features whatever the classes."""
+        if self.classes == 1:
+            return self.weight
+        weights = self.weight.unflatten(0, (-1, self.classes))  # (T, 3, C)
+        return weights[:, 1] - weights[:, 0]
+
 
 class Classifier(nn.Module):
     """A trunk that makes feature maps, its pooling, and one linear layer.
@@ -29,10 +60,12 @@ class Classifier(nn.Module):
     that follows `maps` (what a CAM in closed form needs).
     """
 
-    def __init__(self, trunk: nn.Module, channels: int, findings: int, row: Architecture, minus: int = 0) -> None:
+    def __init__(
+        self, trunk: nn.Module, channels: int, findings: int, row: Architecture, minus: int = 0, classes: int = 1
+    ) -> None:
         super().__init__()
         self.trunk = trunk
-        self.head = nn.Linear(channels, findings)
+        self.head = Head(channels, findings, classes)
         self.label = row.label(minus)
         self.pools_last = row.pools_last
         self.mean: tuple[float, ...] | None = None
@@ -44,23 +77,28 @@ class Classifier(nn.Module):
         return self.trunk.forward_features(x)
 
     def logits(self, maps: Tensor) -> Tensor:
-        """What follows the maps: (N, C, h, w) to (N, T)."""
+        """What follows the maps: (N, C, h, w) to (N, T); in training with three classes to (N, T, 3)."""
         return self.head(self.trunk.forward_head(maps, pre_logits=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) to logits (N, T)."""
+        """Normalised images (N, 3, H, W) to logits (N, T); in training with three classes to (N, T, 3)."""
         maps = self.maps(x)  # (N, C, h, w)  what a CAM sees
         return self.logits(maps)  # (N, T)        one logit a finding
 
 
-def create_model(name: str, findings: int = 14, init: str = "random", minus: int = 0, seed: int = 0) -> Classifier:
+def create_model(
+    name: str, findings: int = 14, init: str = "random", minus: int = 0, seed: int = 0, classes: int = 1
+) -> Classifier:
     """A chest X-ray classifier, in training mode, in float32, on the CPU.
 
     `name` is a row of `chexlib.architectures()` or any of timm's convolutional networks; `findings` the
     number of logits T; `init` as in `chexlib.models.inits`; `minus` the number of final blocks dropped
-    (CheXtransfer, section 3.2); `seed` determines every random weight. Raises `UserError` for an unknown name
-    or init, a `minus` that the architecture does not have, or weights that cannot be reached.
+    (CheXtransfer, section 3.2); `seed` determines every random weight; with `classes=3` the head learns absent, present
+    and uncertain apart (see `Head`). Raises `UserError` for an unknown name or init, a `minus` that the architecture
+    does not have, or weights that cannot be reached.
     """
+    if classes not in CLASSES:
+        raise UserError(f"classes={classes}: a finding has 1 output, or 3 for absent, present and uncertain")
     if not isinstance(findings, int) or findings < 1:
         raise UserError(f"findings={findings}: a model needs at least 1")
     row = ARCHITECTURES.get(name) or _timm_row(name)
@@ -72,7 +110,7 @@ def create_model(name: str, findings: int = 14, init: str = "random", minus: int
     channels = truncate(network, name, minus) or network.head_hidden_size
     source = inits.initialise(network, row, init, init_seed)
     with _forked(head_seed):
-        model = Classifier(network, channels, findings, row, minus)
+        model = Classifier(network, channels, findings, row, minus, classes)
     model.weights_source = source
     if init in inits.FROM_IMAGENET:
         model.mean, model.std = row.mean, row.std

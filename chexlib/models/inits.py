@@ -9,6 +9,8 @@ fresh.
 `mean_var` is Transfusion's (Raghu et al. 2019, section 5): each tensor of weights redrawn from a normal
 distribution with the mean and variance that the pretrained tensor has, which keeps its scale and destroys its
 features. Running statistics of batch normalisation are no weights: they start afresh.
+
+The names are checked where no network is built, so importing this needs no torch.
 """
 
 from __future__ import annotations
@@ -20,17 +22,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from chexlib.errors import UserError
 from chexlib.models.zoo import Architecture
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    Tensors = dict[str, Tensor]
+
 Source = dict[str, str]  # origin, file, sha256, tag, licence: where weights came from
-Tensors = dict[str, Tensor]
 HUB = "https://huggingface.co"
 CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
 PROBE_SECONDS = 5  # how long an address may take to answer at all
@@ -61,6 +63,8 @@ def _imagenet(network: nn.Module, row: Architecture, init: str, seed: int) -> So
 
 
 def _mean_var(network: nn.Module, row: Architecture, init: str, seed: int) -> Source:
+    import torch
+
     fresh = {name: buffer.clone() for name, buffer in network.named_buffers()}
     source = _imagenet(network, row, init, seed)
     generator = torch.Generator().manual_seed(seed)
@@ -122,6 +126,8 @@ def _package(row: Architecture, network: nn.Module) -> tuple[Tensors, Source] | 
     The network may end earlier than the file (truncated, or without its 1000-class head), never differ before
     that.
     """
+    import torch
+
     try:
         files = importlib.metadata.files(row.package) if row.package else None
     except importlib.metadata.PackageNotFoundError:
@@ -159,6 +165,8 @@ def _cadene(row: Architecture, network: nn.Module) -> tuple[Tensors, Source] | N
     """The file that pretrainedmodels points at; the name carries the start of its SHA-256, which is checked."""
     if row.builder != "pretrainedmodels":
         return None
+    import torch
+
     path, url = Path(torch.hub.get_dir()) / "checkpoints" / f"{row.tag}.pth", f"{CADENE}{row.tag}.pth"
     start = row.tag.rpartition("-")[2]
     if not path.is_file():
@@ -187,6 +195,9 @@ def _answers(url: str) -> bool:
 
 
 def _load(path: Path) -> Tensors:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -204,10 +215,9 @@ def _fill(network: nn.Module, tensors: Tensors, where: str) -> None:
         if tensors[name].shape != value.shape:
             shapes = f"{tuple(tensors[name].shape)}, this architecture's is {tuple(value.shape)}"
             raise UserError(f"{where}: {name!r} is {shapes}")
-    with torch.no_grad():
-        for name, value in state.items():
-            if name in tensors:
-                value.copy_(tensors[name])
+    for name, value in state.items():  # detached: autograd does not see it
+        if name in tensors:
+            value.copy_(tensors[name])
 
 
 def _source(origin: str, path: Path, row: Architecture, licence: str | None = None) -> Source:

@@ -7,6 +7,7 @@ from typing import Any
 from chexlib.paper import measures
 from chexlib.paper.notes import Note, says_missing, skips_missing
 from chexlib.paper.wording import INIT_NAMES, closed, counted, listed, number, where, with_interval
+from chexlib.study.published import WITHHELD
 
 
 @says_missing
@@ -69,6 +70,8 @@ def protocol(results: Any) -> Note:
 @skips_missing
 def view_auc(results: Any) -> Note:
     """How far one gets with nothing but the view (AP or not): what every model's AUC is to be read against."""
+    if results.withheld:
+        return Note(f"How far the view alone carries is not said: {WITHHELD}.")
     found = measures.view_alone(results)
     if found is None:
         return Note("The test images are all of one view, so the view predicts nothing.")

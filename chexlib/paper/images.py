@@ -1,59 +1,123 @@
-"""What a data set holds: splits, people, views, and how often each finding is present, uncertain or not mentioned.
+"""What a data set holds: splits, people, views, and what a check of it found.
 
 Tables for display and for the figures of notebook 01. Only counts: nothing here tells one image from another.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from chexlib.data.labels import FINDINGS
-from chexlib.paper.notes import Note, says_missing, skips_missing
+from chexlib.data.check import Report, check
+from chexlib.data.defects import KINDS, Kind, severity
+from chexlib.data.describe import WORDS, Description, describe
+from chexlib.data.sources import read_label_file
+from chexlib.paper.notes import Missing, Note, says_missing, skips_missing
+from chexlib.paper.shown import Tables
 from chexlib.paper.wording import counted, listed
 
-VIEWS = {"PA": "PA", "AP": "AP", "": "Frontal, AP or PA not said", "LATERAL": "Lateral"}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
+MOST = 20_000
+"""Images that a page's check decodes at most."""
+
+
+def described(dataset: Any) -> Description | Missing:
+    """The counts of a Dataset, of which the tables and figures are made."""
+    if isinstance(dataset, Missing):
+        return dataset
+    return describe(dataset.table, dataset.listing.covered, name=dataset.name, title=dataset.source.title)
+
+
+def chexpert_file() -> Any:
+    """The LabelFile of CheXpert's train.csv that the package torchxrayvision brings; Missing where there is none."""
+    spec = find_spec("torchxrayvision")  # not imported: that takes seconds
+    path = Path(spec.origin).parent / "data" / "chexpert_train.csv.gz" if spec and spec.origin else Path()
+    if not path.is_file():
+        return Missing(
+            "CheXpert's own labels are shown here where the package torchxrayvision is installed, which brings its "
+            "train.csv; it is not installed on the machine that made this page."
+        )
+    return read_label_file(path)
+
+
+def described_file(file: Any) -> Description | Missing:
+    """The counts of CheXpert's train.csv."""
+    if isinstance(file, Missing):
+        return file
+    return describe(file.table, file.covered, per=file.per, title="CheXpert, train.csv as published: labels only")
+
+
+@says_missing
+def chexpert_line(file: Any) -> Note:
+    """What the tables below it are made of."""
+    return Note(
+        f"These tables count the labels of CheXpert's real `train.csv`: {counted(len(file.table), 'image')} of "
+        f"{counted(file.table['study'].nunique(), 'study', 'studies')} and "
+        f"{counted(file.table['patient'].nunique(), 'patient')}. They are counts of labels: no image was read, and "
+        "nothing on this page was trained on them."
+    )
 
 
 @skips_missing
-def splits(dataset: Any) -> pd.DataFrame:
-    """One row a split: images, studies, patients, share of women, age, and the share of each view; for display."""
-    found = []
-    for split, name in SPLITS.items():
-        part = dataset.table[dataset.table["split"] == split]
-        if part.empty:
-            continue
-        row = {
-            "Split": name,
-            "Images": f"{len(part):,}",
-            "Studies": f"{part['study'].nunique():,}",
-            "Patients": f"{part['patient'].nunique():,}",
-            "Women": _share(part["sex"] == "F", part["sex"] != ""),
-            "Age, median (middle half)": _ages(part["age"]),
+def splits(description: Description) -> Tables:
+    """One column a split: images, studies, patients, share of women, age, and the share of each view; for display."""
+    found = {}
+    for split, part in description.splits.items():
+        known = part.sex["F"] + part.sex["M"]
+        rows = {
+            "Images": f"{part.rows:,}",
+            "Studies": f"{part.studies:,}",
+            "Patients": f"{part.patients:,}",
+            "Women": f"{part.sex['F'] / known:.0%}" if known else "–",
+            "Age, median (middle half)": _ages(part.age) if part.age["known"] else "–",
         }
-        row |= {name: f"{(part['view'] == view).mean():.0%}" for view, name in VIEWS.items()}
-        found.append(row)
-    return pd.DataFrame(found).set_index("Split").rename_axis(index=None, columns="Split")
+        views = {view: n for view, n in part.views.items() if description.whole.views[view]}
+        rows |= {_title(WORDS[view]): f"{n / part.rows:.0%}" for view, n in views.items()}
+        found[SPLITS[split].capitalize()] = rows
+    return Tables({"": pd.DataFrame(found)})
 
 
-def labels(dataset: Any, split: str = "train") -> pd.DataFrame:
-    """Share of a split's images by raw label, one row a finding: present, uncertain, absent, unmentioned (sum 1)."""
-    part = dataset.table.loc[dataset.table["split"] == split, list(FINDINGS)]
-    counts = {
-        "present": (part == 1).mean(),
-        "uncertain": (part == -1).mean(),
-        "absent": (part == 0).mean(),
-        "unmentioned": part.isna().mean(),
-    }
-    return pd.DataFrame(counts).loc[list(FINDINGS)]
+def _ages(age: dict) -> str:
+    return f"{age['median']:.0f} ({age['lower quartile']:.0f} to {age['upper quartile']:.0f})"
+
+
+def _title(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
 def shared_patients(dataset: Any) -> int:
     """How many patients have images in more than one split; anything but 0 would be a leak."""
     return int((dataset.table.groupby("patient")["split"].nunique() > 1).sum())
+
+
+def checked(dataset: Any) -> Report | Missing:
+    """What `chexlib data check` finds, of at most MOST images."""
+    return dataset if isinstance(dataset, Missing) else check(dataset.listing, most=MOST, progress=False)
+
+
+@skips_missing
+def found(report: Report) -> Tables | Note:
+    """One row a kind of defect: how many, how grave, what to do; for display. It names no image and no patient."""
+    rows = []
+    for problem in report.found:
+        kind = KINDS.get(problem.kind, Kind(problem.kind, "see what chexlib data check says of it"))
+        row = (_title(kind.title), counted(problem.count, severity(problem)), _title(kind.advice))
+        rows.append(dict(zip(("Found", "How many", "What to do"), row, strict=True)))
+    if not rows:
+        return Note("")
+    return Tables({"": pd.DataFrame(rows).set_index("Found").rename_axis(index=None, columns="Found")})
+
+
+@skips_missing
+def verdict(report: Report) -> Note:
+    """The check's last line, and that not all images were decoded where that is so."""
+    text = f"**{report.verdict}**"
+    if report.images > MOST:
+        text += f" This page decodes at most {MOST:,} images, spread evenly; `chexlib data check` decodes all."
+    return Note(text)
 
 
 @skips_missing
@@ -105,15 +169,3 @@ def confounding(dataset: Any, finding: str = "No Finding") -> Note:
         f"{finding} is present in {listed(shares)} of the training set. What goes with the view can be told from "
         "the view."
     )
-
-
-def _share(what: pd.Series, of: pd.Series) -> str:
-    return f"{what.sum() / of.sum():.0%}" if of.any() else "–"
-
-
-def _ages(age: pd.Series) -> str:
-    age = age.dropna()
-    if age.empty:
-        return "–"
-    low, middle, high = age.quantile([0.25, 0.5, 0.75])
-    return f"{middle:.0f} ({low:.0f} to {high:.0f})"

@@ -190,7 +190,7 @@ def view_alone(results: Any) -> Estimate | None:
     for task in results.tasks:
         rates = seen.groupby("view")[f"y:{task}"].mean()
         table[f"p:{task}"] = table["view"].map(rates).astype(float).fillna(seen[f"y:{task}"].mean())
-    y, p, patients = by_study(table, results.tasks)
+    y, p, patients = by_study(table, results.tasks, results.finished[0].spec.aggregate)
     found = stats.bootstrap_auroc(y, p[None], groups=patients)
     return estimate(found.mean[0], found.mean_replicates[:, 0], len(results.tasks))
 

@@ -1,7 +1,8 @@
 """A study's finished runs, opened for analysis: AUROCs over test studies, with intervals over patients.
 
-Everything is computed from `predictions.parquet`. The images of one study are combined by maximum (as CheXpert is
-scored), the bootstrap draws patients, and all runs share its resamples, so that every difference is paired. Seeds of
+Everything is computed from `predictions.parquet`, or, where a data set's terms keep labels back, from the replicates
+that were published instead (`chexlib.study.published`). The images of one study are combined (by maximum, as CheXpert
+is scored), the bootstrap draws patients, and all runs share its resamples, so that every difference is paired. Seeds of
 one model are averaged as AUROCs and as replicates: an interval says what other patients would have changed, and
 `seed_spread` what other seeds would have. Figures and tables take what this module offers, and read no files.
 """
@@ -20,10 +21,11 @@ from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.models import zoo
 from chexlib.models.truncate import parameters
-from chexlib.paper.held_out import HeldOut, read_held_out
 from chexlib.runs.store import Run, RunStore, project_folder
-from chexlib.stats import BootstrapAuroc, Difference, bootstrap_auroc, paired_difference, percentile_interval
+from chexlib.stats import BootstrapAuroc, Difference, paired_difference, percentile_interval
 from chexlib.study import load_study
+from chexlib.study.held_out import HeldOut
+from chexlib.study.published import Published, open_tested
 
 RARE = 10
 """A task with fewer positive or negative test studies is kept out of the mean; our choice, the paper states none."""
@@ -40,12 +42,9 @@ def open_results(study: str = "demo", runs: str | Path | None = None) -> Results
     unknown or has no finished runs, and where its runs were not tested on the same images.
     """
     study = load_study(study)
-    published = runs == "results"
-    store = RunStore(project_folder() / "results" / study.name) if published else RunStore.open(runs or None)
+    store = RunStore.open(project_folder() / "results" / study.name if runs == "results" else runs or None)
     planned = store.planned(study.name)
-    if published and not planned:
-        planned = [Run(path.parent) for path in sorted(store.folder.glob("*/predictions.parquet"))]
-    finished = tuple(run for run in planned if run.finished or (published and run.folder.is_dir()))
+    finished = tuple(run for run in planned if run.finished)
     if not finished:
         raise UserError(
             f"study {study.name} has no finished runs in {_short(store.folder)}/: "
@@ -156,8 +155,8 @@ class Results:
     @cached_property
     def rare(self) -> pd.DataFrame:
         """Tasks kept out of the mean, with their positives and negatives among the test studies; indexed by task."""
-        counts = pd.DataFrame({"positives": (self.labels == 1).sum(), "negatives": (self.labels == 0).sum()})
-        return counts[counts.min(axis=1) < RARE].rename_axis("task")
+        counts = self._test.counts
+        return counts[counts.min(axis=1) < RARE]
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -167,12 +166,17 @@ class Results:
     @property
     def n_studies(self) -> int:
         """Test studies, S."""
-        return len(self.labels)
+        return self._test.n_studies
 
     @property
     def n_patients(self) -> int:
         """Test patients."""
-        return len(np.unique(self.patients))
+        return self._test.n_patients
+
+    @property
+    def withheld(self) -> bool:
+        """Whether these are published replicates without labels: then the next three raise UserError."""
+        return isinstance(self._test, Published)
 
     @property
     def labels(self) -> pd.DataFrame:
@@ -192,7 +196,7 @@ class Results:
     @cached_property
     def bootstrap(self) -> BootstrapAuroc:
         """The bootstrap of every run and every task, rare ones too."""
-        return bootstrap_auroc(self._test.labels, self.scores, groups=self.patients, n_boot=self.n_boot)
+        return self._test.bootstrap(self.n_boot)
 
     def log(self, run_id: str) -> pd.DataFrame:
         """What a run logged, one row an entry: event, images, epoch, loss, auc, `auc:<task>`; ValueError if unknown."""
@@ -226,8 +230,8 @@ class Results:
         return f"Study {self.name} on {IMAGES.get(self.dataset, title)}, {count}{toy}"
 
     @cached_property
-    def _test(self) -> HeldOut:
-        return read_held_out(self.name, self.finished, self.all_tasks)
+    def _test(self) -> HeldOut | Published:
+        return open_tested(self.name, self.finished, self.all_tasks)
 
     @cached_property
     def _of_mean(self) -> BootstrapAuroc:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+AGGREGATES = ("max", "mean")
+"""How a study is scored from its views."""
+
 IDS = ("split", "image", "study", "patient", "view", "sex", "age")
 
 
@@ -19,13 +22,15 @@ def predictions_table(
     return pd.concat([table, pd.DataFrame(columns)], axis=1)
 
 
-def by_study(table: pd.DataFrame, findings: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """y (S, T), p (S, T) and patients (S,) of S studies: a study scores its views' maximum, as CheXpert does it.
+def by_study(
+    table: pd.DataFrame, findings: tuple[str, ...], aggregate: str = "max"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """y (S, T), p (S, T) and patients (S,) of S studies; `aggregate` is one of AGGREGATES.
 
-    Labels repeat on a study's images, so their maximum is the label itself.
+    A study scores its views' maximum, as CheXpert does it (Irvin et al. 2019, section 4), or their mean. Labels repeat
+    on a study's images, so their maximum is the label itself.
     """
-    columns = [f"{kind}:{finding}" for kind in "yp" for finding in findings]
     studies = table.groupby("study", sort=True)
-    values = studies[columns].max().to_numpy(dtype=float)  # (S, 2T); NaN only where every view is unknown
-    patients = studies["patient"].first().to_numpy()
-    return values[:, : len(findings)], values[:, len(findings) :], patients
+    y = studies[[f"y:{finding}" for finding in findings]].max()  # NaN only where every view is unknown
+    p = studies[[f"p:{finding}" for finding in findings]].agg(aggregate)
+    return y.to_numpy(dtype=float), p.to_numpy(dtype=float), studies["patient"].first().to_numpy()

@@ -5,19 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from chexlib.data.augment import check_augment
+from chexlib.data.dataset import VIEWS
+from chexlib.data.labels import UNMENTIONED, parse_policy
+from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
+from chexlib.models.inits import check as check_init
+from chexlib.runs.predictions import AGGREGATES
 
 NUMERICS = 1
 """Raised when a change of code changes results, so that older runs are not taken for new ones."""
 
-PRECISIONS = ("fp32", "bf16")
-MEMORY_FORMATS = ("contiguous", "channels_last")
-EVAL_UNITS = ("images", "steps", "epochs")
-LATER = ("weights", "views")
+CHOICES = {
+    "dataset": SOURCES,
+    "unmentioned": UNMENTIONED,
+    "views": VIEWS,
+    "aggregate": AGGREGATES,
+    "precision": ("fp32", "bf16"),
+    "memory_format": ("contiguous", "channels_last"),
+    "eval_unit": ("images", "steps", "epochs"),
+}
+"""What a field can hold, where that is one of a few words."""
+
+LATER = ("weights", "views", "aggregate", "augment")
 """Fields younger than the first published runs: left out of the name where they hold their default."""
 
 TYPES = {"int": (int, "a whole number"), "float": (float, "a number"), "str": (str, "text")}
@@ -33,9 +47,11 @@ class RunSpec:
         default_factory=dict
     )  # the data set's own, e.g. the phantom's n and seed
     size: int = 320  # pixels, both sides
-    policy: str = "u-ones"
+    policy: str = "u-ones"  # a row of POLICIES or a mix of them, kept in its canonical spelling
     unmentioned: str = "absent"
     views: str = "all"
+    augment: Mapping[str, float] = field(default_factory=dict)  # rows of AUGMENTATIONS and their numbers, e.g. rotation
+    aggregate: str = "max"  # of a study's views
     # what learns
     arch: str = "densenet121"
     minus: int = 0  # blocks truncated from the end
@@ -66,8 +82,7 @@ class RunSpec:
             value, (kinds, words) = getattr(self, f.name), TYPES.get(f.type, (Mapping, "a mapping"))
             if not isinstance(value, kinds) or isinstance(value, bool):
                 raise UserError(f"{f.name}={value!r}: must be {words}")
-        choices = (("precision", PRECISIONS), ("memory_format", MEMORY_FORMATS), ("eval_unit", EVAL_UNITS))
-        for name, allowed in choices:
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
         for name in ("size", "epochs", "batch_size", "eval_every", "keep", "threads"):
@@ -75,6 +90,9 @@ class RunSpec:
                 raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
         if self.seed < 0 or not 0 < self.lr < float("inf"):
             raise UserError(f"seed={self.seed}, lr={self.lr}: the seed must be at least 0, the learning rate above 0")
+        check_init(self.init)
+        object.__setattr__(self, "policy", parse_policy(self.policy).name)
+        object.__setattr__(self, "augment", check_augment(self.augment))
 
     @classmethod
     def make(cls, values: Mapping) -> RunSpec:
@@ -98,6 +116,15 @@ class RunSpec:
             weights = hashlib.sha256(path.read_bytes()).hexdigest()
         return replace(self, fingerprint=fingerprint, weights=weights)
 
+    @property
+    def teacher(self) -> RunSpec | None:
+        """The run whose predictions become the uncertain labels (U-SelfTrained); None under other policies.
+
+        It differs in its policy alone, and has the same fingerprint, as neither policy knows the uncertain labels.
+        """
+        policy = parse_policy(self.policy).teacher
+        return replace(self, policy=policy) if policy else None
+
     def images_between_evaluations(self, per_epoch: int) -> int:
         """Images from one evaluation to the next, a whole number of batches; `per_epoch` is the images of one epoch."""
         images = {"images": 1, "steps": self.batch_size, "epochs": per_epoch}[self.eval_unit] * self.eval_every
@@ -115,9 +142,9 @@ class RunSpec:
 
     def to_json(self) -> str:
         """All fields, sorted, so that equal specs give equal text."""
-        values = asdict(self) | {"options": dict(self.options)}
+        values, defaults = ({f.name: getattr(spec, f.name) for f in fields(spec)} for spec in (self, RunSpec()))
         for name in LATER:
-            if values[name] == getattr(RunSpec, name):
+            if values[name] == defaults[name]:
                 del values[name]
         return json.dumps(values, sort_keys=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,16 +77,21 @@ class Run:
         write_atomically(self.folder / name, content)
 
     @contextmanager
-    def lock(self):
-        """One process at a time; the lock dies with its owner. Raises UserError where another process holds it."""
+    def lock(self, wait: bool = False):
+        """One process at a time; the lock dies with its owner.
+
+        Where another process holds it, raises UserError, or says so and waits for it if `wait`.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(
-                    f"{self.folder}: another process is training this run: wait for it or stop it"
-                ) from None
+                taken = f"{self.folder}: another process is training this run"
+                if not wait:
+                    raise UserError(f"{taken}: wait for it or stop it") from None
+                print(f"{taken}: waiting for it", file=sys.stderr)
+                fcntl.flock(file, fcntl.LOCK_EX)
             for partial in self.folder.rglob(".*.[0-9]*"):  # what a killed owner was writing
                 partial.unlink()
             yield

@@ -1,42 +1,110 @@
-"""Publishing a study: predictions, logs and provenance of its finished runs, without weights and without images."""
+"""Publishing a study: predictions, logs and provenance of its finished runs, without weights and without images.
+
+What goes into the predictions depends on the data set's terms (`chexlib.data.sources`). Where they keep labels or ids
+back, view, sex and age are left out, too, and the study's replicates are published beside the runs
+(`chexlib.study.published`): results are computed from those. Ids become hashes under a key that is drawn for the export
+and then forgotten, for plain hashes of ids that can be listed are no secret; rows are sorted by them. One key serves
+the whole export, so that the rows of two runs still pair and a patient's rows still belong together.
+"""
 
 from __future__ import annotations
 
-import shutil
+import hashlib
+import io
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
-from chexlib.runs.store import RunStore
+from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import Run, RunStore
+from chexlib.study.held_out import keeps_back
+from chexlib.study.published import open_tested, publish_replicates, replicates_file
 from chexlib.study.study import Study
 
 FILES = ("spec.json", "log.jsonl", "predictions.parquet", "provenance.json", "done.json")
+METADATA = ["view", "sex", "age"]
+IDS = ["image", "study", "patient"]
 
 
 def export_study(study: Study, out: str | Path, store: RunStore | None = None, progress: bool = True) -> Path:
     """Copies what may be shared of the study's finished runs to `out`, which is a run store too; returns it.
 
-    Raises UserError where the study has no finished run, or where its data set's terms do not let labels and ids be
-    shared.
+    Exporting over an older export replaces it; one that was cut short holds no study until it is repeated. Raises
+    UserError where the study has no finished run, where `out` is the run store itself, and where the disk is full.
     """
-    store = store or RunStore.open()
+    store, published = store or RunStore.open(), RunStore(Path(out).expanduser())
     runs = [run for run in store.planned(study.name) if run.finished]
     if not runs:
         raise UserError(
             f'study {study.name} has no finished runs in {store.folder}: run "chexlib study run {study.name}" first'
         )
-    for run in runs:
-        if not SOURCES[run.spec.dataset].shareable:
-            raise UserError(
-                f"{run.run_id}: {run.spec.dataset}'s terms forbid it to share labels and ids: keep it in its run store"
-            )
-    published = RunStore(Path(out))
-    for run in tqdm(runs, desc=f"exporting {study.name}", unit="run", disable=not progress, leave=False):
-        for name in FILES:
-            target = published.folder / run.run_id / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(run.folder / name, target)
-    published.plan(study.name, [run.spec for run in runs])
+    if published.folder.resolve() == store.folder.resolve():
+        raise UserError(f"{published.folder} is the run store itself: export to another folder")
+    tested = open_tested(study.name, runs, study.tasks) if any(map(keeps_back, runs)) else None
+    published.plan(study.name, [])  # until all is written
+    replicates_file(published.folder, study.name).unlink(missing_ok=True)
+    _clear(published.folder, f".{study.name}.*.[0-9]*")
+    hashed = keyed_hash(secrets.token_bytes(32))
+    specs = [_without_folders(run.spec) for run in runs]
+    bar = tqdm(runs, f"exporting {study.name}", unit="run", disable=not progress, leave=False)
+    for run, spec in zip(bar, specs, strict=True):
+        _export_run(run, published.run(spec), spec, hashed)
+    if tested:
+        publish_replicates(published.folder, study.name, [spec.run_id for spec in specs], tested)
+    published.plan(study.name, specs)
     return published.folder
+
+
+def keyed_hash(key: bytes) -> Callable[[str], str]:
+    """A function from a text to 16 hexadecimal digits that nobody can compute without the key (BLAKE2b)."""
+    return lambda text: hashlib.blake2b(str(text).encode(), key=key, digest_size=8).hexdigest()
+
+
+def _export_run(run: Run, target: Run, spec: RunSpec, hashed: Callable[[str], str]) -> None:
+    """The run's files, done.json gone first and written last, so that half a run never looks finished."""
+    (target.folder / "done.json").unlink(missing_ok=True)
+    _clear(target.folder, ".*.[0-9]*")
+    for name in FILES:
+        content = (run.folder / name).read_bytes()
+        if name == "predictions.parquet" and keeps_back(run):
+            content = _shown(run, hashed)
+        if name == "spec.json" and spec != run.spec:
+            content = spec.to_json().encode()
+        target.write(name, content)
+
+
+def _clear(folder: Path, pattern: str) -> None:
+    """Removes what a killed export was writing there."""
+    for partial in folder.glob(pattern):
+        partial.unlink()
+
+
+def _shown(run: Run, hashed: Callable[[str], str]) -> bytes:
+    """The run's predictions as its data set's terms let them be shown, as Parquet."""
+    source = SOURCES[run.spec.dataset]
+    table = run.predictions().drop(columns=METADATA, errors="ignore")
+    if not source.share_labels:
+        table = table.drop(columns=[name for name in table if name.startswith("y:")])
+    if not source.share_ids:
+        for name in IDS:
+            table[name] = [hashed(f"{name} {value}") for value in table[name]]
+        table = table.sort_values("image")
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()
+
+
+def _without_folders(spec: RunSpec) -> RunSpec:
+    """The spec with the names, and not the places, of files on this machine: its weights' file, and in its options."""
+    init = f"file:{Path(spec.init).name}" if spec.init.startswith(("file:/", "file:~")) else spec.init
+    options = {name: Path(value).name if _is_place(value) else value for name, value in spec.options.items()}
+    return replace(spec, init=init, options=options)
+
+
+def _is_place(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("/", "~"))

@@ -106,7 +106,7 @@ def _train_one(spec_json: str, root, folder: Path) -> str:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     spec = RunSpec.make(json.loads(spec_json))
     try:
-        fit(spec, root, RunStore(folder), progress=False)
+        fit(spec, root, RunStore(folder), progress=False, wait=True)  # another run's teacher may be one of the study
     except UserError as error:
         return str(error)
     return ""

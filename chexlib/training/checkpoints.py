@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
+from chexlib.data.labels import parse_policy
 from chexlib.errors import UserError
 from chexlib.models import create_model
 from chexlib.runs.spec import RunSpec
@@ -32,10 +32,19 @@ class Normaliser:
     mean: tuple[float, ...]  # one value, or one a channel
     std: tuple[float, ...]
 
-    def __call__(self, images: np.ndarray | torch.Tensor, device: str | torch.device = "cpu") -> torch.Tensor:
-        """images (N, H, W) or (N, 1, H, W) uint8 -> (N, 3, H, W) float32: scaled to [0, 1], repeated, normalised."""
+    def __call__(
+        self,
+        images: np.ndarray | torch.Tensor,
+        device: str | torch.device = "cpu",
+        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """images (N, H, W) or (N, 1, H, W) uint8 -> (N, 3, H, W) float32: scaled to [0, 1], repeated, normalised.
+
+        `change` (an augmentation) comes after scaling, on the device, while there is one channel.
+        """
         x = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
         x = x.reshape(len(x), 1, *x.shape[-2:]).to(device, non_blocking=True).float().div_(255)  # (N, 1, H, W)
+        x = change(x) if change else x
         mean, std = (torch.tensor(v, device=device).reshape(1, -1, 1, 1) for v in (self.mean, self.std))
         return ((x - mean) / std).expand(-1, 3, -1, -1)
 
@@ -48,6 +57,14 @@ def save_weights(run: Run, model: torch.nn.Module, images: int) -> None:
     """The weights after so many images."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     run.write(f"checkpoints/{weights_name(images)}", save(tensors))
+
+
+def load_weights(run: Run, model: torch.nn.Module, images: int) -> None:
+    """Fills the model with the weights after so many images. Raises UserError where they are not there."""
+    path = run.checkpoints / weights_name(images)
+    if not path.exists():
+        raise UserError(f"{path}: no such file: published results hold no weights, train the run to have them")
+    model.load_state_dict(load_file(path))
 
 
 def keep_only(run: Run, kept: list[int]) -> None:
@@ -105,7 +122,7 @@ def _number(auc: float | None) -> float:
 
 def build(spec: RunSpec, train_mean_std: Callable[[], tuple[float, float]]) -> tuple[torch.nn.Module, Normaliser]:
     """The network as the spec initialises it, and its normalisation: its checkpoint's, else the training set's."""
-    model = create_model(spec.arch, init=spec.init, minus=spec.minus, seed=spec.seed)
+    model = _network(spec, spec.init)
     if model.mean is not None:
         return model, Normaliser(tuple(model.mean), tuple(model.std))
     mean, std = train_mean_std()
@@ -114,11 +131,13 @@ def build(spec: RunSpec, train_mean_std: Callable[[], tuple[float, float]]) -> t
 
 def load_model(run: Run) -> tuple[torch.nn.Module, Normaliser]:
     """The best checkpoint of a finished run, in eval mode, and its Normaliser."""
-    [images] = ensemble_members(run.log(), keep=1)
-    path = run.checkpoints / weights_name(images)
-    if not path.exists():
-        raise UserError(f"{path}: no such file: published results hold no weights, train the run to have them")
-    spec, norm = run.spec, run.provenance["normalisation"]
-    model = create_model(spec.arch, init="random", minus=spec.minus, seed=spec.seed)
-    model.load_state_dict(load_file(Path(path)))
+    norm, model = run.provenance["normalisation"], _network(run.spec, "random")
+    [best] = ensemble_members(run.log(), keep=1)
+    load_weights(run, model, best)
     return model.eval(), Normaliser(tuple(norm["mean"]), tuple(norm["std"]))
+
+
+def _network(spec: RunSpec, init: str) -> torch.nn.Module:
+    """With as many outputs for each finding as the spec's policy has classes."""
+    classes = parse_policy(spec.policy).classes
+    return create_model(spec.arch, init=init, minus=spec.minus, seed=spec.seed, classes=classes)

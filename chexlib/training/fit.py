@@ -12,6 +12,7 @@ import json
 import platform
 import resource
 import time
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,21 +20,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 import chexlib
+from chexlib.data.augment import augmenter
 from chexlib.data.dataset import Dataset, open_for
-from chexlib.data.labels import FINDINGS, TASKS
+from chexlib.data.images import decoder
+from chexlib.data.labels import FINDINGS, TASKS, parse_policy
 from chexlib.errors import UserError
 from chexlib.models import zoo
 from chexlib.runs.predictions import by_study, predictions_table
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.stats import auroc
-from chexlib.training import checkpoints
-from chexlib.training.objectives import masked_cross_entropy
+from chexlib.training import checkpoints, uncertainty
+from chexlib.training.objectives import LOSSES
+from chexlib.training.predict import laid_out, predict, predict_ensemble, start
 
 PACKAGES = (
     "torch",
@@ -46,44 +48,56 @@ PACKAGES = (
     "pillow",
     "safetensors",
 )
-EVAL_BATCH = 64
 
 
-def fit(spec: RunSpec, root: str | Path | None = None, store: RunStore | None = None, progress: bool = True) -> Run:
+def fit(
+    spec: RunSpec,
+    root: str | Path | None = None,
+    store: RunStore | None = None,
+    progress: bool = True,
+    wait: bool = False,
+) -> Run:
     """Trains the spec's network, or reuses the finished run of the same spec and data.
 
     `root` is the data set's folder (none for the phantom), `store` where runs are kept (RunStore.open() by default).
     The result is the mean prediction of the `keep` evaluations with the best mean validation AUC over the paper's six
-    tasks. Raises UserError, one line, for bad input, a full disk, a loss that is not a number, and a run that another
-    process is training.
+    tasks. U-SelfTrained trains its teacher first, or reuses it. Raises UserError, one line, for bad input, a full disk,
+    a loss that is not a number, and, unless `wait`, a run that another process is training.
     """
     if spec.arch in zoo.ARCHITECTURES:
         zoo.check_size(spec.arch, spec.size)
-    dataset = open_for(spec, root, progress)
+    return _fit(spec, open_for(spec, root, progress), store or RunStore.open(), progress, wait)
+
+
+def _fit(spec: RunSpec, dataset: Dataset, store: RunStore, progress: bool, wait: bool) -> Run:
     spec = spec.resolve(dataset.fingerprint)
-    run = (store or RunStore.open()).run(spec)
-    with run.lock():
+    run = store.run(spec)
+    with run.lock(wait):
         if not run.finished:
             run.write("spec.json", spec.to_json())
+            if spec.teacher and not uncertainty.has_soft_labels(run):
+                its_data = replace(dataset, policy=spec.teacher.policy)
+                teacher = _fit(spec.teacher, its_data, store, progress, wait=True)
+                uncertainty.write_soft_labels(run, teacher, dataset, progress)
             _train(run, spec, dataset, progress)
     return run
 
 
 def _train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
     started = time.perf_counter()
-    torch.set_num_threads(spec.threads)
-    AcceleratorState._reset_state(reset_partial_state=True)  # a process may train in one precision, then in another
-    accelerator = Accelerator(mixed_precision="no" if spec.precision == "fp32" else spec.precision)
+    accelerator = start(spec)
     model, prepare = checkpoints.build(spec, dataset.mean_std)
-    model.to(memory_format=torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format)
+    model = laid_out(model, spec)
     optimizer = torch.optim.Adam(model.parameters(), lr=spec.lr, betas=(spec.beta1, spec.beta2), fused=True)
     model, optimizer = accelerator.prepare(model, optimizer)
+    loss_of, augment = LOSSES[parse_policy(spec.policy).classes], augmenter(spec.augment, spec.size)
 
     rows = dataset.rows("train")
     if len(rows) < spec.batch_size:
         raise UserError(f"{dataset.root}: {len(rows)} training images are fewer than batch_size={spec.batch_size}")
     per_epoch = len(rows) // spec.batch_size * spec.batch_size  # an incomplete last batch is dropped
     total = spec.epochs * per_epoch
+    to_learn = uncertainty.labels_to_learn(run, spec, dataset)
     log = checkpoints.load_resume_state(run, model, optimizer)
     seen, before = (log[-1]["images"], log[-1]["seconds"]) if log else (0, 0.0)
     bar = tqdm(total=total, initial=seen, desc=run.run_id, unit="image", disable=not progress)
@@ -96,12 +110,10 @@ def _train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
             torch.manual_seed(spec.seed * 1_000_003 + seen)
             for first in range(seen, stop, spec.batch_size):
                 batch = _batch(rows, first, per_epoch, spec)
-                images = prepare(dataset.pixels[batch], accelerator.device)  # (N, 3, H, W)
-                labels, known = (
-                    torch.from_numpy(a[batch]).to(accelerator.device) for a in (dataset.labels, dataset.known)
-                )
-                logits = model(images)  # (N, T), under autocast where the precision asks for it
-                loss = masked_cross_entropy(logits, labels, known)
+                images = prepare(dataset.pixels[batch], accelerator.device, augment)  # (N, 3, H, W)
+                labels, known = (torch.from_numpy(a[batch]).to(accelerator.device) for a in to_learn)  # (N, T)
+                logits = model(images)  # (N, T) or (N, T, 3), under autocast where the precision asks for it
+                loss = loss_of(logits, labels, known)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 optimizer.step()
@@ -111,7 +123,7 @@ def _train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
         row = {"event": "eval", "images": seen, "epoch": seen / per_epoch, "loss": float(np.mean(losses))}
         log.append(
             row
-            | _validate(model, prepare, dataset, accelerator)
+            | _validate(model, prepare, dataset, accelerator, spec.aggregate)
             | {"seconds": round(before + time.perf_counter() - started, 2)}
         )
         _checkpoint(run, spec, accelerator.unwrap_model(model), optimizer, log)
@@ -139,25 +151,15 @@ def _finite(loss: torch.Tensor, dataset: Dataset, batch: np.ndarray) -> float:
     return value
 
 
-def _predict(model, prepare, dataset: Dataset, rows: np.ndarray, accelerator: Accelerator) -> np.ndarray:
-    """Probabilities (len(rows), T)."""
-    model.eval()
-    parts = []
-    with torch.inference_mode():
-        for first in range(0, len(rows), EVAL_BATCH):
-            images = prepare(dataset.pixels[rows[first : first + EVAL_BATCH]], accelerator.device)
-            parts.append(model(images).float().sigmoid().cpu().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, len(FINDINGS)))
-
-
 def _table(dataset: Dataset, rows: np.ndarray, p: np.ndarray):
     return predictions_table(dataset.table.iloc[rows], FINDINGS, dataset.labels[rows], dataset.known[rows], p)
 
 
-def _validate(model, prepare, dataset: Dataset, accelerator: Accelerator) -> dict:
+def _validate(model, prepare, dataset: Dataset, accelerator: Accelerator, aggregate: str) -> dict:
     """Validation AUC of each of the paper's tasks and their mean; None where validation lacks a class."""
     rows = dataset.rows("val")
-    y, p, _ = by_study(_table(dataset, rows, _predict(model, prepare, dataset, rows, accelerator)), TASKS)
+    table = _table(dataset, rows, predict(model, prepare, dataset, rows, accelerator))
+    y, p, _ = by_study(table, TASKS, aggregate)
     aucs = auroc(y, p)  # (6,)
     mean = np.nanmean(aucs) if np.isfinite(aucs).any() else np.nan
     named = {"auc": mean} | {f"auc:{task}": auc for task, auc in zip(TASKS, aucs, strict=True)}
@@ -181,10 +183,7 @@ def _finish(
     """The ensemble's predictions, the provenance, and last of all done.json."""
     rows = np.concatenate([dataset.rows("val"), dataset.rows("test")])
     members = checkpoints.ensemble_members(log, spec.keep)
-    p = np.zeros((len(rows), len(FINDINGS)))
-    for images in members:
-        accelerator.unwrap_model(model).load_state_dict(load_file(run.checkpoints / checkpoints.weights_name(images)))
-        p += _predict(model, prepare, dataset, rows, accelerator) / len(members)
+    p = predict_ensemble(run, members, model, prepare, dataset, rows, accelerator)
     buffer = io.BytesIO()
     _table(dataset, rows, p).to_parquet(buffer, index=False, compression="zstd")
     run.write("predictions.parquet", buffer.getvalue())
@@ -207,8 +206,9 @@ def _provenance(spec, dataset, model, prepare, accelerator, log, members) -> dic
         "fingerprint": spec.fingerprint,
         "data": {"name": dataset.name, "attribution": dataset.source.attribution, "images": len(dataset.table)},
         "normalisation": {"mean": prepare.mean, "std": prepare.std},
-        "decoder": f"Pillow {version('pillow')}, 8-bit grey, stretched, antialiased bilinear",
+        "decoder": decoder(),
         "weights": accelerator.unwrap_model(model).weights_source,
+        "teacher": spec.teacher and spec.teacher.run_id,
         "ensemble": members,
         "seconds": log[-1]["seconds"],
         "images_per_second": round(log[-1]["images"] / log[-1]["seconds"], 1),

@@ -62,6 +62,17 @@ def test_grad_cam_is_what_autograd_through_the_whole_network_gives(name, minus):
     torch.testing.assert_close(grad_cam(model, images), upsampled, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3"])
+def test_with_three_classes_the_map_is_of_present_against_absent(name):
+    model = create_model(name, findings=4, classes=3, seed=1)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    expected = by_autograd(model, images)
+    assert expected.max() > 0.1
+    native = grad_cam(model.train(), images, upsample=False)
+    assert native.shape[:2] == (2, 4)
+    torch.testing.assert_close(native, expected, atol=1e-5, rtol=0)
+
+
 def test_a_map_worked_out_by_hand():
     image = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 2.0], [0.0, 0.0]], [[0.0, 0.0], [9.0, 0.0]]])[None]
     model = pixels([[2.0, 4.0, -1.0]])  # the third map has a negative weight: it has no part in the sum

@@ -98,6 +98,22 @@ def test_the_head_has_one_logit_a_finding():
     assert create_model("mobilenet_v2", findings=3)(images(2, 32)).shape == (2, 3)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3"])
+def test_three_classes_train_apart_and_show_one_logit(name):
+    """Present against absent: its sigmoid is the softmax over these two."""
+    model, x = create_model(name, findings=5, classes=3), images(3, 32)
+    assert model(x).shape == (3, 5, 3)
+    one = create_model(name, findings=5)
+    count = [sum(weight.numel() for weight in m.parameters()) for m in (model, one)]
+    assert count[0] - count[1] == 2 * sum(weight.numel() for weight in one.head.parameters())
+    with torch.inference_mode():
+        features = model.eval().trunk.forward_head(model.maps(x), pre_logits=True)
+        z = torch.nn.functional.linear(features, model.head.weight, model.head.bias).reshape(3, 5, 3)
+        logits = model(x)
+    assert logits.shape == (3, 5)
+    torch.testing.assert_close(logits.sigmoid(), z[..., :2].softmax(dim=-1)[..., 1])
+
+
 def test_any_convolutional_network_of_timm_can_be_had():
     model = create_model("regnetx_002", findings=5)
     assert model(images(2, 32)).shape == (2, 5) and model.label == "regnetx_002"
@@ -108,6 +124,7 @@ def test_any_convolutional_network_of_timm_can_be_had():
     [
         ({"name": "densenet12"}, "'densenet12' is not known; nearest: densenet121"),
         ({"name": "resnet18", "findings": 0}, "findings=0"),
+        ({"name": "resnet18", "classes": 2}, "classes=2: a finding has 1 output, or 3"),
         ({"name": "resnet18", "minus": 4}, "minus=4: ResNet18 has 4 residual stages, so 0 to 3 can be dropped"),
         ({"name": "regnetx_002", "minus": 1}, "regnetx_002 is not truncated here"),
         ({"name": "resnet18", "init": "gabor"}, "there are random, imagenet, mean_var and file:"),

@@ -15,7 +15,14 @@ import pytest
 
 from chexlib.errors import UserError
 from chexlib.notebook_inputs import record_of, why_not_current, write_record
-from chexlib.notebook_process import NotebookProcess, inject, install_kernel, kernel_environment, read_notebook
+from chexlib.notebook_process import (
+    NotebookProcess,
+    inject,
+    install_kernel,
+    kernel_environment,
+    read_notebook,
+    without_folders,
+)
 from chexlib.notebooks import outdated, read_value, run_notebooks
 
 PARAMETERS = 'study = "demo"  # a name, "= demo" by default\ndata = ""\nruns: str = ""\nfactor = 1\nsizes = (0,)'
@@ -73,15 +80,26 @@ def test_good_outputs_are_taken_and_failed_ones_are_not(project):
     ]
     import chexlib
 
-    seen = ["demo", 2.5, (3, "a"), sys.executable, chexlib.__file__, str(project / "notebooks")]
+    seen = ["demo", 2.5, (3, "a"), sys.executable, chexlib.__file__, f"{project.name}/notebooks"]
     assert "".join(executed["cells"][3]["outputs"][0]["text"]).strip() == str(seen)
-    assert str(project) not in json.dumps(executed["metadata"])
+    assert str(project) not in json.dumps(executed)
     assert sorted(path.name for path in old.parent.iterdir()) == [
         ".lock",
         "01_good.ipynb",
         "01_good.json",
         "02_bad.ipynb",
     ]
+
+
+@pytest.mark.parametrize(("text", "published"), [
+    ("data = '/home/me/sets/chexpert'", "data = 'chexpert'"),
+    ("no file /home/me/sets/chexpert/train.csv, none in /home/me.", "no file chexpert/train.csv, none in me."),
+    ("https://data.org/home/me/sets", "https://data.org/home/me/sets"),
+    ("iVBOR/home/me/sets+", "iVBOR/home/me/sets+"),
+])  # fmt: skip
+def test_published_text_names_folders_and_not_their_places(text, published):
+    folders = ["/home/me", "/home/me/sets/chexpert"]
+    assert without_folders({"cells": [{"source": text}]}, folders) == {"cells": [{"source": published}]}
 
 
 def test_killed_driver_leaves_nothing_and_takes_its_notebooks_along(project):

@@ -7,81 +7,24 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from chexlib.data.labels import FINDINGS, TASKS
+from chexlib.data.labels import TASKS
 from chexlib.errors import UserError
 from chexlib.paper import results as module
 from chexlib.paper.results import open_results
-from chexlib.runs.predictions import predictions_table
 from chexlib.runs.spec import RunSpec
-from chexlib.runs.store import RunStore
 from chexlib.stats import auroc, bootstrap_auroc
-from chexlib.study import load_study
-
-RUNS = [
-    {"arch": ["resnet18"], "minus": [0, 1], "init": "random", "seed": [0, 1, 2]},
-    {"arch": "efficientnet_lite0", "init": ["random", "imagenet"]},
-]
-SKILL = {"resnet18": 0.8, "efficientnet_lite0": 1.2}
+from tests.made_runs import make_store, study_file, write_run
 
 
 @pytest.fixture
 def study(tmp_path):
-    """A study file with eight runs: ResNet18 and its first truncation with three seeds, a Lite with two inits."""
-    path = tmp_path / "made.yaml"
-    path.write_text(yaml.safe_dump({"title": "Made up", "common": {"dataset": "phantom", "size": 96}, "runs": RUNS}))
-    return path
+    return study_file(tmp_path)
 
 
 @pytest.fixture
 def store(tmp_path, study):
-    """A run store in which every run of the study is finished."""
-    store = RunStore(tmp_path / "runs")
-    specs = [spec.resolve("cafe") for spec in load_study(study).specs()]
-    store.plan("made", specs)
-    for spec in specs:
-        write_run(store, spec)
-    return store
-
-
-def write_run(store, spec, change=None):
-    run = store.run(spec)
-    table = predictions(spec)
-    run.write("spec.json", spec.to_json())
-    log = [{"event": "eval", "images": 100 * i, "epoch": i, "auc": 0.6} for i in (1, 2)]
-    run.write("log.jsonl", "\n".join(map(json.dumps, log)))
-    run.write("provenance.json", "{}")
-    (change(table) if change else table).to_parquet(run.folder / "predictions.parquet")
-    run.write("done.json", "{}")
-    return run
-
-
-def predictions(spec):
-    """300 images of 200 studies of 150 patients; 10 studies are for validation; Consolidation has 4 positive ones."""
-    rng = np.random.default_rng(0)
-    study = np.sort(np.concatenate([np.arange(200), rng.integers(200, size=100)]))
-    patient = study % 150
-    of_study = (rng.random((200, len(FINDINGS))) < 0.35).astype(float)
-    of_study[:, FINDINGS.index("Consolidation")] = np.isin(np.arange(200), [20, 30, 40, 50])
-    y = of_study[study]
-    known = np.ones_like(y)
-    known[np.isin(study, [60, 61]), FINDINGS.index("Edema")] = 0
-    seed = [*spec.arch.encode(), spec.minus, spec.seed, *spec.init.encode()]
-    skill = SKILL[spec.arch] / (1 + spec.minus) + (spec.init == "imagenet")
-    p = 1 / (1 + np.exp(-(skill * y + np.random.default_rng(seed).normal(size=y.shape))))
-    ids = pd.DataFrame(
-        {
-            "split": np.where(study < 10, "val", "test"),
-            "image": [f"i{i}" for i in range(300)],
-            "study": [f"p{a}/s{b}" for a, b in zip(patient, study, strict=True)],
-            "patient": [f"p{a}" for a in patient],
-            "view": "PA",
-            "sex": "F",
-            "age": 50.0,
-        }
-    )
-    return predictions_table(ids, FINDINGS, y, known, p)
+    return make_store(tmp_path / "runs", study)
 
 
 def first_run(store, arch="resnet18"):
@@ -137,6 +80,15 @@ def test_test_studies_are_scored_by_their_highest_image(study, store):
     highest = table.groupby("study")["p:Edema"].max().to_numpy()
     np.testing.assert_allclose(r.scores[0, :, r.all_tasks.index("Edema")], highest)
     assert r.labels["Edema"].isna().sum() == 2
+
+
+def test_test_studies_are_scored_by_the_mean_where_the_spec_says_so(study, tmp_path):
+    study.write_text(study.read_text().replace("dataset:", "aggregate: mean\n  dataset:"))
+    store = make_store(tmp_path / "means", study)
+    r = open_results(study, store.folder)
+    means = first_run(store).predictions().query("split == 'test'").groupby("study")["p:Edema"].mean().to_numpy()
+    np.testing.assert_allclose(r.scores[0, :, r.all_tasks.index("Edema")], means, rtol=1e-6)
+    assert r.labels["Edema"].isin([0, 1]).sum() == 188 and r.labels["Edema"].isna().sum() == 2
 
 
 def test_the_bootstrap_draws_patients_and_averages_seeds(study, store):
@@ -206,15 +158,12 @@ def test_the_caption_says_phantom_and_how_much_is_there(study, store):
     assert r.models["seeds"].iloc[0] == 2
 
 
-def test_published_runs_need_no_done_and_no_plan(study, store, tmp_path, monkeypatch):
+def test_published_runs_are_found_by_the_word_results(study, store, tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "_toc.yml").touch()
     monkeypatch.chdir(tmp_path)
-    store.folder.rename(tmp_path / "made")
     (tmp_path / "results").mkdir()
-    published = (tmp_path / "made").rename(tmp_path / "results" / "made")
-    for path in [*published.glob("*/done.json"), *published.glob("*.study.json")]:
-        path.unlink()
+    store.folder.rename(tmp_path / "results" / "made")
     assert len(open_results(study, "results").runs) == 8
     with pytest.raises(UserError, match="no finished runs in runs/"):
         open_results(study)
@@ -228,20 +177,20 @@ def test_no_finished_runs_says_what_to_run(study, tmp_path, monkeypatch):
 
 
 def test_runs_tested_on_other_images_are_refused(study, store):
-    write_run(store, first_run(store).spec, lambda table: table.iloc[:-1])
+    write_run(store, first_run(store).spec, change=lambda table: table.iloc[:-1])
     with pytest.raises(UserError, match="was tested on other images than"):
         _ = open_results(study, store.folder).models
 
 
 def test_runs_tested_on_other_labels_are_refused(study, store):
-    write_run(store, first_run(store).spec, lambda table: table.assign(**{"y:Edema": 1 - table["y:Edema"]}))
+    write_run(store, first_run(store).spec, change=lambda table: table.assign(**{"y:Edema": 1 - table["y:Edema"]}))
     with pytest.raises(UserError, match="was tested on other labels than"):
         _ = open_results(study, store.folder).models
 
 
 def test_the_order_of_images_does_not_matter(study, store):
     before = open_results(study, store.folder).models["auc"]
-    write_run(store, first_run(store).spec, lambda table: table.sample(frac=1, random_state=0))
+    write_run(store, first_run(store).spec, change=lambda table: table.sample(frac=1, random_state=0))
     pd.testing.assert_series_equal(open_results(study, store.folder).models["auc"], before)
 
 
@@ -259,7 +208,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(study, store):
     (lambda table: table[table["split"] == "val"], "no row has split test"),
 ])  # fmt: skip
 def test_broken_predictions_are_named(study, store, change, says):
-    run = write_run(store, first_run(store).spec, change)
+    run = write_run(store, first_run(store).spec, change=change)
     with pytest.raises(UserError, match=says) as error:
         _ = open_results(study, store.folder).models
     assert str(run.folder) in str(error.value) and "\n" not in str(error.value)

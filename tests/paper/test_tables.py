@@ -184,7 +184,8 @@ def test_the_view_alone_is_scored_by_what_validation_says_of_it():
     for task in TASKS:
         table[f"y:{task}"] = [1 - y for y in sick] if task == "No Finding" else sick
         table[f"p:{task}"] = 0.5
-    results = SimpleNamespace(tasks=TASKS, finished=[SimpleNamespace(predictions=lambda: table)])
+    run = SimpleNamespace(predictions=lambda: table, spec=SimpleNamespace(aggregate="max"))
+    results = SimpleNamespace(tasks=TASKS, finished=[run])
     assert measures.view_alone(results).value == 1
     assert measures.positive_by_view(results, "No Finding") == {"AP": 0, "PA": 1}
 

@@ -1,9 +1,14 @@
 """A run is a frozen value, and its hash is its name."""
 
+import json
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
 
 import pytest
 
+from chexlib.data.labels import POLICIES
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 
@@ -28,7 +33,10 @@ def test_an_evaluation_an_epoch():
 
 def test_every_field_is_part_of_the_name():
     other = {"str": "fp", "int": 3, "float": 0.5, "Mapping[str, int | float | str]": {"n": 5}}
+    other |= {"Mapping[str, float]": {"flip": 0.5}}
     changed = {"precision": "bf16", "memory_format": "contiguous", "eval_unit": "steps", "numerics": 10_000}
+    changed |= {"dataset": "nih", "policy": "u-zeros", "unmentioned": "unknown", "views": "frontal", "init": "imagenet"}
+    changed |= {"aggregate": "mean"}
     spec = RunSpec(fingerprint="data")
     names = {spec.run_id}
     for f in fields(RunSpec):
@@ -43,6 +51,39 @@ def test_the_same_fields_give_the_same_name_in_any_order():
     b = RunSpec.make({"fingerprint": "data", "options": {"seed": 2, "n": 1}, "arch": "resnet18"})
     assert a.run_id == b.run_id
     assert a.run_id.startswith("phantom320-resnet18-random-s0-")
+
+
+def test_published_runs_keep_their_names():
+    """Fields younger than they are have no part in the name at their default, however that is written."""
+    for folder in (Path(__file__).parents[2] / "results").glob("*/*/spec.json"):
+        values = json.loads(folder.read_text())
+        later = {"views": "all", "aggregate": "max", "augment": {"rotation": 0, "crop": 1}, "weights": ""}
+        assert RunSpec.make(values).run_id == folder.parent.name
+        assert RunSpec.make(later | values).run_id == folder.parent.name
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"policy": "u-mixed"}, {"policy": "u-zeros,Atelectasis = u-ones, Edema=u-ones"}),
+        ({"policy": "u-ones"}, {"policy": " U-Ones"}),
+        ({"augment": {"rotation": 10, "flip": 0.5}}, {"augment": {"flip": 0.5, "rotation": 10.0, "crop": 1}}),
+    ],
+)
+def test_two_spellings_of_one_training_have_one_name(one, other):
+    assert RunSpec.make(one) == RunSpec.make(other)
+    assert RunSpec.make(one).resolve("data").run_id == RunSpec.make(other).resolve("data").run_id
+
+
+def test_a_teacher_is_the_same_training_under_u_ignore():
+    student = RunSpec(policy="u-selftrained", seed=3, fingerprint="data")
+    assert student.teacher == replace(student, policy="u-ignore")
+    assert [RunSpec(policy=name).teacher for name in POLICIES if name != "u-selftrained"] == [None] * 5
+
+
+def test_a_spec_needs_no_torch():
+    code = "import sys, chexlib; chexlib.RunSpec(); assert not {'torch', 'torchvision'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_an_unresolved_spec_has_no_name():
@@ -70,6 +111,15 @@ def test_a_misspelt_field_is_refused_with_the_nearest():
         {"lr": 0},
         {"lr": "nan"},
         {"keep": 0},
+        {"dataset": "chexprt"},
+        {"policy": "u-one"},
+        {"unmentioned": "zero"},
+        {"views": "frontl"},
+        {"aggregate": "median"},
+        {"init": "imagnet"},
+        {"augment": 5},
+        {"augment": {"rotate": 5}},
+        {"augment": {"rotation": 90}},
     ],
 )
 def test_a_value_out_of_range_is_refused(values):

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,19 @@ def test_a_lock_refuses_a_second_process_and_dies_with_its_owner(tmp_path):
         assert [path.name for path in run.folder.iterdir()] == [".lock"]
 
 
+def test_a_lock_is_waited_for_where_that_is_asked(tmp_path, capsys):
+    context = multiprocessing.get_context("spawn")
+    held, ended = context.Event(), context.Event()
+    owner = context.Process(target=_hold, args=(tmp_path, held, ended))
+    owner.start()
+    assert held.wait(30)
+    threading.Timer(0.3, ended.set).start()
+    with RunStore(tmp_path).run(SPECS[0]).lock(wait=True):
+        assert ended.is_set()
+    owner.join()
+    assert "another process is training this run: waiting for it" in capsys.readouterr().err
+
+
 def test_a_broken_spec_is_named(tmp_path):
     run = RunStore(tmp_path).run(SPECS[0])
     run.write("spec.json", '{"arch": ')
@@ -67,7 +81,8 @@ def test_a_broken_spec_is_named(tmp_path):
         _ = run.spec
 
 
-def test_a_study_scores_the_maximum_of_its_views():
+@pytest.mark.parametrize(("aggregate", "first"), [("max", [0.6, 0.3]), ("mean", [0.4, 0.2])])
+def test_a_study_scores_the_maximum_of_its_views_or_their_mean(aggregate, first):
     ids = pd.DataFrame(
         {
             "split": "test",
@@ -83,7 +98,7 @@ def test_a_study_scores_the_maximum_of_its_views():
     known = np.array([[1, 0], [1, 0], [1, 1]])
     p = np.array([[0.2, 0.3], [0.6, 0.1], [0.5, 0.4]])
     table = predictions_table(ids, ("Edema", "Fracture"), y, known, p)
-    studies, scores, patients = by_study(table, ("Edema", "Fracture"))
+    studies, scores, patients = by_study(table, ("Edema", "Fracture"), aggregate)
     np.testing.assert_array_equal(studies, [[1, np.nan], [0, 0]])
-    np.testing.assert_allclose(scores, [[0.6, 0.3], [0.5, 0.4]], rtol=1e-6)
+    np.testing.assert_allclose(scores, [first, [0.5, 0.4]], rtol=1e-6)
     assert list(patients) == ["p", "q"]

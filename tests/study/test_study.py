@@ -1,16 +1,13 @@
-"""Studies: axes to runs, refusals, running them, publishing them."""
+"""Studies: axes to runs, refusals, running them."""
 
 import json
-import shutil
 
 import pytest
 
 from chexlib.cli import main
 from chexlib.errors import UserError
 from chexlib.models.zoo import ARCHITECTURES
-from chexlib.runs.store import RunStore
 from chexlib.study import load_study, study_names
-from chexlib.study.export import FILES, export_study
 
 
 def study_file(tmp_path, text):
@@ -27,6 +24,11 @@ def test_an_entry_is_the_product_of_its_lists(tmp_path):
     specs = load_study(path).specs()
     assert [(spec.arch, spec.seed) for spec in specs] == [(a, s) for a in ("resnet18", "resnet34") for s in (0, 1, 2)]
     assert {spec.size for spec in specs} == {64}
+
+
+def test_two_spellings_of_a_mix_are_one_run(tmp_path):
+    text = 'runs: [{policy: [u-mixed, "u-zeros, Edema=u-ones, Atelectasis=u-ones", u-multiclass]}]'
+    assert [spec.policy for spec in load_study(study_file(tmp_path, text)).specs()] == ["u-mixed", "u-multiclass"]
 
 
 def test_the_projects_studies_can_be_read():
@@ -77,6 +79,14 @@ def test_both_inits_of_a_network_share_everything_else():
         ("runs: [resnet18]", "each entry of `runs` is a mapping"),
         ("tasks: [Flu]\nruns: []", "task Flu is none of No Finding"),
         ("runs: [", "not readable as YAML"),
+        ("common: {dataset: chexprt}\nruns: [{arch: resnet18}]", "dataset='chexprt': choose one of phantom"),
+        ("runs: [{arch: resnet18, policy: [u-ones, u-one]}]", "policy='u-one': choose one of u-ones"),
+        ('runs: [{policy: "u-zeros, Edma=u-ones"}]', "finding='Edma': choose one of No Finding"),
+        ("runs: [{init: [random, imagnet]}]", "init='imagnet' is not known"),
+        ("runs: [{views: frontl}]", "views='frontl': choose one of all, frontal"),
+        ("runs: [{aggregate: median}]", "aggregate='median': choose one of max, mean"),
+        ("runs: [{augment: {rotate: 5}}]", "augment: 'rotate' is unknown"),
+        ("runs: [{augment: {rotation: 90}}]", "rotation=90: must be from 0 to 45"),
     ],
 )
 def test_a_study_that_is_wrong_is_refused_in_one_line(tmp_path, text, message):
@@ -109,23 +119,3 @@ def test_a_second_run_trains_nothing(smoke_store, capsys):
 def test_status_counts_the_finished(smoke_store, capsys):
     assert main(["study", "status", "smoke", "--runs", str(smoke_store.folder)]) == 0
     assert "8 of 8 runs finished" in capsys.readouterr().out
-
-
-def test_an_export_holds_predictions_and_provenance_and_nothing_else(smoke_store, tmp_path):
-    out = export_study(load_study("smoke"), tmp_path / "out", smoke_store, progress=False)
-    published = RunStore(out).planned("smoke")
-    assert [run.run_id for run in published] == [run.run_id for run in smoke_store.planned("smoke")]
-    for run in published:
-        assert {path.name for path in run.folder.iterdir()} == set(FILES)
-
-
-def test_a_data_set_that_may_not_be_shared_is_not_exported(smoke_store, tmp_path):
-    run = smoke_store.planned("smoke")[0]
-    store = RunStore(tmp_path / "runs")
-    shutil.copytree(run.folder, store.folder / run.run_id)
-    (store.folder / "smoke.study.json").write_text(json.dumps({"study": "smoke", "runs": [run.run_id]}))
-    spec = json.loads((run.folder / "spec.json").read_text()) | {"dataset": "chexpert"}
-    (store.folder / run.run_id / "spec.json").write_text(json.dumps(spec))
-    with pytest.raises(UserError, match="forbid it to share labels and ids"):
-        export_study(load_study("smoke"), tmp_path / "out", store, progress=False)
-    assert not (tmp_path / "out").exists()

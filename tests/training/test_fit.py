@@ -1,7 +1,6 @@
 """One run from spec to predictions: what it learns from, what it leaves behind, and what an interruption costs."""
 
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from chexlib.data.dataset import open_dataset
 from chexlib.data.labels import FINDINGS
 from chexlib.errors import UserError
 from chexlib.models.zoo import ARCHITECTURES
@@ -18,7 +18,7 @@ from chexlib.runs.store import RunStore
 from chexlib.training import checkpoints
 from chexlib.training import fit as fit_module
 from chexlib.training.fit import fit
-from chexlib.training.objectives import masked_cross_entropy
+from chexlib.training.objectives import LOSSES
 
 SPEC = RunSpec(arch="mobilenet_v3", size=32, epochs=2, batch_size=16, lr=1e-3, eval_every=32, keep=2)
 
@@ -26,19 +26,6 @@ SPEC = RunSpec(arch="mobilenet_v3", size=32, epochs=2, batch_size=16, lr=1e-3, e
 @pytest.fixture(scope="module")
 def trained(phantom_folder, tmp_path_factory):
     return fit(SPEC, phantom_folder, RunStore(tmp_path_factory.mktemp("runs")), progress=False)
-
-
-def test_unknown_labels_never_reach_the_loss():
-    logits = torch.tensor([[0.0, 50.0], [0.0, -50.0]], requires_grad=True)
-    labels, known = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    loss = masked_cross_entropy(logits, labels, known)
-    loss.backward()
-    assert loss.item() == pytest.approx(math.log(2))
-    assert logits.grad[:, 1].tolist() == [0, 0]
-
-
-def test_a_batch_of_unknown_labels_costs_nothing():
-    assert masked_cross_entropy(torch.ones(2, 3), torch.ones(2, 3), torch.zeros(2, 3)).item() == 0
 
 
 def test_a_run_leaves_what_the_design_says(trained):
@@ -63,8 +50,6 @@ def test_predictions_are_the_mean_over_the_ensemble(trained, phantom_folder):
     """Recomputed here from the kept weights, one by one."""
     from safetensors.torch import load_file
 
-    from chexlib.data.dataset import open_dataset
-
     members = trained.provenance["ensemble"]
     assert members == checkpoints.ensemble_members(trained.log(), 2)
     dataset = open_dataset("phantom", phantom_folder, size=32, progress=False)
@@ -79,8 +64,6 @@ def test_predictions_are_the_mean_over_the_ensemble(trained, phantom_folder):
 
 
 def test_a_random_network_is_normalised_by_the_training_set(trained, phantom_folder):
-    from chexlib.data.dataset import open_dataset
-
     dataset = open_dataset("phantom", phantom_folder, size=32, progress=False)
     pixels = dataset.pixels[dataset.rows("train")] / 255
     assert dataset.mean_std() == pytest.approx((pixels.mean(), pixels.std()))
@@ -113,6 +96,42 @@ def test_the_same_spec_gives_the_same_predictions_even_after_an_interruption(
     resumed = fit(SPEC, phantom_folder, store, progress=False)
     assert [row["images"] for row in resumed.log()] == [32, 64, 96, 128]
     pd.testing.assert_frame_equal(resumed.predictions(), trained.predictions(), check_exact=True)
+
+
+def test_augmented_training_is_exact_after_an_interruption_and_leaves_validation_and_test_alone(
+    phantom_folder, tmp_path, monkeypatch
+):
+    augment = {"rotation": 10, "crop": 0.8, "jitter": 0.2, "flip": 0.5}
+    spec, save = replace(SPEC, epochs=1, keep=1, augment=augment), checkpoints.save_resume_state
+    whole = fit(spec, phantom_folder, RunStore(tmp_path / "whole"), progress=False)
+
+    def interrupted(*args):
+        save(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save_resume_state", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(spec, phantom_folder, RunStore(tmp_path / "cut"), progress=False)
+    monkeypatch.undo()
+    resumed = fit(spec, phantom_folder, RunStore(tmp_path / "cut"), progress=False)
+    pd.testing.assert_frame_equal(resumed.predictions(), whole.predictions(), check_exact=True)
+
+    plain = fit(replace(spec, augment={}), phantom_folder, RunStore(tmp_path / "plain"), progress=False)
+    assert whole.run_id != plain.run_id and whole.log()[0]["loss"] != plain.log()[0]["loss"]
+    dataset = open_dataset("phantom", phantom_folder, size=32, progress=False)
+    model, prepare = checkpoints.load_model(whole)
+    for split in ("val", "test"):
+        with torch.inference_mode():
+            p = model(prepare(dataset.pixels[dataset.rows(split)])).sigmoid()
+        table = whole.predictions().query("split == @split")
+        np.testing.assert_allclose(table[[f"p:{finding}" for finding in FINDINGS]], p, atol=2e-6)
+
+
+def test_validation_aggregates_studies_as_the_spec_says(trained, phantom_folder, tmp_path):
+    """The same training, so only the validation AUC differs, where a study has several views."""
+    mean = fit(replace(SPEC, aggregate="mean"), phantom_folder, RunStore(tmp_path), progress=False)
+    assert [row["loss"] for row in mean.log()] == [row["loss"] for row in trained.log()]
+    assert [row["auc"] for row in mean.log()] != [row["auc"] for row in trained.log()]
 
 
 def test_the_best_checkpoints_enter_the_ensemble():
@@ -155,7 +174,7 @@ def test_a_broken_checkpoint_is_named(phantom_folder, tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_a_number_names_the_images(phantom_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit_module, "masked_cross_entropy", lambda logits, *_: logits.sum() * float("nan"))
+    monkeypatch.setitem(LOSSES, 1, lambda logits, *_: logits.sum() * float("nan"))
     with pytest.raises(UserError, match=r"the loss is nan on the batch train/patient.*\.jpg"):
         fit(SPEC, phantom_folder, RunStore(tmp_path), progress=False)
 

@@ -1,0 +1,139 @@
+"""ChestMNIST, NIH ChestX-ray14 at 28, 64, 128 or 224 px, as the package medmnist ships it (Yang et al. 2023).
+
+The arrays of chestmnist*.npz are compressed, so that they cannot be memory-mapped: they are unzipped into the cache
+when the first image is read, as large as 112,120 images of the resolution (5.6 GB at 224 px), and read from there.
+Labels map by name (chexlib.data.names). Patients are not published: nobody can tell whether one is in two splits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import threading
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from chexlib.data.cache import cache_folder, exclusive
+from chexlib.data.labels import FINDINGS
+from chexlib.data.listing import Listing, same_for_all_splits
+from chexlib.data.names import map_names
+from chexlib.data.splits import SPLITS
+from chexlib.errors import UserError
+
+RESOLUTIONS = {28: "chestmnist.npz", 64: "chestmnist_64.npz", 128: "chestmnist_128.npz", 224: "chestmnist_224.npz"}
+
+NAMES = (
+    *("atelectasis", "cardiomegaly", "effusion", "infiltration", "mass", "nodule", "pneumonia", "pneumothorax"),
+    *("consolidation", "edema", "emphysema", "fibrosis", "pleural", "hernia"),
+)
+"""The columns of the labels, in medmnist's order."""
+
+GET_IT = "medmnist.ChestMNIST(split='train', download=True, size=224, root=FOLDER)"
+
+_UNZIPPING = threading.Lock()
+
+
+def read(root: Path, resolution: int | None = None) -> Listing:
+    """What the largest chestmnist*.npz of the folder lists, or that of a resolution. Raises UserError without one."""
+    if resolution is not None and resolution not in RESOLUTIONS:
+        raise UserError(f"resolution={resolution!r}: choose one of {', '.join(map(str, RESOLUTIONS))}")
+    sides = [side for side in RESOLUTIONS if (root / RESOLUTIONS[side]).exists() and resolution in (None, side)]
+    if not sides:
+        raise UserError(f"{root}: no {RESOLUTIONS.get(resolution, 'chestmnist*.npz')}: get it by {GET_IT}")
+    path = root / RESOLUTIONS[max(sides)]
+    labels = _labels(path)
+    split = np.repeat(SPLITS, [len(labels[name]) for name in SPLITS])
+    image = pd.Series([f"{name}/{i:06d}" for name in SPLITS for i in range(len(labels[name]))], dtype="str")
+    table = pd.DataFrame({"split": pd.Series(split, dtype="str"), "image": image, "study": image, "patient": image})
+    table = table.assign(view=pd.Series("", table.index, dtype="str"), sex=pd.Series("", table.index, dtype="str"))
+    mapped = map_names(NAMES)
+    values = mapped.labels(np.concatenate([labels[name] for name in SPLITS]).astype(np.float32))
+    table = pd.concat([table.assign(age=np.nan), pd.DataFrame(values, columns=list(FINDINGS))], axis=1)
+    note = f"{path.name}: patients are not published, so each image counts as one"
+    arrays = Arrays(path, image.array, {name: len(labels[name]) for name in SPLITS})
+    return Listing(table, same_for_all_splits(tuple(mapped.findings)), arrays, notes=(note,))
+
+
+def _labels(path: Path) -> dict[str, np.ndarray]:
+    """Each split's labels (N, 14) of 0 and 1."""
+    try:
+        with np.load(path) as file:
+            labels = {name: file[f"{name}_labels"] for name in SPLITS}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not ChestMNIST ({error}): get it by {GET_IT}") from None
+    for name, values in labels.items():
+        if values.ndim != 2 or values.shape[1] != len(NAMES) or not np.isin(values, (0, 1)).all():
+            raise UserError(f"{path}: {name}_labels is not (N, {len(NAMES)}) of 0 and 1: get it by {GET_IT}")
+    return labels
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Images that lie in one npz file, split after split."""
+
+    path: Path
+    names: Sequence[str] = field(repr=False)
+    counts: Mapping[str, int]  # images of each split
+
+    def stamp(self, i: int) -> str:
+        return f"{self._stamp}:{i}"
+
+    def read(self, i: int, size: int) -> np.ndarray:
+        with _UNZIPPING:
+            arrays = self._arrays
+        for name in SPLITS:
+            if i < self.counts[name]:
+                return np.asarray(Image.fromarray(arrays[name][i]).resize((size, size), Image.Resampling.BILINEAR))
+            i -= self.counts[name]
+        raise IndexError(i)
+
+    @cached_property
+    def _stamp(self) -> str:
+        try:
+            stat = self.path.stat()
+        except OSError as error:
+            raise UserError(f"{self.path}: {error.strerror}: is its disk there?") from None
+        return f"{self.path.name}:{stat.st_size}:{stat.st_mtime_ns}"
+
+    @cached_property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Each split's images (N, h, w) uint8, memory-mapped."""
+        key = hashlib.sha256(f"{self.path.resolve()}:{self._stamp}".encode()).hexdigest()[:12]
+        folder = cache_folder() / "unzipped" / f"{self.path.stem}-{key}"
+        with exclusive(folder.with_suffix(".lock"), f"{self.path.name} is being unzipped"):
+            if not folder.exists():
+                _unzip(self.path, folder)
+        arrays = {name: np.load(folder / f"{name}_images.npy", mmap_mode="r") for name in SPLITS}
+        for name, array in arrays.items():
+            if array.ndim != 3 or array.dtype != np.uint8 or len(array) != self.counts[name]:
+                raise UserError(
+                    f"{self.path}: {name}_images is not ({self.counts[name]}, h, w) uint8: get it by {GET_IT}"
+                )
+        return arrays
+
+
+def _unzip(path: Path, folder: Path) -> None:
+    """The images' members of the npz as files in the folder, which appears whole or not at all."""
+    partial = None
+    try:
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        with zipfile.ZipFile(path) as archive:
+            for name in SPLITS:
+                with archive.open(f"{name}_images.npy") as member, open(partial / f"{name}_images.npy", "wb") as file:
+                    shutil.copyfileobj(member, file, 1 << 20)
+        partial.rename(folder)
+    except (KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not ChestMNIST ({error}): get it by {GET_IT}") from None
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror or error}: free some space or move CHEXLIB_CACHE") from None
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,160 @@
+"""A thin adapter to the data sets of torchxrayvision (Cohen et al. 2022).
+
+A set is read from its `.csv`, `.labels` and `.pathologies`; names map by chexlib.data.names. A label that is NaN there
+is unknown: the library gives up on the difference between uncertain and not mentioned. Every view and every image of a
+patient is asked for, since filters are chexlib's, and since several classes pick one image of a patient by
+`groupby().first()`, which fills its missing labels from the patient's other images.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from chexlib.data.images import BadImage
+from chexlib.data.label_files import VIEW_CODES, read_ages, read_codes, read_labels
+from chexlib.data.labels import FINDINGS
+from chexlib.data.listing import IMAGE_COLUMNS, Listing, Problem, same_for_all_splits
+from chexlib.data.names import map_names
+from chexlib.data.splits import split_by_patient
+from chexlib.errors import UserError
+
+FILLED = ("CheX_Dataset", "CheXlocalize_Dataset")
+"""Classes that give images other images' labels; chexlib reads those folders itself."""
+
+ALL_IMAGES = {"unique_patients": False, "views": ["*"]}
+"""Given to each class that takes them."""
+
+IDS = ("Image Index", "ImageID", "dicom_id", "image_id", "PngPath", "Path", "filename", "imageid", "fname")
+STUDIES = ("study_id", "StudyID", "AccessionNumber")
+"""Columns of `.csv` that may name the image and the study."""
+
+VIEWS = VIEW_CODES | {"AP SUPINE": "AP", "AP ERECT": "AP", "COSTAL": "", "EXCLUDE": ""}
+
+
+def read(root: Path, dataset: str, split_seed: int = 0, **options) -> Listing:
+    """The set of torchxrayvision's class `dataset`, built with imgpath=root and the class's own options.
+
+    Raises UserError where the package or the class is missing, the class mixes images' labels, or it cannot be built.
+    """
+    try:
+        import torchxrayvision
+    except ImportError:
+        raise UserError("torchxrayvision is not installed: pip install torchxrayvision") from None
+    _refuse_filled(dataset)
+    build = getattr(torchxrayvision.datasets, dataset, None)
+    if not inspect.isclass(build) or not dataset.endswith("_Dataset"):
+        classes = sorted(name for name in dir(torchxrayvision.datasets) if name.endswith("_Dataset"))
+        raise UserError(
+            f"dataset={dataset!r}: choose one of {', '.join(name for name in classes if name not in FILLED)}"
+        )
+    takes = inspect.signature(build).parameters
+    if fixed := [name for name in options if name in ALL_IMAGES]:
+        raise UserError(f"data set torchxrayvision: option {fixed[0]} is set here: every image is read")
+    options |= {name: value for name, value in ALL_IMAGES.items() if name in takes}
+    try:
+        built = build(imgpath=str(root), **options)
+    except Exception as error:  # the library raises plain exceptions for missing files, too
+        raise UserError(f"torchxrayvision's {dataset}: {' '.join(str(error).split())}") from None
+    return listing(built, root, split_seed)
+
+
+def listing(dataset, root: Path | None = None, split_seed: int = 0) -> Listing:
+    """What an object of torchxrayvision's, already built, lists; build it with unique_patients=False.
+
+    Raises UserError for a class that always mixes labels.
+    """
+    for part in _parts(dataset):
+        _refuse_filled(type(part).__name__)
+    where = Path(type(dataset).__name__)
+    csv = dataset.csv.reset_index(drop=True)
+    image = _ids(csv)
+    patient = csv["patientid"].astype("str").fillna(image) if "patientid" in csv else image
+    study = next((csv[name].astype("str") for name in STUDIES if name in csv), image)
+    notes = [] if "patientid" in csv else [f"{where}: patients are not known, so each image counts as one"]
+    view, odd_view = read_codes("view", where, _column(csv, "view").replace("UNKNOWN", ""), {**VIEWS, "": ""})
+    sex = pd.Series("", csv.index, dtype="str")
+    for name, code in (("sex_male", "M"), ("sex_female", "F")):
+        sex = sex.mask(_column(csv, name).fillna(False).astype(bool), code)
+    age, odd_age = read_ages(where, _column(csv, "age_years"))
+    split = pd.Series(split_by_patient(patient, seed=split_seed), dtype="str")
+    labels, covered, odd, more = _findings(where, dataset)
+    table = pd.DataFrame(dict(zip(IMAGE_COLUMNS, (split, image, study, patient, view, sex, age)))).join(labels)
+    images = Items(dataset, image.array, Path(root or getattr(dataset, "imgpath", ".")))
+    problems = (*odd, *odd_view, *odd_age)
+    return Listing(table, same_for_all_splits(covered), images, problems, (*notes, *more), partial=True)
+
+
+def _refuse_filled(name: str) -> None:
+    if name in FILLED:
+        raise UserError(
+            f"torchxrayvision's {name} fills labels from other studies: open the folder as data set chexpert"
+        )
+
+
+def _parts(dataset) -> Iterator:
+    """The object and those that it is made of."""
+    yield dataset
+    inner = getattr(dataset, "dataset", None)
+    for part in (*getattr(dataset, "datasets", ()), *(() if inner is None else (inner,))):
+        yield from _parts(part)
+
+
+def _column(csv: pd.DataFrame, name: str) -> pd.Series:
+    return csv[name] if name in csv else pd.Series(np.nan, csv.index, name=name)
+
+
+def _ids(csv: pd.DataFrame) -> pd.Series:
+    """A name for each image: the first column of IDS that tells all apart, else its place."""
+    named = (csv[name].astype("str") for name in IDS if name in csv and csv[name].notna().all() and csv[name].is_unique)
+    return next(named, pd.Series([f"{i:06d}" for i in range(len(csv))], dtype="str"))
+
+
+def _findings(where: Path, dataset) -> tuple[pd.DataFrame, tuple[str, ...], list[Problem], list[str]]:
+    """The labels as CheXpert's findings (N, 14), which of them the set has, what is wrong, and notes."""
+    names = [str(name) for name in dataset.pathologies]
+    mapped = map_names(names)
+    places = [place for group in mapped.findings.values() for place in group]
+    values = np.full(dataset.labels.shape, np.nan, dtype=np.float32)
+    rows = pd.DataFrame({names[place]: dataset.labels[:, place] for place in places})
+    values[:, places], problems = read_labels(where, rows, tuple(rows.columns))
+    if mapped.unknown:
+        message = f"{where}: {mapped.unknown[0]} has no row in chexlib.data.names and is left out"
+        problems.append(Problem("column", message, len(mapped.unknown), False, mapped.unknown))
+    nothing = ", ".join(mapped.nothing)
+    notes = [f"{where}: {nothing} left out: no finding of CheXpert's"] if nothing else []
+    return pd.DataFrame(mapped.labels(values), columns=list(FINDINGS)), tuple(mapped.findings), problems, notes
+
+
+@dataclass(frozen=True)
+class Items:
+    """The images of one of torchxrayvision's objects, whose values of -1024 to 1024 become 0 to 255 again."""
+
+    dataset: Any = field(repr=False)
+    names: Sequence[str] = field(repr=False)
+    root: Path
+
+    def stamp(self, i: int) -> str:
+        """Of the file below the root, where the name is its path; the library does not tell it otherwise."""
+        try:
+            stat = (self.root / self.names[i]).stat()
+        except OSError:
+            return self.names[i]
+        return f"{self.names[i]}:{stat.st_size}:{stat.st_mtime_ns}"
+
+    def read(self, i: int, size: int) -> np.ndarray:
+        try:
+            image = np.asarray(self.dataset[i]["img"], dtype=np.float64)[0]  # (1, h, w) to (h, w)
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename or self.names[i]}: no such image: is the folder complete?") from None
+        except Exception as error:  # the library's decoders differ by data set
+            raise BadImage(self.root / self.names[i], error) from None
+        grey = np.clip(np.rint((image / 1024 + 1) * 127.5), 0, 255).astype(np.uint8)
+        return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR))

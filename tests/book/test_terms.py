@@ -1,0 +1,115 @@
+"""Data terms: no id, label or pixel of CheXpert reaches an executed notebook or a page, nor where its folder lies.
+
+A phantom folder is opened as CheXpert, which it looks like. What is published of it is searched byte by byte, and every
+search is first made where it must find something.
+"""
+
+import io
+import shutil
+
+import nbformat
+import numpy as np
+import pytest
+import yaml
+
+from chexlib import figures
+from chexlib.book import build
+from chexlib.data import phantom
+from chexlib.data.dataset import open_dataset, open_for
+from chexlib.data.labels import FINDINGS
+from chexlib.notebooks import run_notebooks
+from chexlib.paper.results import open_results
+from chexlib.runs.predictions import predictions_table
+from chexlib.runs.store import RunStore
+from chexlib.study import load_study
+from chexlib.study.export import export_study
+from tests.book.conftest import copy_project
+from tests.made_runs import make_store, scores
+from tests.searching import greyness, holds_label_rows, names_a_patient, photographs, texts
+
+TELLING = ("01", "06", "10")  # those that open images, make maps, or carry a widget
+RUNS = [
+    {"arch": ["resnet18", "densenet121"], "minus": [0, 1]},
+    {"arch": "efficientnet_lite0", "init": ["random", "imagenet"]},
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Somebody's folder with CheXpert in it, a study of it, and the study's finished runs."""
+    home = tmp_path_factory.mktemp("somebodys")
+    folder = home / "CheXpert-v1.0-small"
+    phantom.write(folder, n=24, n_valid=24, n_test=48, size=48, progress=False)
+    first, second, *_ = sorted(folder.glob("train/*/*/*.jpg"))
+    shutil.copyfile(first, second)  # what a check of the folder would name
+    study = home / "private.yaml"
+    study.write_text(yaml.safe_dump({"common": {"dataset": "chexpert", "size": 48}, "runs": RUNS}))
+    dataset = open_for(load_study(study).specs()[0], folder, progress=False)
+    rows = np.concatenate([dataset.rows("val"), dataset.rows("test")])
+    y, known = dataset.labels[rows], dataset.known[rows]
+    ids = dataset.table.iloc[rows]
+    make_store(home / "runs", study, lambda spec: predictions_table(ids, FINDINGS, y, known, scores(spec, y)))
+    return home
+
+
+@pytest.fixture(scope="module")
+def executed(home, tmp_path_factory):
+    """The telling notebooks, executed for the study."""
+    out = tmp_path_factory.mktemp("executed")
+    study, data = home / "private.yaml", home / "CheXpert-v1.0-small"
+    run_notebooks(study, data=data, runs=home / "runs", only=TELLING, out=out, progress=False)
+    return out
+
+
+@pytest.fixture(scope="module")
+def pages(executed, tmp_path_factory):
+    """The book that holds them."""
+    project = copy_project(tmp_path_factory.mktemp("terms") / "project")
+    for path in executed.glob("*.ipynb"):
+        shutil.copy(path, project / "book" / "executed")
+    return build(source=project).parent
+
+
+def test_the_searches_find_what_they_look_for(home):
+    folder = home / "CheXpert-v1.0-small"
+    assert "train.csv" in names_a_patient(folder) and "groundtruth.csv" in holds_label_rows(folder)
+    assert len(photographs(folder)) > 90
+    shown = figures.contact_sheet(open_dataset("phantom", folder, size=48, progress=False))
+    png = io.BytesIO()
+    shown.savefig(png)
+    assert greyness(png.getvalue()) > 0.3
+
+
+@pytest.mark.parametrize("published", ["executed", "pages"])
+def test_no_id_label_or_pixel_of_chexpert_is_published(published, home, request):
+    folder = request.getfixturevalue(published)
+    assert sum(name.endswith("01_data.ipynb") for name, _ in texts(folder)) == 1  # in a book, to be downloaded
+    assert names_a_patient(folder) == []
+    assert holds_label_rows(folder) == []
+    assert photographs(folder) == []
+
+
+@pytest.mark.parametrize("published", ["executed", "pages"])
+def test_where_the_folders_of_a_machine_lie_is_not_published(published, home, request):
+    found = [name for name, text in texts(request.getfixturevalue(published)) if str(home) in text]
+    assert found == []
+
+
+def test_pages_say_why_nothing_is_shown(executed):
+    for name in ("01_data", "06_cams"):
+        cells = nbformat.read(executed / f"{name}.ipynb", as_version=4).cells
+        assert "The terms of CheXpert do not let images" in str(cells)
+
+
+def test_a_run_that_was_trained_is_exported_without_them(home, tmp_path):
+    from chexlib.training.fit import fit
+
+    study, store = tmp_path / "one.yaml", RunStore(tmp_path / "runs")
+    study.write_text(yaml.safe_dump({"runs": [{"dataset": "chexpert", "arch": "resnet18", "size": 48, "epochs": 1}]}))
+    [spec] = load_study(study).specs()
+    run = fit(spec, home / "CheXpert-v1.0-small", store, progress=False)
+    store.plan("one", [run.spec])
+    out = export_study(load_study(study), tmp_path / "out", store, progress=False)
+    assert names_a_patient(store.folder) and len(open_results(study, out).models) == 1
+    assert names_a_patient(out) == holds_label_rows(out) == photographs(out) == []
+    assert [name for name, text in texts(out) if str(home) in text] == []

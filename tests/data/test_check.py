@@ -1,0 +1,216 @@
+"""`data check` finds each planted defect, and nothing in a folder without one."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import chexlib
+from chexlib.cli import main
+from chexlib.data import look
+from chexlib.data.check import check
+from chexlib.data.defects import KINDS, NOTE, PROBLEM, WARNING, severity
+from chexlib.data.describe import describe
+from chexlib.data.labels import FINDINGS
+from chexlib.data.listing import Problem, same_for_all_splits
+from chexlib.data.sources import find_source, read_listing
+
+OF_SMALL_SETS = {"few", "no-auc-elsewhere"}
+
+
+def listing_of(folder, name="phantom"):
+    return read_listing(*find_source(name, folder), size=48, progress=False)[1]
+
+
+def found(folder, **options):
+    """Kind to Problem, without what any small set has."""
+    report = check(listing_of(folder), progress=False, **options)
+    return {problem.kind: problem for problem in report.found if problem.kind not in OF_SMALL_SETS}
+
+
+@pytest.fixture
+def copy(phantom_folder, tmp_path):
+    """A phantom folder to break."""
+    return shutil.copytree(phantom_folder, tmp_path / "copy", ignore=shutil.ignore_patterns("masks"))
+
+
+def images(folder, split, view="frontal"):
+    return sorted((folder / split).glob(f"*/*/*_{view}.jpg"))
+
+
+def repaint(path, change):
+    Image.fromarray(change(np.asarray(Image.open(path)))).save(path, quality=95)
+
+
+def edit(path, change):
+    rows = pd.read_csv(path)
+    change(rows).to_csv(path, index=False)
+
+
+def leak(folder):
+    image = images(folder, "valid")[0]
+    patient = images(folder, "train")[0].parts[-3]
+    shutil.move(image.parents[1], folder / "valid" / patient)
+    edit(folder / "valid.csv", lambda rows: rows.replace(image.parts[-3], patient, regex=True))
+
+
+def of_two_patients(folder):
+    first, *others = images(folder, "train")
+    shutil.copy(first, next(other for other in others if other.parts[-3] != first.parts[-3]))
+
+
+def of_one_patient(folder):
+    by_patient = pd.Series(images(folder, "train")).groupby(lambda i: images(folder, "train")[i].parts[-3]).apply(list)
+    first, second, *_ = next(paths for paths in by_patient if len(paths) > 1)
+    shutil.copy(first, second)
+
+
+DEFECTS = {
+    "label": lambda folder: edit(
+        folder / "train.csv", lambda rows: rows.assign(Edema=rows["Edema"].where(rows.index != 3, 7))
+    ),
+    "listed-twice": lambda folder: edit(folder / "train.csv", lambda rows: pd.concat([rows, rows[:1]])),
+    "leak": leak,
+    "missing": lambda folder: images(folder, "train")[0].unlink(),
+    "unreadable": lambda folder: images(folder, "test")[0].write_bytes(images(folder, "test")[0].read_bytes()[:300]),
+    "constant": lambda folder: repaint(images(folder, "train")[0], lambda pixels: 0 * pixels + 90),
+    "inverted": lambda folder: repaint(images(folder, "test")[0], lambda pixels: 255 - pixels),
+    "duplicate-splits": lambda folder: shutil.copy(images(folder, "train")[0], images(folder, "test")[0]),
+    "duplicate-patients": of_two_patients,
+    "no-auc": lambda folder: edit(folder / "groundtruth.csv", lambda rows: rows.assign(Edema=0)),
+    "duplicate": of_one_patient,
+    "upside-down": lambda folder: repaint(images(folder, "train")[0], lambda pixels: pixels[::-1]),
+    "small": lambda folder: repaint(images(folder, "train")[0], lambda pixels: pixels[::3, ::3]),
+    "unlisted": lambda folder: shutil.copy(images(folder, "train")[0], folder / "train" / "left_over.jpg"),
+}
+
+
+def test_every_kind_is_planted_here():
+    of_readers = {"column", "finding", "path", "split", "list", "study-twice", "disagree", "view", "sex", "age", "box"}
+    assert set(KINDS) == set(DEFECTS) | OF_SMALL_SETS | of_readers
+
+
+def test_a_clean_folder_has_no_defect(phantom_folder):
+    assert found(phantom_folder) == {}
+
+
+@pytest.mark.parametrize("kind", DEFECTS)
+def test_a_planted_defect_is_found_alone(copy, kind):
+    DEFECTS[kind](copy)
+    defects = found(copy)
+    assert set(defects) == {kind}
+    assert defects[kind].count == 1 and defects[kind].message.count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("inverted", 1), ("missing", 1), ("leak", 1), ("small", 0), ("unlisted", 0)]
+)
+def test_problems_fail_and_warnings_do_not(copy, kind, code, capsys):
+    DEFECTS[kind](copy)
+    assert main(["data", "check", str(copy)]) == code
+    shown = capsys.readouterr().out
+    assert KINDS[kind].title in shown
+    assert ("\nNot fit to train on" if code else "\nFit to train on") in shown
+    assert all(len(line) <= 100 or len(line.split()) == 1 for line in shown.splitlines())  # a path is never cut
+
+
+def test_what_cannot_be_read_at_all_exits_2(tmp_path, capsys):
+    assert main(["data", "check", str(tmp_path)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_json_names_every_item(copy, capsys):
+    for image in images(copy, "train")[:7]:
+        image.unlink()
+    assert main(["data", "check", str(copy), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    [missing] = [problem for problem in report["found"] if problem["kind"] == "missing"]
+    assert missing["count"] == len(missing["items"]) == 7 and missing["severity"] == "problem"
+    assert report["decoded"] == report["images"] - 7 and report["exit_code"] == 1
+
+
+def test_labels_only_opens_no_image(copy, monkeypatch):
+    DEFECTS["label"](copy)
+    for split in ("train", "valid"):
+        images(copy, split)[0].write_bytes(b"")
+    monkeypatch.setattr("chexlib.data.images.read_grey", None)
+    assert set(found(copy, pixels=False)) == {"label"}
+
+
+def test_at_most_so_many_images_are_decoded(phantom_folder):
+    report = check(listing_of(phantom_folder), most=20, progress=False)
+    assert report.decoded == 20 and "20 of them decoded" in report.verdict
+
+
+def test_a_kind_that_only_a_reader_knows_is_shown_as_it_says(phantom_folder):
+    grave, light = Problem("odd", "row 3: X is no sex"), Problem("odder", "row 4: 712 is no age", fatal=False)
+    report = check(replace(listing_of(phantom_folder), problems=(grave, light)), pixels=False)
+    assert report.exit_code == 1 and "row 3: X is no sex" in report.text() and "row 4" in report.text()
+
+
+@pytest.fixture(scope="module")
+def real(nih1000):
+    return listing_of(nih1000, "nih")
+
+
+class Negatives:
+    """Images of which some are shown as negatives."""
+
+    def __init__(self, images, rows):
+        self.images, self.names, self.rows = images, images.names, set(rows)
+
+    def read(self, row, size):
+        pixels = self.images.read(row, size)
+        return 255 - pixels if row in self.rows else pixels
+
+
+def test_20_of_1000_real_xrays_inverted_are_found_and_no_other(real):
+    rows = np.sort(np.random.default_rng(0).choice(len(real.table), 20, replace=False))
+    report = check(replace(real, images=Negatives(real.images, rows)), progress=False)
+    [inverted] = [problem for problem in report.found if problem.kind == "inverted"]
+    assert list(inverted.items) == list(real.table["image"].iloc[rows])
+
+
+def test_the_real_sample_holds_one_image_twice_and_one_on_its_head(real):
+    defects = {problem.kind: problem for problem in check(real, progress=False).found}
+    assert defects["duplicate"].items == ("images/00002658_001.png = images/00002658_002.png",)
+    assert defects["upside-down"].items == ("images/00003490_011.png",)
+    assert all(severity(problem) != PROBLEM for problem in defects.values())
+
+
+def test_equal_hashes_at_a_small_size_do_not_make_duplicates(copy, monkeypatch):
+    monkeypatch.setattr(
+        look, "_hash", lambda pixels: b"same" if len(pixels) == look.SIDE else str(pixels.sum()).encode()
+    )
+    assert found(copy) == {}
+
+
+def test_a_finding_that_is_not_labelled_has_no_class_to_be_too_small(real):
+    shown = " ".join(item for problem in check(real, pixels=False).found for item in problem.items)
+    assert not any(finding in shown for finding in FINDINGS if finding not in real.covered["test"])
+
+
+def test_every_kind_that_a_reader_names_is_in_the_table():
+    readers = [path.read_text() for path in (Path(chexlib.__file__).parent / "data").glob("*.py")]
+    named = {kind for text in readers for kind in re.findall(r"Problem\(\s*\"([\w-]+)\"", text)}
+    assert len(named) > 8 and named <= set(KINDS)
+
+
+def test_a_note_stays_a_note_and_whatever_is_fatal_is_a_problem():
+    assert severity(Problem("unlisted", "", fatal=False)) == NOTE
+    assert severity(Problem("age", "", fatal=False)) == WARNING
+    assert severity(Problem("age", "", fatal=True)) == severity(Problem("new", "", fatal=True)) == PROBLEM
+
+
+def test_images_without_labels_can_be_checked_and_described(phantom_folder):
+    listing = listing_of(phantom_folder)
+    table = listing.table.assign(**dict.fromkeys(FINDINGS, np.float32(np.nan)))
+    unlabelled = replace(listing, table=table, covered=same_for_all_splits(()))
+    assert check(unlabelled, progress=False).exit_code == 0
+    assert "136 images" in describe(table, unlabelled.covered).text()

@@ -1,0 +1,275 @@
+"""What an export holds and what it keeps back, under each set of terms, from runs that are made up here."""
+
+import errno
+import json
+import os
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexlib.data.sources import SOURCES
+from chexlib.errors import UserError
+from chexlib.paper import facts
+from chexlib.paper.results import open_results
+from chexlib.runs.store import Run, RunStore
+from chexlib.stats import auroc, resample_counts
+from chexlib.study import export, load_study, published
+from chexlib.study.export import FILES, export_study
+from chexlib.study.held_out import HeldOut, private_seed
+from chexlib.widgets import decode, explorer_state
+from tests.made_runs import make_store, predictions, study_file, write_run
+from tests.searching import names_a_patient
+
+SCORES = [name for name in predictions(load_study("smoke").specs()[0]) if name.startswith("p:")]
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Eight runs on a data set whose terms keep everything back."""
+    return study_file(tmp_path, "chexpert")
+
+
+@pytest.fixture
+def store(tmp_path, study):
+    return make_store(tmp_path / "runs", study)
+
+
+def exported(study, store, name="out"):
+    return RunStore(export_study(load_study(study), study.parent / name, store, progress=False))
+
+
+def on_terms(monkeypatch, **terms):
+    monkeypatch.setitem(SOURCES, "chexpert", replace(SOURCES["chexpert"], **terms))
+
+
+def test_shareable_runs_are_copied_byte_for_byte(tmp_path):
+    study = study_file(tmp_path, "nih")
+    store = make_store(tmp_path / "runs", study)
+    out = exported(study, store)
+    assert sorted(path.name for path in out.folder.glob("*")) == sorted(path.name for path in store.folder.glob("*"))
+    for run in store.planned("made"):
+        for name in FILES:
+            assert (out.folder / run.run_id / name).read_bytes() == (run.folder / name).read_bytes()
+        assert {path.name for path in (out.folder / run.run_id).iterdir()} == set(FILES)
+    assert (out.folder / "made.study.json").read_bytes() == (store.folder / "made.study.json").read_bytes()
+
+
+def test_no_id_and_no_label_of_a_set_that_may_not_be_shared_is_in_its_export(study, store):
+    out = exported(study, store)
+    assert names_a_patient(store.folder)  # what is looked for can be found
+    assert names_a_patient(out.folder) == []
+    assert len(out.planned("made")) == 8
+    for run in out.planned("made"):
+        table = run.predictions()
+        assert list(table) == ["split", "image", "study", "patient", *SCORES]
+        assert table["split"].value_counts().to_dict() == predictions(run.spec)["split"].value_counts().to_dict()
+        assert not table[SCORES].isin([0, 1]).any(axis=None)
+        assert {path.name for path in run.folder.iterdir()} == set(FILES)
+
+
+def test_hashed_rows_still_pair_between_runs_and_belong_to_their_patients(study, store):
+    before = [run.predictions() for run in store.planned("made")[:2]]
+    after = [run.predictions() for run in exported(study, store).planned("made")[:2]]
+    assert (after[0]["image"] == after[1]["image"]).all() and after[0]["image"].is_unique
+    paired = [set(zip(a["p:Edema"], b["p:Edema"], strict=True)) for a, b in (before, after)]
+    assert paired[0] == paired[1] and len(paired[0]) == 300
+    for name in ("study", "patient"):
+        sizes = [sorted(table.groupby(name).size()) for table in (before[0], after[0])]
+        assert sizes[0] == sizes[1]
+
+
+def test_hashes_are_no_function_of_the_id_and_give_the_order_of_rows(study, store):
+    first, second = (exported(study, store, name).planned("made")[0].predictions() for name in ("one", "two"))
+    for table in (first, second):
+        assert table["image"].str.fullmatch("[0-9a-f]{16}").all() and table["image"].is_monotonic_increasing
+    for name in ("image", "study", "patient"):
+        assert not set(first[name]) & set(second[name])  # another export, another key
+    assert not np.array_equal(first["p:Edema"], store.planned("made")[0].predictions()["p:Edema"])
+
+
+@pytest.mark.parametrize(("labels", "ids"), [(True, False), (False, True), (True, True)])
+def test_each_term_is_obeyed_by_itself(study, store, monkeypatch, labels, ids):
+    on_terms(monkeypatch, share_labels=labels, share_ids=ids)
+    run = exported(study, store).planned("made")[0]
+    before, table = store.planned("made")[0].predictions(), run.predictions()
+    assert any(name.startswith("y:") for name in table) == labels
+    assert set(table["image"]) == set(before["image"]) if ids else not names_a_patient(run.folder)
+    assert {"view", "sex", "age"} <= set(table) if labels and ids else not {"view", "sex", "age"} & set(table)
+    assert published.replicates_file(run.folder.parent, "made").exists() == (not (labels and ids))
+    if labels:  # each row's labels went with its scores
+        columns = ["p:Edema", "y:Edema", "y:Consolidation"]
+        rows = [t[columns].sort_values("p:Edema", ignore_index=True) for t in (before, table)]
+        pd.testing.assert_frame_equal(*rows)
+
+
+def test_results_of_an_export_are_those_of_the_runs(study, store):
+    ours, theirs = open_results(study, store.folder), open_results(study, exported(study, store).folder)
+    assert theirs.withheld and not ours.withheld
+    close = {"check_exact": False, "rtol": 1e-6}
+    pd.testing.assert_frame_equal(theirs.models, ours.models, **close)
+    pd.testing.assert_frame_equal(theirs.by_task, ours.by_task, **close)
+    pd.testing.assert_frame_equal(theirs.seed_spread, ours.seed_spread, check_exact=False, rtol=1e-4)
+    pd.testing.assert_frame_equal(theirs.rare, ours.rare)
+    assert list(theirs.rare.index) == ["Consolidation"]
+    np.testing.assert_allclose(theirs.replicates, ours.replicates, rtol=1e-6)
+    assert (theirs.n_studies, theirs.n_patients, theirs.caption) == (190, 150, ours.caption)
+    pair = "EfficientNetLite0 · imagenet", "ResNet18 · random"
+    for name in ("value", "low", "high", "p"):
+        mine, published_one = (getattr(r.difference(*pair), name) for r in (ours, theirs))
+        assert published_one == pytest.approx(mine, rel=1e-5)
+    states = [explorer_state(r) for r in (ours, theirs)]
+    np.testing.assert_allclose(*(decode(state.pop("replicates")) for state in states), atol=2e-5)
+    assert json.dumps(states[0]) == json.dumps(states[1])
+    assert facts.about(theirs) == facts.about(ours)
+
+
+def test_what_needs_labels_says_that_they_are_kept_back(study, store):
+    results = open_results(study, exported(study, store).folder)
+    for name in ("labels", "scores", "patients"):
+        with pytest.raises(UserError, match="terms keep labels or ids back"):
+            getattr(results, name)
+    assert "terms keep labels or ids back" in facts.view_auc(results)
+    assert "of one view" in facts.view_auc(open_results(study, store.folder))
+
+
+def influence(replicates, counts):
+    """How much each drawn row moves the replicates (R, runs), by ridge regression on its counts (R, N): (N,)."""
+    x, y = counts - 1.0, replicates - replicates.mean(axis=0)
+    return np.abs(x.T @ np.linalg.solve(x @ x.T + 50 * np.eye(len(x)), y)).mean(axis=1)
+
+
+def test_replicates_do_not_tell_who_is_positive():
+    """Whoever knows the draws can regress replicates on them, and rare positives stand out: so nobody knows them."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random((300, 1)) < 0.1).astype(float)
+    scores = labels + rng.normal(size=(20, 300, 1))
+    patients = np.array([f"patient{64741 + i}" for i in range(300)])
+    told = {}
+    for seed in (0, private_seed(labels, patients)):
+        replicates = HeldOut(("Edema",), labels, scores, patients, seed).bootstrap(300).replicates[:, :, 0]
+        told[seed] = auroc(labels[:, 0], influence(replicates, resample_counts(300, patients, 300, seed=0)))
+    known, unknown = told.values()
+    assert known > 0.85 and 0.35 < unknown < 0.65
+
+
+def test_only_sets_that_keep_something_back_have_draws_of_their_own(study, store, monkeypatch):
+    ours = open_results(study, store.folder).replicates
+    again = open_results(study, store.folder).replicates
+    on_terms(monkeypatch, share_labels=True, share_ids=True)
+    public = open_results(study, store.folder).replicates
+    assert (ours == again).all() and not np.isclose(ours, public).any(axis=1).any()
+
+
+@pytest.mark.parametrize("at", ["a run", "the replicates", "the plan"])
+def test_an_export_that_was_cut_short_looks_unfinished_and_can_be_repeated(study, store, monkeypatch, at):
+    whole = exported(study, store)
+    place, name, fatal = {
+        "a run": (Run, "write", lambda run, name, content: name == "predictions.parquet"),
+        "the replicates": (export, "publish_replicates", lambda *_: True),
+        "the plan": (RunStore, "plan", lambda store, study, specs: specs),
+    }[at]
+    whole_work = getattr(place, name)
+
+    def killed(*arguments):
+        if fatal(*arguments):
+            raise KeyboardInterrupt
+        return whole_work(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            exported(study, store)
+    with pytest.raises(UserError, match="no finished runs"):
+        open_results(study, whole.folder)
+    if at == "a run":
+        assert sum((path / "done.json").exists() for path in whole.folder.iterdir() if path.is_dir()) == 7
+    (whole.folder / store.planned("made")[0].run_id / ".spec.json.123").touch()  # as a process that is killed leaves it
+    (whole.folder / ".made.replicates.parquet.123").touch()
+    assert len(open_results(study, exported(study, store).folder).models) == 4
+    assert not list(whole.folder.rglob(".*"))
+
+
+def test_a_full_disk_is_one_line(study, store, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("chexlib.runs.store.os.fsync", full)
+    with pytest.raises(UserError, match="No space left on device") as error:
+        exported(study, store)
+    assert "\n" not in str(error.value)
+    assert not [path for path in (study.parent / "out").rglob("*") if path.is_file()]
+
+
+def test_a_run_store_is_not_exported_onto_itself(study, store):
+    with pytest.raises(UserError, match="is the run store itself: export to another folder"):
+        exported(study, store, "runs")
+    assert "y:Edema" in store.planned("made")[0].predictions()
+
+
+def test_a_study_without_finished_runs_is_not_exported(study, tmp_path):
+    with pytest.raises(UserError, match="study made has no finished runs"):
+        exported(study, RunStore(tmp_path / "none"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_places_on_this_machine_are_not_exported(study, store):
+    run = store.planned("made")[0]
+    spec = replace(run.spec, init="file:/home/me/own.safetensors", weights="ab", options={"csv": "/home/me/l.csv"})
+    write_run(store, spec)
+    store.plan("made", [spec])
+    [published_run] = exported(study, store).planned("made")
+    assert published_run.spec == replace(spec, init="file:own.safetensors", options={"csv": "l.csv"})
+    assert published_run.run_id == published_run.spec.run_id
+    files = [path for path in published_run.folder.parent.rglob("*") if path.is_file()]
+    assert not [path for path in files if re.search("home.me", str(path)) or b"/home/me" in path.read_bytes()]
+
+
+def test_replicates_of_a_hundred_runs_stay_below_two_megabytes(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = (rng.random((300, 6)) < 0.2).astype(float)
+    tested = HeldOut(tuple("abcdef"), labels, labels + rng.normal(size=(100, 300, 6)), np.arange(300))
+    published.publish_replicates(tmp_path, "big", [f"run{i}" for i in range(100)], tested)
+    assert published.replicates_file(tmp_path, "big").stat().st_size < 2e6
+
+
+@pytest.mark.parametrize(("damage", "says"), [
+    (lambda path: path.write_bytes(path.read_bytes()[:999]), "not readable as a study's replicates"),
+    (lambda path: pd.read_parquet(path).to_parquet(path), "not readable as a study's replicates"),
+])  # fmt: skip
+def test_a_broken_file_of_replicates_is_named(study, store, damage, says):
+    out = exported(study, store)
+    damage(published.replicates_file(out.folder, "made"))
+    with pytest.raises(UserError, match=says) as error:
+        _ = open_results(study, out.folder).models
+    assert "made.replicates.parquet" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_run_or_a_task_that_was_not_exported_is_named(study, store):
+    out = exported(study, store)
+    late = write_run(out, replace(out.planned("made")[0].spec, seed=7))
+    out.plan("made", [run.spec for run in out.planned("made")] + [late.spec])
+    with pytest.raises(UserError, match=f"lacks {late.run_id}: export the study again"):
+        _ = open_results(study, out.folder).models
+    study.write_text("tasks: [Edema, Fracture]\n" + study.read_text())
+    with pytest.raises(UserError, match=f"lacks {late.run_id}, Fracture"):
+        _ = open_results(study, out.folder).models
+
+
+def test_some_of_the_exported_tasks_and_runs_can_be_read(study, store):
+    out = exported(study, store)
+    whole = open_results(study, out.folder)
+    out.plan("made", [run.spec for run in out.planned("made")[::-1][:2]])
+    study.write_text("tasks: [No Finding, Edema]\n" + study.read_text())
+    part = open_results(study, out.folder)
+    assert part.tasks == ("No Finding", "Edema") and len(part.models) == 2
+    columns = ["auc:No Finding", "auc:Edema"]
+    pd.testing.assert_frame_equal(part.models[columns], whole.models.loc[part.models.index, columns])
+
+
+def test_an_export_can_be_exported_again(study, store):
+    first = exported(study, store)
+    second = exported(study, first, "again")
+    pd.testing.assert_frame_equal(*(open_results(study, out.folder).models for out in (first, second)))
