@@ -29,20 +29,23 @@ def compare(
     peer_repeats: int | None = None,
     share: float = 1.0,
     agree: Callable[[Any, Any], float] | None = None,
+    before: Callable[[], Any] = lambda: None,
 ) -> dict[str, Any]:
     """Time two callables that answer the same question, alternating, and record the comparison.
 
     share: the part of the work that the peer is given, where all of it would take minutes; its seconds are divided
     by it, and `peer` says that they are extrapolated. agree: the largest difference between the answers of ours and
-    of the peer; by default both are arrays of one shape.
+    of the peer; by default both are arrays of one shape. before: called before each timed call, and not timed.
     """
     answers = ours(), peer()  # warm-up, and the answers to compare
     peer_repeats = peer_repeats or repeats
     ours_seconds, peer_seconds = [], []
     for repeat in range(max(repeats, peer_repeats)):
         if repeat < repeats:
+            before()
             ours_seconds.append(seconds(ours))
         if repeat < peer_repeats:
+            before()
             peer_seconds.append(seconds(peer) / share)
     row = {
         "name": name,

@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import shutil
 import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -82,37 +83,29 @@ class PlainLoop(torch.utils.data.Dataset):
 
 
 def packing(files: Files, work: str) -> None:
-    loader = torch.utils.data.DataLoader(PlainLoop(files), batch_size=BATCH, num_workers=WORKERS)
+    plain, loader = files.root / "plain.npy", torch.utils.data.DataLoader(PlainLoop(files), BATCH, num_workers=WORKERS)
 
-    def ours(folder: str) -> Pixels:
-        os.environ["CHEXLIB_CACHE"] = folder
+    def ours() -> Pixels:
         return pack(files.root, files, SIZE, progress=False)
 
-    def peer(folder: str) -> np.ndarray:
-        pixels = np.lib.format.open_memmap(f"{folder}/plain.npy", "w+", np.uint8, (len(loader.dataset), SIZE, SIZE))
+    def peer() -> np.ndarray:
+        pixels = np.lib.format.open_memmap(plain, "w+", np.uint8, (len(loader.dataset), SIZE, SIZE))
         for k, batch in enumerate(loader):
             pixels[k * BATCH : k * BATCH + len(batch)] = batch
         pixels.flush()
         return pixels
+
+    def remove() -> None:
+        shutil.rmtree(os.environ["CHEXLIB_CACHE"], ignore_errors=True)
+        plain.unlink(missing_ok=True)
 
     def agree(a: Pixels, b: np.ndarray) -> float:
         difference = np.abs(a[:].astype(np.int16) - b)
         print(f"  pixels differ by at most {difference.max()} grey levels, {difference.mean():.3f} in the mean")
         return difference.max()
 
-    with tempfile.TemporaryDirectory(dir=files.root) as folder:
-
-        def fresh() -> str:
-            return tempfile.mkdtemp(dir=folder)
-
-        compare(
-            "data pack",
-            lambda: ours(fresh()),
-            lambda: peer(fresh()),
-            peer_name=f"PIL in a DataLoader of {WORKERS} workers",
-            work=work,
-            agree=agree,
-        )
+    peer_name = f"PIL in a DataLoader of {WORKERS} workers"
+    compare("data pack", ours, peer, peer_name=peer_name, work=work, agree=agree, before=remove)
 
 
 def loading(files: Files) -> None:

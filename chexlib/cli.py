@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,13 +16,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     args = _parser().parse_args(arguments)
     try:
-        return args.function(args) or 0
+        code = args.function(args) or 0
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"chexlib: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("chexlib: interrupted: the same command goes on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # as by `| head`: what is left unprinted goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _parser() -> argparse.ArgumentParser:

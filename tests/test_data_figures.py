@@ -48,7 +48,7 @@ def test_the_flow_shows_the_loaders_counts_at_each_step(dataset):
     for split in ("train", "val", "test"):
         assert f"{len(dataset.rows(split))} images" in shown
     lost = len(dataset.listing.table) - len(dataset.table)
-    assert lost > 0 and f"{lost} images of other views" in shown
+    assert lost > 0 and f"{lost} of other views" in shown
 
 
 def test_the_words_of_the_flow_lie_in_their_boxes_and_apart(dataset):

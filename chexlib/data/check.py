@@ -71,7 +71,7 @@ class Report:
             }
             for problem in self.found
         ]
-        return {key: getattr(self, key) for key in keys} | {"notes": list(self.notes), "found": found}
+        return {key: getattr(self, key) for key in keys} | {"notes": list(self.notes), "problems": found}
 
 
 def _wrapped(text: str, indent: int = 0) -> list[str]:
@@ -107,7 +107,7 @@ def _class_counts(listing: Listing) -> list[Problem]:
     cases: dict[str, list[str]] = {"no-auc": [], "no-auc-elsewhere": [], "few": []}
     for split, table in listing.table.groupby("split", sort=False):
         covered, raw = listing.covered[split], table[list(FINDINGS)].to_numpy()
-        for row in counts(raw, "u-ignore", "absent", covered).itertuples():
+        for row in counts(raw, "u-ignore", "absent", listing.covers(table)).itertuples():
             rarer = min(row.target_1, row.target_0)
             if row.Index in covered and rarer < FEW:
                 scored = split == "test" and row.Index in TASKS

@@ -57,9 +57,7 @@ class Dataset:
     @cached_property
     def covered(self) -> np.ndarray:
         """(N, 14) bool: whether the set labels the finding at all in the image's split, or on the image itself."""
-        of_split = {split: np.isin(FINDINGS, findings) for split, findings in self.listing.covered.items()}
-        covered = np.stack([of_split[split] for split in self.table["split"]]).reshape(-1, len(FINDINGS))
-        return covered & self.table[list(FINDINGS)].notna().to_numpy() if self.listing.partial else covered
+        return self.listing.covers(self.table)
 
     @property
     def labels(self) -> np.ndarray:

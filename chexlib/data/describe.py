@@ -74,7 +74,9 @@ class Description:
         what = "images" if self.per == "image" else "studies"
         parts = {"all": self.whole} | (self.splits if len(self.splits) > 1 else {})
         blocks = [
-            "\n".join([f"{self.title}: {self.whole.rows:,} {what}", *self.notes]),
+            "\n".join(
+                [f"{self.title}: {self.whole.rows:,} {what}", *(textwrap.fill(note, 100) for note in self.notes)]
+            ),
             _columns({name: _people(summary, what) for name, summary in parts.items()}),
         ]
         if self.policy:
@@ -209,7 +211,7 @@ def _findings(summary: Summary) -> str:
     lines = [shown.to_string(col_space=9 if targets else 15)] if len(table) else []
     others = [finding for finding in FINDINGS if finding not in summary.covered]
     if others:
-        lines += textwrap.wrap(f"Not labelled: {', '.join(others)}", 100)
+        lines.append(_wrapped(f"Not labelled: {', '.join(others)}"))
     return "\n".join(lines)
 
 
@@ -223,6 +225,11 @@ def _together(summary: Summary) -> str:
     shares.columns = [SHORT[name] for name in names]
     shares.index = [f"{SHORT[name]} {name}" for name in names]
     return shares.to_string(col_space=4)
+
+
+def _wrapped(text: str) -> str:
+    """Lines of at most 100 columns; a path is never cut."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _percent(n: int, of: int) -> str:

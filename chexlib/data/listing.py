@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from chexlib.data.images import Images
+from chexlib.data.labels import FINDINGS
 from chexlib.data.splits import SPLITS
 from chexlib.errors import UserError
 
@@ -42,6 +44,12 @@ class Listing:
     notes: tuple[str, ...] = ()  # what the reader put right, a sentence each
     boxes: pd.DataFrame | None = field(default=None, repr=False)  # image, finding, left, top, right, bottom in [0, 1]
     partial: bool = False  # NaN means that nobody knows, and never that a report does not mention it
+
+    def covers(self, table: pd.DataFrame) -> np.ndarray:
+        """(n, 14) bool of rows of the table: whether the finding is labelled at all in the image's split, or on it."""
+        of_split = {split: np.isin(FINDINGS, findings) for split, findings in self.covered.items()}
+        covers = np.stack([of_split[split] for split in table["split"]]).reshape(-1, len(FINDINGS))
+        return covers & table[list(FINDINGS)].notna().to_numpy() if self.partial else covers
 
     def all_problems(self) -> tuple[Problem, ...]:
         """The reader's, then images listed twice and patients in several splits, which make test scores too good."""

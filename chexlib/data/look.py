@@ -34,8 +34,8 @@ FLAT = 1.0
 """Grey levels: an image whose standard deviation is smaller shows nothing."""
 
 INVERTED = -0.2
-"""With 20 of 1,000 X-rays of NIH's inverted, in 20 draws, it finds 398 of 400, with 300 inverted 5,956 of 6,000; of 1,450
-phantoms, all. It names no image wrongly: upright ones lie above -0.06."""
+"""With 20 of 1,000 X-rays of NIH's inverted, in 20 draws, it finds 398 of 400, with 300 inverted 5,956 of 6,000, and of
+1,450 phantoms all. It names no image wrongly: upright ones lie above -0.06."""
 
 UPSIDE_DOWN = 0.2
 """How much better the median turned over must fit. With 20 turned over it finds 297 of 400 X-rays and 355 of 400

@@ -45,7 +45,7 @@ SOURCES = {
             "phantom",
             "Phantom radiographs",
             chexpert.read,
-            (),  # its folder looks like CheXpert's
+            ("masks/train",),  # but for its masks, its folder looks like CheXpert's
             share_labels=True,
             share_ids=True,
             share_pixels=True,

@@ -47,7 +47,7 @@ def flow(dataset: Any) -> Plate:
                 lost = steps["images"].iloc[k - 1] - counts["images"]
                 why = STEPS.get(step, ("", "of other views"))[1]
                 _arrow(axes, (middle, top - GAP / 2), (middle + 0.5, top - GAP / 2))
-                axes.text(middle + 0.58, top - GAP / 2, f"{counted(lost, 'image')} {why}", va="center", fontsize=11)
+                axes.text(middle + 0.58, top - GAP / 2, f"{lost:,} {why}", va="center", fontsize=11)
         top = 0.05 + len(steps) * (BOX + GAP)
         last = dataset.flow[dataset.flow["step"] == steps.index[-1]].set_index("split")
         for k, (split, name) in enumerate(SPLITS.items()):
@@ -59,7 +59,7 @@ def flow(dataset: Any) -> Plate:
     return figure
 
 
-STEPS = {"listed": ("In the label files", ""), "readable": ("Readable", "that cannot be decoded")}
+STEPS = {"listed": ("In the label files", ""), "readable": ("Readable", "cannot be decoded")}
 """A step of the flow in words, and what it leaves out."""
 
 

@@ -130,7 +130,7 @@ def test_json_names_every_item(copy, capsys):
         image.unlink()
     assert main(["data", "check", str(copy), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    [missing] = [problem for problem in report["found"] if problem["kind"] == "missing"]
+    [missing] = [problem for problem in report["problems"] if problem["kind"] == "missing"]
     assert missing["count"] == len(missing["items"]) == 7 and missing["severity"] == "problem"
     assert report["decoded"] == report["images"] - 7 and report["exit_code"] == 1
 

@@ -1,6 +1,8 @@
 """`data describe` counts what the files say, all rows and each split, and what a policy makes of them."""
 
 import json
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -138,3 +140,9 @@ def test_a_file_with_labels_per_study_is_counted_by_study(phantom_folder, capsys
     rows = pd.read_csv(phantom_folder / "groundtruth.csv")
     assert shown["per"] == "study" and shown["rows"] == shown["studies"] == len(rows)
     assert shown["findings"]["Edema"]["positive"] == int((rows["Edema"] == 1).sum())
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(phantom_folder):
+    command = f"{sys.executable} -m chexlib.cli data describe phantom --data {phantom_folder} | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout.startswith("Phantom radiographs") and done.stderr == ""
