@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    data = _group(verbs, "data", "make and pack data sets")
+    data = _group(verbs, "data", "make, check, describe and pack data sets")
     phantom = _verb(data, "phantom", data_phantom, "draw phantom radiographs into a CheXpert-shaped folder")
     phantom.add_argument("out", metavar="OUT", help="the folder to make")
     phantom.add_argument(

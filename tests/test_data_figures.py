@@ -94,7 +94,8 @@ def test_the_six_tasks_have_a_row_and_each_policy_a_column(dataset):
     assert list(written.index) == list(present.index) == list(TASKS)
     assert present.shape[1] == len(POLICIES)
     uncertain = [int(n) for n in written["uncertain"]]
-    assert np.subtract([int(n) for n in present["U-Ones"]], [int(n) for n in present["U-Zeros"]]).tolist() == uncertain
+    ones, zeros = ([int(n) for n in present[f"U\u2011{name}"]] for name in ("Ones", "Zeros"))
+    assert np.subtract(ones, zeros).tolist() == uncertain
 
 
 def test_where_no_label_is_in_doubt_policies_are_said_to_change_nothing(dataset):

@@ -108,7 +108,7 @@ def _texts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _name(policy: str) -> str:
-    return NAMES.get(policy, policy)
+    return NAMES.get(policy, policy).replace("-", "\u2011")  # a hyphen at which no table's head is broken
 
 
 def _in_doubt(written: pd.DataFrame) -> bool:
