@@ -144,6 +144,8 @@ def _first_complaint(log: str) -> str:
 
 def serve(port: int = 8000) -> None:
     """Serve the built book on this machine only, until interrupted; built first where it has changed."""
+    if not 0 <= port <= 65535:
+        raise UserError(f"port {port}: choose 0 to 65535 with --port")
     index = build()
     handler = partial(SimpleHTTPRequestHandler, directory=str(index.parent))
     try:

@@ -15,6 +15,8 @@ from chexlib.cli import main
         (["study", "run", "dmeo"], "study 'dmeo'"),
         (["study", "run", "paper", "--data", "nowhere"], "nowhere: no such folder"),
         (["study", "run", "paper"], "needs its folder (--data FOLDER)"),
+        (["study", "run", "smoke", "--workers", "-1"], "workers=-1"),
+        (["book", "serve", "--port", "99999999"], "port 99999999"),
         (["study", "status", "demo", "--runs", "nowhere"], "was never planned"),
         (["study", "export", "demo", "--runs", "nowhere"], "has no finished runs"),
         (["train", "arch"], "fields are given as NAME=VALUE"),

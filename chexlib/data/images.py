@@ -148,7 +148,8 @@ def _upper_8_bits(values: np.ndarray) -> np.ndarray:
 def _dicom(path: str | Path, data: bytes) -> np.ndarray:
     """A DICOM file as (h, w) uint8: rescaled, seen through its first VOI table or window, dark where air is.
 
-    0 and 255 are the ends of the window, or of what the file can store where it has none (DICOM PS3.3, C.11).
+    0 and 255 are the ends of the window (DICOM PS3.3, C.11) or, in a file without one, the image's least and greatest
+    value: files store 12 bits of 16, or signed numbers, and the ends of what they could store would leave little grey.
     """
     import pydicom
     from pydicom.pixels import get_decoder
@@ -177,12 +178,14 @@ def _window(file) -> np.ndarray:
         ends = (0, 2 ** tables[0].LUTDescriptor[2] - 1)
         tables[0].LUTDescriptor[2] = 16  # pydicom looks up by integers of this width: 8 bits would wrap around
         values = np.rint(values).astype(np.int64)
+    elif "WindowWidth" not in file:
+        ends = (values.min(), values.max())
     elif tables := file.get("ModalityLUTSequence"):
         ends = (0, 2 ** tables[0].LUTDescriptor[2] - 1)
     else:
         ends = apply_modality_lut(stored, file)  # what pydicom makes of a window's lower and upper end
-        ends = ends if "WindowWidth" in file else sorted(ends)  # a negative slope turns the stored range round
-    grey = np.clip((apply_voi_lut(values, file) - ends[0]) / (ends[1] - ends[0]), 0, 1) * 255
+    span = float(ends[1]) - float(ends[0]) or 1.0  # an image of one value is black
+    grey = np.clip((apply_voi_lut(values, file) - float(ends[0])) / span, 0, 1) * 255
     if file.PhotometricInterpretation == "MONOCHROME1":  # the lowest value is white
         grey = 255 - grey
     return np.rint(grey).astype(np.uint8)

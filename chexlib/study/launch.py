@@ -52,6 +52,8 @@ def run_study(
     A run that fails does not stop the others; at the end a UserError names those that failed, with the first one's
     reason.
     """
+    if workers is not None and workers < 1:
+        raise UserError(f"workers={workers}: at least 1 run trains at once")
     store = store or RunStore.open()
     specs = plan_study(study, root, store, progress)
     todo = [spec for spec in specs if not store.run(spec).finished]

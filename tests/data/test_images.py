@@ -177,8 +177,10 @@ def dicom(save):
     return write
 
 
-def test_dicom_without_a_window_fills_the_range_that_it_can_store(dicom):
-    np.testing.assert_array_equal(read_grey(dicom(), 32), np.rint(RAMP / 4095 * 255))
+def test_dicom_without_a_window_goes_from_its_least_to_its_greatest_value(dicom):
+    np.testing.assert_array_equal(read_grey(dicom(), 32), np.rint(RAMP / RAMP.max() * 255))
+    np.testing.assert_array_equal(read_grey(dicom(values=RAMP // 8 + 100), 32), np.rint((RAMP // 8) / 511 * 255))
+    assert not read_grey(dicom(values=np.full_like(RAMP, 7)), 32).any()
 
 
 def test_dicom_is_known_by_its_bytes_too(dicom):
@@ -187,7 +189,7 @@ def test_dicom_is_known_by_its_bytes_too(dicom):
 
 def test_monochrome1_is_inverted(dicom):
     inverted = read_grey(dicom("b.dcm", PhotometricInterpretation="MONOCHROME1"), 32)
-    np.testing.assert_array_equal(inverted, np.rint(255 - RAMP / 4095 * 255))
+    np.testing.assert_array_equal(inverted, 255 - np.rint(RAMP / RAMP.max() * 255))
 
 
 def test_a_window_is_over_rescaled_values(dicom):
@@ -205,7 +207,7 @@ def test_a_negative_slope_turns_the_picture_round(dicom, window):
 
 def test_signed_values(dicom):
     path = dicom(values=(RAMP.astype(np.int16) - 2048), PixelRepresentation=1)
-    np.testing.assert_array_equal(read_grey(path, 32), np.rint(RAMP / 4095 * 255))
+    np.testing.assert_array_equal(read_grey(path, 32), np.rint(RAMP / RAMP.max() * 255))
 
 
 def table(values, bits: int):
@@ -224,7 +226,7 @@ def test_a_voi_table_comes_before_a_window(dicom):
 
 
 @pytest.mark.parametrize(
-    ("window", "ends"), [({}, (0, 65535)), ({"WindowCenter": 8192.5, "WindowWidth": 16385}, (0, 16384))]
+    ("window", "ends"), [({}, (0, 4 * 4092)), ({"WindowCenter": 8192.5, "WindowWidth": 16385}, (0, 16384))]
 )
 def test_a_window_is_over_the_values_of_a_modality_table(dicom, window, ends):
     path = dicom(ModalityLUTSequence=table([4 * value for value in range(4096)], 16), **window)
