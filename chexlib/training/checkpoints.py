@@ -1,20 +1,24 @@
 """Checkpoints: the state that training resumes from, and the weights of the evaluations that enter the ensemble.
 
 All files are safetensors, so that nothing but tensors is ever loaded; the position in training is a small JSON text
-in the header. No random state is kept: each stretch between two evaluations draws from a seed of its own (see
-chexlib.training.fit).
+in the header, beside the SHA-256 of the tensors. The last two states are kept: where the newer one is damaged, training
+goes on from the one before it. No random state is kept: each stretch between two evaluations draws from a seed of its
+own (see chexlib.training.fit).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from chexlib.data.labels import parse_policy
 from chexlib.errors import UserError
@@ -22,7 +26,8 @@ from chexlib.models import create_model
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run
 
-RESUME = "resume.safetensors"
+STATES, WEIGHTS = "resume*.safetensors", "images*.safetensors"
+"""What training resumes from, and what enters the ensemble, by images seen: names sort as evaluations follow."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +55,35 @@ class Normaliser:
 
 
 def weights_name(images: int) -> str:
-    return f"images{images:09d}.safetensors"
+    return WEIGHTS.replace("*", f"{images:09d}")
 
 
 def save_weights(run: Run, model: torch.nn.Module, images: int) -> None:
     """The weights after so many images."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    run.write(f"checkpoints/{weights_name(images)}", save(tensors))
+    _write(run, weights_name(images), tensors)
 
 
 def load_weights(run: Run, model: torch.nn.Module, images: int) -> None:
-    """Fills the model with the weights after so many images. Raises UserError where they are not there."""
+    """Fills the model with the weights after so many images. Raises UserError where they are not there, or damaged."""
     path = run.checkpoints / weights_name(images)
     if not path.exists():
         raise UserError(f"{path}: no such file: published results hold no weights, train the run to have them")
-    model.load_state_dict(load_file(path))
+    try:
+        tensors, _ = _read(path)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}: remove {run.folder} and train the run again") from None
+    model.load_state_dict(tensors)
 
 
-def keep_only(run: Run, kept: list[int]) -> None:
-    """Removes the weights of all other evaluations."""
-    names = {RESUME, *map(weights_name, kept)}
-    for path in run.checkpoints.glob("*.safetensors"):
-        if path.name not in names:
+def keep_only(run: Run, members: list[int], states: int) -> None:
+    """Removes the weights of all other evaluations, and all but the newest `states` to resume from."""
+    kept = {weights_name(images) for images in members}
+    for path in run.checkpoints.glob(WEIGHTS):
+        if path.name not in kept:
             path.unlink()
+    for path in sorted(run.checkpoints.glob(STATES), reverse=True)[states:]:
+        path.unlink()
 
 
 def save_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.Optimizer, log: list[dict]) -> None:
@@ -80,20 +91,28 @@ def save_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.O
     tensors = {f"model:{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer:{index}:{name}": tensor.contiguous() for name, tensor in state.items()}
-    run.write(f"checkpoints/{RESUME}", save(tensors, metadata={"log": json.dumps(log)}))
+    _write(run, STATES.replace("*", f"{log[-1]['images']:09d}"), tensors, log=json.dumps(log))
 
 
 def load_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
-    """Restores model and optimiser in place and returns the log so far; [] at the start of a run."""
-    path = run.checkpoints / RESUME
-    if not path.exists():
-        return []
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            log = json.loads(file.metadata()["log"])
-    except SafetensorError as error:
-        raise UserError(f"{path}: cannot be read ({error}): remove the file to train this run from its start") from None
+    """Restores model and optimiser in place from the newest state that is whole, and returns the log so far.
+
+    [] at the start of a run, and where no state is whole. A damaged state is said on stderr, and removed.
+    """
+    for path in sorted(run.checkpoints.glob(STATES), reverse=True):
+        try:
+            tensors, metadata = _read(path)
+            log = json.loads(metadata["log"])
+        except (ValueError, KeyError) as error:
+            print(f"chexlib: {path}: {error}: training goes on from before it", file=sys.stderr)
+            path.unlink()
+        else:
+            _restore(model, optimizer, tensors)
+            return log
+    return []
+
+
+def _restore(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     model.load_state_dict({name.removeprefix("model:"): t for name, t in tensors.items() if name.startswith("model:")})
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict] = {}
@@ -102,7 +121,31 @@ def load_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.O
             _, index, key = name.split(":")
             state.setdefault(int(index), {})[key] = _laid_out_as(weights[int(index)], tensor)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return log
+
+
+def _write(run: Run, name: str, tensors: dict[str, torch.Tensor], **metadata: str) -> None:
+    run.write(f"checkpoints/{name}", save(tensors, metadata={"sha256": _sha256(tensors), **metadata}))
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """A file's tensors and its metadata. Raises ValueError where it is not what was written."""
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"cannot be read ({error})") from None
+    if metadata.get("sha256", _sha256(tensors)) != _sha256(tensors):
+        raise ValueError("is damaged (its tensors are not those that were written)")
+    return tensors, metadata
+
+
+def _sha256(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _laid_out_as(weight: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:

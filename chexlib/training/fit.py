@@ -168,13 +168,13 @@ def _validate(model, prepare, dataset: Dataset, accelerator: Accelerator, aggreg
 
 def _checkpoint(run: Run, spec: RunSpec, model, optimizer, log: list[dict]) -> None:
     """Keeps what ensemble and resuming need; the resume state comes last, as it makes the rest count."""
-    kept = checkpoints.ensemble_members(log, spec.keep)
+    now, before = (checkpoints.ensemble_members(rows, spec.keep) for rows in (log, log[:-1]))
     seen = log[-1]["images"]
-    if seen in kept:
+    if seen in now:
         checkpoints.save_weights(run, model, seen)
     run.write("log.jsonl", "".join(json.dumps(row) + "\n" for row in log))
     checkpoints.save_resume_state(run, model, optimizer, log)
-    checkpoints.keep_only(run, kept)
+    checkpoints.keep_only(run, now + before, states=2)  # the state before serves where the newest is damaged
 
 
 def _finish(
@@ -191,7 +191,7 @@ def _finish(
         "provenance.json", json.dumps(_provenance(spec, dataset, model, prepare, accelerator, log, members), indent=1)
     )
     run.write("done.json", json.dumps({"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
-    (run.checkpoints / checkpoints.RESUME).unlink(missing_ok=True)
+    checkpoints.keep_only(run, members, states=0)
 
 
 def _provenance(spec, dataset, model, prepare, accelerator, log, members) -> dict:

@@ -1,6 +1,7 @@
 """One run from spec to predictions: what it learns from, what it leaves behind, and what an interruption costs."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -157,20 +158,50 @@ def test_published_runs_say_that_they_hold_no_weights(trained, tmp_path):
         checkpoints.load_model(published)
 
 
-def test_a_broken_checkpoint_is_named(phantom_folder, tmp_path, monkeypatch):
-    store, save = RunStore(tmp_path), checkpoints.save_resume_state
+def cut(content: bytes) -> bytes:
+    return content[:1000]
 
-    def interrupted(run, *args):
-        save(run, *args)
-        path = run.checkpoints / checkpoints.RESUME
-        path.write_bytes(path.read_bytes()[:1000])
-        raise KeyboardInterrupt
+
+def flipped(content: bytes) -> bytes:
+    """One bit of a tensor."""
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize("damage", [cut, flipped])
+@pytest.mark.parametrize("evaluations", [1, 3])
+def test_a_damaged_state_is_told_and_the_one_before_it_is_used(
+    damage, evaluations, trained, phantom_folder, tmp_path, monkeypatch, capsys
+):
+    store, save, saved = RunStore(tmp_path), checkpoints.save_resume_state, []
+
+    def interrupted(run, model, optimizer, log):
+        save(run, model, optimizer, log)
+        saved.append(log[-1]["images"])
+        if len(saved) == evaluations:
+            checkpoints.keep_only(run, saved, states=2)
+            newest = max(run.checkpoints.glob(checkpoints.STATES))
+            newest.write_bytes(damage(newest.read_bytes()))
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoints, "save_resume_state", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(SPEC, phantom_folder, store, progress=False)
-    with pytest.raises(UserError, match=r"resume\.safetensors: cannot be read"):
-        fit(SPEC, phantom_folder, store, progress=False)
+    monkeypatch.undo()
+    capsys.readouterr()
+    resumed = fit(SPEC, phantom_folder, store, progress=False)
+    said = capsys.readouterr().err
+    assert f"resume{saved[-1]:09d}.safetensors: " in said and said.count("\n") == 1
+    pd.testing.assert_frame_equal(resumed.predictions(), trained.predictions(), check_exact=True)
+    assert not list(resumed.checkpoints.glob(checkpoints.STATES))
+
+
+def test_damaged_weights_are_named(trained, tmp_path):
+    copy = RunStore(tmp_path).run(trained.spec)
+    shutil.copytree(trained.folder, copy.folder)
+    for path in copy.checkpoints.glob(checkpoints.WEIGHTS):
+        path.write_bytes(flipped(path.read_bytes()))
+    with pytest.raises(UserError, match=r"images0.*\.safetensors: is damaged"):
+        checkpoints.load_model(copy)
 
 
 def test_a_loss_that_is_not_a_number_names_the_images(phantom_folder, tmp_path, monkeypatch):
