@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -84,7 +85,27 @@ def default_workers(specs: list[RunSpec]) -> int:
 
 
 def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int):
-    """Yields (run_id, error or "") as runs end."""
+    """Yields (run_id, error or "") as runs end.
+
+    A process that dies takes its pool along, so the others' runs are taken up again by a new one, with one process
+    fewer, in case memory was short. A run that dies alone has failed.
+    """
+    waiting = {spec.run_id: spec for spec in specs}
+    while waiting:
+        for run_id, error in _train_in_pool(list(waiting.values()), root, store, workers):
+            del waiting[run_id]
+            yield run_id, error
+        if waiting and workers == 1:
+            run_id = next(iter(waiting))
+            del waiting[run_id]
+            yield run_id, "its process died: killed, or out of memory?"
+        elif waiting:
+            workers = min(workers, len(waiting) + 1) - 1
+            tqdm.write(f"a training process died: going on with {workers} at once", file=sys.stderr)
+
+
+def _train_in_pool(specs: list[RunSpec], root, store: RunStore, workers: int):
+    """Yields (run_id, error or "") of the runs that end, until all have or a process dies."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "chexlib.training.fit", "timm", "pretrainedmodels"])
     with ProcessPoolExecutor(min(workers, len(specs)), mp_context=context, max_tasks_per_child=1) as pool:
@@ -92,11 +113,8 @@ def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int):
         try:
             for future in as_completed(futures):
                 error = future.exception()
-                if isinstance(error, BrokenProcessPool):
-                    raise error
-                yield futures[future], f"{type(error).__name__}: {error}" if error else future.result()
-        except BrokenProcessPool:
-            raise UserError("a training process died (killed, or out of memory?): run the same command again") from None
+                if not isinstance(error, BrokenProcessPool):
+                    yield futures[future], f"{type(error).__name__}: {error}" if error else future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

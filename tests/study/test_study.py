@@ -1,13 +1,19 @@
 """Studies: axes to runs, refusals, running them."""
 
+import contextlib
 import json
+import threading
+import time
 
+import psutil
 import pytest
 
 from chexlib.cli import main
 from chexlib.errors import UserError
 from chexlib.models.zoo import ARCHITECTURES
+from chexlib.runs.store import RunStore
 from chexlib.study import load_study, study_names
+from chexlib.study.launch import plan_study, run_study
 
 
 def study_file(tmp_path, text):
@@ -119,3 +125,47 @@ def test_a_second_run_trains_nothing(smoke_store, capsys):
 def test_status_counts_the_finished(smoke_store, capsys):
     assert main(["study", "status", "smoke", "--runs", str(smoke_store.folder)]) == 0
     assert "8 of 8 runs finished" in capsys.readouterr().out
+
+
+@pytest.fixture
+def killer():
+    """Kills the processes that train a run, once or each time; the others are left alone."""
+    threads = []
+
+    def kill(run_id: str, times: int) -> None:
+        def watch() -> None:
+            left = times
+            while left and not over.is_set():
+                for process in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        if any(file.path.endswith(f"{run_id}/.lock") for file in process.open_files()):
+                            process.kill()
+                            process.wait()
+                            left -= 1
+                time.sleep(0.02)
+
+        threads.append(threading.Thread(target=watch))
+        threads[-1].start()
+
+    over = threading.Event()
+    yield kill
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize(("times", "failed"), [(1, 0), (99, 1)])
+def test_a_process_that_is_killed_costs_no_other_run(times, failed, killer, phantom_folder, tmp_path):
+    text = (
+        "common: {dataset: phantom, size: 32, epochs: 1, eval_every: 16, keep: 1}\n"
+        "runs: [{arch: [mobilenet_v3, mobilenet_v2, resnet18]}]"
+    )
+    study, store = load_study(study_file(tmp_path, text)), RunStore(tmp_path / "runs")
+    runs = [store.run(spec) for spec in plan_study(study, phantom_folder, store, progress=False)]
+    killer(runs[0].run_id, times)
+    if failed:
+        with pytest.raises(UserError, match=rf"1 of 3 runs failed, the first \({runs[0].run_id}\): its process died"):
+            run_study(study, phantom_folder, store, workers=2, progress=False)
+    else:
+        run_study(study, phantom_folder, store, workers=2, progress=False)
+    assert [run.finished for run in runs] == [not failed, True, True]
