@@ -75,6 +75,19 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--json", action="store_true", help="print the counts for machines")
     describe.add_argument("--plot", metavar="FILE.png", help="draw them, too")
 
+    weights = _group(verbs, "weights", "ImageNet weights: list, fetch and check them ahead of a study")
+    for name, function, text in (
+        ("list", weights_list, "which weights this machine has"),
+        ("fetch", weights_fetch, "download what is missing, and check it"),
+        ("check", weights_check, "load each file into its network; exits 1 where one is missing or wrong"),
+    ):
+        verb = _verb(weights, name, function, text)
+        verb.add_argument("architectures", nargs="*", metavar="ARCH", help="e.g. resnet18 (default: all)")
+        if function is weights_fetch:
+            verb.add_argument(
+                "--to", metavar="FOLDER", help="leave copies there, for CHEXLIB_WEIGHTS on other machines"
+            )
+
     train = _verb(verbs, "train", train_one, "train one network")
     train.add_argument(
         "fields",
@@ -210,6 +223,34 @@ def _values(fields: list[str]) -> dict:
         except yaml.YAMLError as error:
             raise UserError(f"{field!r}: not readable as YAML: {error}") from None
     return values
+
+
+def weights_list(args) -> None:
+    from chexlib.models.prepare import here
+
+    for found in here(args.architectures):
+        row, where = found.row, f"{found.place}: {found.file}" if found.file else found.problem
+        print(f"{row.name:<20}{row.tag:<32}{row.licence:<14}{where}")
+
+
+def weights_fetch(args) -> int:
+    return _prepared(args.architectures, fetch=True, folder=args.to)
+
+
+def weights_check(args) -> int:
+    return _prepared(args.architectures)
+
+
+def _prepared(names: list[str], **options) -> int:
+    """Prints each architecture's weights; 1 where some cannot be used."""
+    from chexlib.models.prepare import prepare
+
+    failed = 0
+    for found in prepare(names, **options):
+        failed += bool(found.problem)
+        print(f"{found.row.name:<20}{found.problem or f'{found.file}, SHA-256 {found.sha256}'}")
+    print(f"{failed} architectures are without weights" if failed else "all weights are here")
+    return int(failed > 0)
 
 
 def train_one(args) -> None:

