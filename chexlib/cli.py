@@ -106,9 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--workers", type=int, help="runs at once (default: as many as the cores can give their threads to)"
     )
-    status = _verb(study, "status", study_status, "which runs of a study are finished")
+    status = _verb(study, "status", study_status, "how far each run of a study is")
     _study(status)
     _store(status)
+    status.add_argument(
+        "--watch", type=float, nargs="?", const=5.0, metavar="SECONDS", help="again and again (default: every 5 s)"
+    )
     export = _verb(study, "export", study_export, "publish predictions and provenance, as the data set's terms allow")
     _study(export)
     export.add_argument("--out", help="the folder to write (default results/STUDY)")
@@ -276,18 +279,21 @@ def study_run(args) -> None:
 
 
 def study_status(args) -> None:
-    from chexlib.runs.store import RunStore
-    from chexlib.study import load_study
+    import time
 
+    from chexlib.runs.store import RunStore
+    from chexlib.study import load_study, status
+
+    if args.watch is not None and args.watch <= 0:
+        raise UserError(f"--watch {args.watch:g}: give a number of seconds above 0")
     study, store = load_study(args.study), RunStore.open(args.runs)
-    runs = store.planned(study.name)
-    if not runs:
-        raise UserError(f'study {study.name} was never planned in {store.folder}: run "chexlib study run {study.name}"')
-    for run in runs:
-        log = run.log()
-        state = "finished" if run.finished else f"{log[-1]['epoch']:.1f} epochs" if log else "waiting"
-        print(f"{state:<12} {run.run_id}")
-    print(f"{sum(run.finished for run in runs)} of {len(runs)} runs finished in {store.folder}")
+    while True:
+        table = status.study_status(study.name, store)
+        clear = "\033[2J\033[H" if args.watch and sys.stdout.isatty() else ""
+        print(f"{clear}{status.text(table, store)}", flush=True)
+        if not args.watch or (table["state"] == "finished").all():
+            return
+        time.sleep(args.watch)
 
 
 def study_export(args) -> None:

@@ -17,6 +17,7 @@ from chexlib.cli import main
         (["study", "run", "paper"], "needs its folder (--data FOLDER)"),
         (["study", "run", "smoke", "--workers", "-1"], "workers=-1"),
         (["book", "serve", "--port", "99999999"], "port 99999999"),
+        (["study", "status", "demo", "--watch", "-1"], "--watch -1"),
         (["study", "status", "demo", "--runs", "nowhere"], "was never planned"),
         (["study", "export", "demo", "--runs", "nowhere"], "has no finished runs"),
         (["train", "arch"], "fields are given as NAME=VALUE"),

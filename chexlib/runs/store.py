@@ -53,6 +53,18 @@ class Run:
         return (self.folder / "done.json").exists()
 
     @property
+    def locked(self) -> bool:
+        """Whether a process is training it now."""
+        try:
+            with open(self.folder / ".lock") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
+
+    @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 
