@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,12 +97,10 @@ class Run:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not (_take(file) or time.sleep(0.1) or _take(file)):  # `locked` takes it for a moment
                 taken = f"{self.folder}: another process is training this run"
                 if not wait:
-                    raise UserError(f"{taken}: wait for it or stop it") from None
+                    raise UserError(f"{taken}: wait for it or stop it")
                 print(f"{taken}: waiting for it", file=sys.stderr)
                 fcntl.flock(file, fcntl.LOCK_EX)
             for partial in self.folder.rglob(".*.[0-9]*"):  # what a killed owner was writing
@@ -117,6 +116,15 @@ class Run:
             raise UserError(
                 f"{self.folder / name}: not readable as JSON: remove {self.folder} and train it again"
             ) from None
+
+
+def _take(file) -> bool:
+    """Locks an open file, and says whether that could be done at once."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

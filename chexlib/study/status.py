@@ -41,11 +41,11 @@ def _row(run: Run) -> dict[str, str]:
 
 
 def _duration(seconds: float) -> str:
-    """1 h 05 min, 12 min or 40 s."""
-    minutes, hours = round(seconds / 60), int(seconds // 3600)
+    """As 1 h 05 min, 12 min or 40 s."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{hours} h {minutes - 60 * hours:02d} min" if hours else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def text(table: pd.DataFrame, store: RunStore) -> str:
