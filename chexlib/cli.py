@@ -35,6 +35,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
 
+    _data_verbs(verbs)
+    _weights_verbs(verbs)
+    train = _verb(verbs, "train", train_one, "train one network")
+    train.add_argument(
+        "fields",
+        nargs="*",
+        metavar="FIELD=VALUE",
+        help="fields of RunSpec, e.g. arch=resnet18 dataset=nih size=128 epochs=3",
+    )
+    _root(train)
+    _store(train)
+    _study_verbs(verbs)
+    _page_verbs(verbs)
+    return parser
+
+
+def _data_verbs(verbs) -> None:
     data = _group(verbs, "data", "make, check, describe and pack data sets")
     phantom = _verb(data, "phantom", data_phantom, "draw phantom radiographs into a CheXpert-shaped folder")
     phantom.add_argument("out", metavar="OUT", help="the folder to make")
@@ -44,9 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--size", type=int, default=128, help="pixels of a side (default 128)")
     phantom.add_argument("--seed", type=int, default=0)
     pack = _verb(data, "pack", data_pack, "decode and resize a data set's images once, into the cache")
-    pack.add_argument("source", metavar="SOURCE", help="a data set's name (phantom, chexpert, nih ...), or its folder")
-    _root(pack)
-    _option(pack)
+    _source(pack)
     pack.add_argument("--size", type=int, default=320, help="pixels of a side (default 320)")
     pack.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be decoded, and list them")
     pack.add_argument("--verify", action="store_true", help="read a packed cache again, and mend it if it is damaged")
@@ -56,15 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         images, a patient in two splits ...) and what makes scores wrong (constant, inverted, or duplicate images in
         several splits or of several patients, a test set without one of a task's classes). Warnings and notes alone
         exit 0. What cannot be read at all exits 2."""
-    check.add_argument("source", metavar="SOURCE", help="a data set's name (phantom, chexpert, nih ...), or its folder")
-    _root(check)
-    _option(check)
+    _source(check)
     check.add_argument("--labels-only", action="store_true", help="look at the label files alone, at no image")
     check.add_argument("--json", action="store_true", help="print everything for machines, every image's name too")
     describe = _verb(data, "describe", data_describe, "count people, views and findings of a data set or a label file")
-    describe.add_argument("source", metavar="SOURCE", help="a data set's name, its folder, or a label file alone")
-    _root(describe)
-    _option(describe)
+    _source(describe, "a data set's name, its folder, or a label file alone")
     describe.add_argument("--policy", default="", help="also count the targets under it, e.g. u-ones or u-mixed")
     describe.add_argument(
         "--unmentioned",
@@ -75,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--json", action="store_true", help="print the counts for machines")
     describe.add_argument("--plot", metavar="FILE.png", help="draw them, too")
 
+
+def _weights_verbs(verbs) -> None:
     weights = _group(verbs, "weights", "ImageNet weights: list, fetch and check them ahead of a study")
     for name, function, text in (
         ("list", weights_list, "which weights this machine has"),
@@ -88,16 +101,8 @@ def _parser() -> argparse.ArgumentParser:
                 "--to", metavar="FOLDER", help="leave copies there, for CHEXLIB_WEIGHTS on other machines"
             )
 
-    train = _verb(verbs, "train", train_one, "train one network")
-    train.add_argument(
-        "fields",
-        nargs="*",
-        metavar="FIELD=VALUE",
-        help="fields of RunSpec, e.g. arch=resnet18 dataset=nih size=128 epochs=3",
-    )
-    _root(train)
-    _store(train)
 
+def _study_verbs(verbs) -> None:
     study = _group(verbs, "study", "run, watch and publish studies")
     run = _verb(study, "run", study_run, "train what is missing of a study; interrupted, the same command goes on")
     _study(run)
@@ -117,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", help="the folder to write (default results/STUDY)")
     _store(export)
 
+
+def _page_verbs(verbs) -> None:
     notebooks = _group(verbs, "notebooks", "execute the notebooks")
     execute = _verb(notebooks, "run", notebooks_run, "execute what has changed, with Papermill")
     execute.add_argument("--study", default="demo", help="the study to show (default demo)")
@@ -134,7 +141,6 @@ def _parser() -> argparse.ArgumentParser:
     _verb(book, "build", book_build, "render the executed notebooks and the prose to _build/html")
     serve = _verb(book, "serve", book_serve, "serve the built book on this machine")
     serve.add_argument("--port", type=int, default=8000)
-    return parser
 
 
 def _group(verbs, name: str, text: str):
@@ -145,6 +151,12 @@ def _verb(verbs, name: str, function, text: str) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=text, description=text)
     verb.set_defaults(function=function)
     return verb
+
+
+def _source(verb, text: str = "a data set's name (phantom, chexpert, nih ...), or its folder") -> None:
+    verb.add_argument("source", metavar="SOURCE", help=text)
+    _root(verb)
+    _option(verb)
 
 
 def _root(verb) -> None:

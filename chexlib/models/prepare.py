@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chexlib.errors import UserError
 from chexlib.models.build import untrained_trunk
-from chexlib.models.weights import fill, find, locate, sha256_of, ways
+from chexlib.models.weights import fill, locate, read, sha256_of, ways
 from chexlib.models.zoo import ARCHITECTURES, Architecture, architecture
 
 
@@ -43,7 +43,7 @@ def prepare(names: Iterable[str] = (), fetch: bool = False, folder: str | Path |
             continue
         try:
             network = untrained_trunk(row)
-            tensors, source = find(row, network)
+            tensors, source = read(*found, row, network)
             fill(network, tensors, source["file"])
         except UserError as error:
             yield Prepared(row, found[0].name, found[1], problem=str(error))

@@ -35,14 +35,16 @@ PROBE_SECONDS = 5  # how long an address may take to answer at all
 class Place:
     """One place where weights may be.
 
-    `path(row, fetch)` is the file, None where there is none; only with `fetch` is it downloaded. `load(path, row,
-    network)` gives its tensors by the network's names. `origin(row)` says whence the file is.
+    `path(row, fetch)` is the file, None where there is none; only with `fetch` is it downloaded. `origin(row)` says
+    whence it is, `load(path, network)` gives its tensors by the network's names, and `check(row, path, sha256)` refuses
+    (UserError) a file that is not the one that the row is pinned to.
     """
 
     name: str
     path: Callable[[Architecture, bool], Path | None]
-    load: Callable[[Path, Architecture, nn.Module], Tensors]
     origin: Callable[[Architecture], str]
+    load: Callable[[Path, nn.Module], Tensors]
+    check: Callable[[Architecture, Path, str], None] = lambda row, path, sha256: None
 
 
 def locate(row: Architecture, fetch: bool = False) -> tuple[Place, Path] | None:
@@ -58,8 +60,14 @@ def find(row: Architecture, network: nn.Module) -> tuple[Tensors, Source]:
     found = locate(row, fetch=True)
     if found is None:
         raise UserError(f"no ImageNet weights for {row.name} ({row.tag}): {ways(row)}")
-    place, path = found
-    return place.load(path, row, network), source(place.origin(row), path, row)
+    return read(*found, row, network)
+
+
+def read(place: Place, path: Path, row: Architecture, network: nn.Module) -> tuple[Tensors, Source]:
+    """A file's tensors by the network's names, and where they came from. Raises UserError where it is another file."""
+    facts = source(place.origin(row), path, row)
+    place.check(row, path, facts["sha256"])
+    return place.load(path, network), facts
 
 
 def ways(row: Architecture) -> str:
@@ -124,19 +132,26 @@ def _package(row: Architecture, fetch: bool) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def _load_package(path: Path, row: Architecture, network: nn.Module) -> Tensors:
+def _check_package(row: Architecture, path: Path, sha256: str) -> None:
+    if sha256 != row.package_sha256:
+        raise UserError(f"{path} is not the file that {row.name} is pinned to (its SHA-256 is {sha256}): "
+                        f"reinstall {row.package}")  # fmt: skip
+
+
+def _by_position(path: Path, network: nn.Module) -> Tensors:
     """A registry package's weights, which have other names but the same order: taken by position, tensor for tensor.
 
     The network may end earlier than the file (truncated, or without its 1000-class head), never differ before
     that.
     """
+    return dict(zip(network.state_dict(), _pickled(path, network).values(), strict=False))
+
+
+def _pickled(path: Path, network: nn.Module) -> Tensors:
+    """torch's own format, of which tensors alone are loaded."""
     import torch
 
-    if (sha256 := sha256_of(path)) != row.package_sha256:
-        raise UserError(f"{path} is not the file that {row.name} is pinned to (its SHA-256 is {sha256}): "
-                        f"reinstall {row.package}")  # fmt: skip
-    values = list(torch.load(path, weights_only=True, map_location="cpu").values())
-    return dict(zip(network.state_dict(), values, strict=False))
+    return torch.load(path, weights_only=True, map_location="cpu")
 
 
 def _timm_hub(row: Architecture, fetch: bool) -> Path | None:
@@ -174,13 +189,10 @@ def _cadene(row: Architecture, fetch: bool) -> Path | None:
     return path
 
 
-def _load_cadene(path: Path, row: Architecture, network: nn.Module) -> Tensors:
-    import torch
-
+def _check_cadene(row: Architecture, path: Path, sha256: str) -> None:
     start = row.tag.rpartition("-")[2]
-    if not sha256_of(path).startswith(start):
+    if not sha256.startswith(start):
         raise UserError(f"{path}: its SHA-256 does not start with {start}; delete it and try again")
-    return torch.load(path, weights_only=True, map_location="cpu")
 
 
 def _answers(url: str) -> bool:
@@ -194,9 +206,14 @@ def _answers(url: str) -> bool:
     return True
 
 
+def _by_name(path: Path, network: nn.Module) -> Tensors:
+    return load_tensors(path)
+
+
 PLACES = (
-    Place("CHEXLIB_WEIGHTS", _local, lambda path, row, network: load_tensors(path), lambda row: "CHEXLIB_WEIGHTS"),
-    Place("package", _package, _load_package, lambda row: f"{row.package} {importlib.metadata.version(row.package)}"),
-    Place("timm's hub", _timm_hub, lambda path, row, network: load_tensors(path), lambda row: f"{HUB}/timm/{row.tag}"),
-    Place("pretrainedmodels", _cadene, _load_cadene, lambda row: f"{CADENE}{row.tag}.pth"),
-)
+    Place("CHEXLIB_WEIGHTS", _local, lambda row: "CHEXLIB_WEIGHTS", _by_name),
+    Place("package", _package, lambda row: f"{row.package} {importlib.metadata.version(row.package)}", _by_position,
+          _check_package),
+    Place("timm's hub", _timm_hub, lambda row: f"{HUB}/timm/{row.tag}", _by_name),
+    Place("pretrainedmodels", _cadene, lambda row: f"{CADENE}{row.tag}.pth", _pickled, _check_cadene),
+)  # fmt: skip
