@@ -25,14 +25,20 @@ CHOICES = {
     "unmentioned": UNMENTIONED,
     "views": VIEWS,
     "aggregate": AGGREGATES,
-    "precision": ("fp32", "bf16"),
-    "memory_format": ("contiguous", "channels_last"),
+    "precision": ("auto", "fp32", "tf32", "bf16"),
+    "memory_format": ("auto", "contiguous", "channels_last"),
+    "execution": ("auto", "eager", "compiled"),
     "eval_unit": ("images", "steps", "epochs"),
 }
 """What a field can hold, where that is one of a few words."""
 
-LATER = ("weights", "views", "aggregate", "augment")
-"""Fields younger than the first published runs: left out of the name where they hold their default."""
+LATER = {"weights": "", "views": "all", "aggregate": "max", "augment": {}, "execution": "eager", "accumulate": 1}
+LATER |= {"processes": 1}
+"""Fields younger than the first published runs, and what those runs had: left out of the name where they hold it."""
+
+SETTINGS = {"precision": "fp32", "memory_format": "channels_last", "execution": "eager"}
+"""How a network is computed; `auto` leaves it to the device, or to measuring (`study plan --tune`), before a run has
+its name. These are what every device can do."""
 
 TYPES = {"int": (int, "a whole number"), "float": (float, "a number"), "str": (str, "text")}
 
@@ -60,6 +66,8 @@ class RunSpec:
     seed: int = 0
     epochs: int = 3
     batch_size: int = 16
+    accumulate: int = 1  # parts of a batch that go through the network one after the other, for want of memory
+    processes: int = 1  # GPUs that share each batch
     lr: float = 1e-4
     beta1: float = 0.9
     beta2: float = 0.999
@@ -69,8 +77,9 @@ class RunSpec:
     )
     keep: int = 10  # checkpoints in the ensemble, those of best mean validation AUC
     # on what, because it changes the last digits
-    precision: str = "fp32"
-    memory_format: str = "channels_last"
+    precision: str = "auto"
+    memory_format: str = "auto"
+    execution: str = "auto"
     threads: int = 1
     # filled in by `resolve`
     fingerprint: str = ""
@@ -85,9 +94,12 @@ class RunSpec:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
-        for name in ("size", "epochs", "batch_size", "eval_every", "keep", "threads"):
+        for name in ("size", "epochs", "batch_size", "accumulate", "processes", "eval_every", "keep", "threads"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.batch_size % (self.accumulate * self.processes):
+            parts = f"accumulate={self.accumulate}, processes={self.processes}"
+            raise UserError(f"batch_size={self.batch_size}, {parts}: a batch must fall into equal parts")
         if self.seed < 0 or not 0 < self.lr < float("inf"):
             raise UserError(f"seed={self.seed}, lr={self.lr}: the seed must be at least 0, the learning rate above 0")
         check_init(self.init)
@@ -106,15 +118,16 @@ class RunSpec:
         floats = {f.name for f in fields(cls) if f.type == "float"}
         return cls(**{name: _number(value) if name in floats else value for name, value in values.items()})
 
-    def resolve(self, fingerprint: str) -> RunSpec:
-        """The same training with the data's fingerprint in place: what the run is named by."""
+    def resolve(self, fingerprint: str, settings: Mapping[str, str] = SETTINGS) -> RunSpec:
+        """The same training with the data's fingerprint, and `settings` where it says `auto`: what a run's name."""
         weights = ""
         if self.init.startswith("file:"):
             path = Path(self.init.removeprefix("file:")).expanduser()
             if not path.is_file():
                 raise UserError(f"init={self.init!r}: there is no file {path}")
             weights = hashlib.sha256(path.read_bytes()).hexdigest()
-        return replace(self, fingerprint=fingerprint, weights=weights)
+        settled = {name: value for name, value in {**SETTINGS, **settings}.items() if getattr(self, name) == "auto"}
+        return replace(self, fingerprint=fingerprint, weights=weights, **settled)
 
     @property
     def teacher(self) -> RunSpec | None:
@@ -133,7 +146,7 @@ class RunSpec:
     @property
     def run_id(self) -> str:
         """A readable prefix and a hash of all fields; only a resolved spec has one."""
-        if not self.fingerprint:
+        if not self.fingerprint or "auto" in (getattr(self, name) for name in SETTINGS):
             raise ValueError("the spec is not resolved: call resolve(dataset.fingerprint) first")
         digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:10]
         minus = f"-minus{self.minus}" if self.minus else ""
@@ -142,11 +155,14 @@ class RunSpec:
 
     def to_json(self) -> str:
         """All fields, sorted, so that equal specs give equal text."""
-        values, defaults = ({f.name: getattr(spec, f.name) for f in fields(spec)} for spec in (self, RunSpec()))
-        for name in LATER:
-            if values[name] == defaults[name]:
-                del values[name]
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
         return json.dumps(values, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> RunSpec:
+        """The spec that `to_json` gave the text of. UserError for an unknown field, ValueError where it is no JSON."""
+        return cls.make(LATER | json.loads(text))
 
 
 def _number(value):

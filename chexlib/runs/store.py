@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from chexlib.errors import UserError
-from chexlib.runs.spec import RunSpec
+from chexlib.runs.spec import LATER, RunSpec
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def spec(self) -> RunSpec:
-        return RunSpec.make(self._json("spec.json"))
+        return RunSpec.make(LATER | self._json("spec.json"))
 
     @property
     def provenance(self) -> dict:

@@ -6,7 +6,6 @@ what was interrupted is resumed.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import sys
@@ -17,28 +16,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from chexlib.data.dataset import open_for
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
+from chexlib.study.plan import plan_study
 from chexlib.study.study import Study
-
-DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "views", "options")
-
-
-def plan_study(
-    study: Study, root: str | Path | None = None, store: RunStore | None = None, progress: bool = True
-) -> list[RunSpec]:
-    """The study's resolved specs, noted in the store as what the study consists of; opens (and packs) its data."""
-    fingerprints: dict[str, str] = {}
-    specs = []
-    for spec in study.specs():
-        key = repr([getattr(spec, name) for name in DATA_FIELDS])
-        if key not in fingerprints:
-            fingerprints[key] = open_for(spec, root, progress).fingerprint
-        specs.append(spec.resolve(fingerprints[key]))
-    (store or RunStore.open()).plan(study.name, specs)
-    return specs
 
 
 def run_study(
@@ -124,7 +106,7 @@ def _train_one(spec_json: str, root, folder: Path) -> str:
     from chexlib.training.fit import fit
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    spec = RunSpec.make(json.loads(spec_json))
+    spec = RunSpec.from_json(spec_json)
     try:
         fit(spec, root, RunStore(folder), progress=False, wait=True)  # another run's teacher may be one of the study
     except UserError as error:

@@ -34,6 +34,7 @@ from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.stats import auroc
 from chexlib.training import checkpoints, uncertainty
+from chexlib.training.devices import safe_settings
 from chexlib.training.objectives import LOSSES
 from chexlib.training.predict import laid_out, predict, predict_ensemble, start
 
@@ -70,7 +71,7 @@ def fit(
 
 
 def _fit(spec: RunSpec, dataset: Dataset, store: RunStore, progress: bool, wait: bool) -> Run:
-    spec = spec.resolve(dataset.fingerprint)
+    spec = spec.resolve(dataset.fingerprint, safe_settings())
     run = store.run(spec)
     with run.lock(wait):
         if not run.finished:

@@ -11,6 +11,7 @@ import pytest
 from chexlib.data.labels import POLICIES
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import Run
 
 
 def test_the_defaults_are_the_papers_protocol():
@@ -36,8 +37,8 @@ def test_every_field_is_part_of_the_name():
     other |= {"Mapping[str, float]": {"flip": 0.5}}
     changed = {"precision": "bf16", "memory_format": "contiguous", "eval_unit": "steps", "numerics": 10_000}
     changed |= {"dataset": "nih", "policy": "u-zeros", "unmentioned": "unknown", "views": "frontal", "init": "imagenet"}
-    changed |= {"aggregate": "mean"}
-    spec = RunSpec(fingerprint="data")
+    changed |= {"aggregate": "mean", "execution": "compiled", "accumulate": 2, "processes": 2}
+    spec = RunSpec().resolve("data")
     names = {spec.run_id}
     for f in fields(RunSpec):
         value = changed.get(f.name, other[f.type])
@@ -47,8 +48,8 @@ def test_every_field_is_part_of_the_name():
 
 
 def test_the_same_fields_give_the_same_name_in_any_order():
-    a = RunSpec.make({"arch": "resnet18", "options": {"n": 1, "seed": 2}, "fingerprint": "data"})
-    b = RunSpec.make({"fingerprint": "data", "options": {"seed": 2, "n": 1}, "arch": "resnet18"})
+    a = RunSpec.make({"arch": "resnet18", "options": {"n": 1, "seed": 2}}).resolve("data")
+    b = RunSpec.make({"options": {"seed": 2, "n": 1}, "arch": "resnet18"}).resolve("data")
     assert a.run_id == b.run_id
     assert a.run_id.startswith("phantom320-resnet18-random-s0-")
 
@@ -56,10 +57,9 @@ def test_the_same_fields_give_the_same_name_in_any_order():
 def test_published_runs_keep_their_names():
     """Fields younger than they are have no part in the name at their default, however that is written."""
     for folder in (Path(__file__).parents[2] / "results").glob("*/*/spec.json"):
-        values = json.loads(folder.read_text())
-        later = {"views": "all", "aggregate": "max", "augment": {"rotation": 0, "crop": 1}, "weights": ""}
-        assert RunSpec.make(values).run_id == folder.parent.name
-        assert RunSpec.make(later | values).run_id == folder.parent.name
+        later = {"views": "all", "augment": {"rotation": 0, "crop": 1}, "processes": 1}
+        assert Run(folder.parent).spec.run_id == folder.parent.name
+        assert RunSpec.from_json(json.dumps(later | json.loads(folder.read_text()))).run_id == folder.parent.name
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_two_spellings_of_one_training_have_one_name(one, other):
 
 
 def test_a_teacher_is_the_same_training_under_u_ignore():
-    student = RunSpec(policy="u-selftrained", seed=3, fingerprint="data")
+    student = RunSpec(policy="u-selftrained", seed=3).resolve("data")
     assert student.teacher == replace(student, policy="u-ignore")
     assert [RunSpec(policy=name).teacher for name in POLICIES if name != "u-selftrained"] == [None] * 5
 
@@ -89,6 +89,21 @@ def test_a_spec_needs_no_torch():
 def test_an_unresolved_spec_has_no_name():
     with pytest.raises(ValueError, match="resolve"):
         _ = RunSpec().run_id
+
+
+def test_what_is_left_to_the_device_is_settled_before_a_run_is_named():
+    with pytest.raises(ValueError, match="resolve"):
+        _ = RunSpec(fingerprint="data").run_id
+    free, fixed = RunSpec(), RunSpec(precision="fp32", memory_format="channels_last", execution="eager")
+    assert free.resolve("data").run_id == fixed.resolve("data").run_id
+    assert free.resolve("data", {"precision": "bf16"}).precision == "bf16"
+    assert fixed.resolve("data", {"precision": "bf16"}) == fixed.resolve("data")
+
+
+def test_a_batch_falls_into_equal_parts():
+    assert RunSpec(batch_size=16, accumulate=2, processes=4).batch_size == 16
+    with pytest.raises(UserError, match="batch_size=16, accumulate=3, processes=1: a batch must fall into equal parts"):
+        RunSpec(accumulate=3)
 
 
 def test_a_misspelt_field_is_refused_with_the_nearest():

@@ -14,7 +14,7 @@ from chexlib.runs.predictions import by_study, predictions_table
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import RunStore, write_atomically
 
-SPECS = [RunSpec(seed=seed, fingerprint="data") for seed in range(3)]
+SPECS = [RunSpec(seed=seed).resolve("data") for seed in range(3)]
 
 
 def test_a_planned_study_is_read_back_in_its_order(tmp_path):

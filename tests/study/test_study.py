@@ -13,7 +13,8 @@ from chexlib.errors import UserError
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.runs.store import RunStore
 from chexlib.study import load_study, study_names
-from chexlib.study.launch import plan_study, run_study
+from chexlib.study.launch import run_study
+from chexlib.study.plan import plan_study
 
 
 def study_file(tmp_path, text):
