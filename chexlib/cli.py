@@ -14,8 +14,13 @@ from chexlib.errors import UserError
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    args = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args, strange = _parser(training=arguments[:1] == ["train"]).parse_known_args(arguments)
     try:
+        if "fields" in args:  # argparse finds them in one stretch, before, between or after the options
+            args.fields += [text for text in strange if not text.startswith("-")]
+            strange = [text for text in strange if text.startswith("-")]
+        _refuse(strange, args.verb)
         code = args.function(args) or 0
         sys.stdout.flush()
         return code
@@ -30,22 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 141
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(training: bool = True) -> argparse.ArgumentParser:
+    """All verbs; without `training`, `train` has no options: they are read off RunSpec, whose import takes a second."""
     parser = argparse.ArgumentParser(prog="chexlib", description="The executable CheXtransfer paper.")
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
 
     _data_verbs(verbs)
     _weights_verbs(verbs)
-    train = _verb(verbs, "train", train_one, "train one network")
-    train.add_argument(
-        "fields",
-        nargs="*",
-        metavar="FIELD=VALUE",
-        help="fields of RunSpec, e.g. arch=resnet18 dataset=nih size=128 epochs=3",
-    )
-    _root(train)
-    _store(train)
+    _train_verb(verbs, training)
     _study_verbs(verbs)
     _page_verbs(verbs)
     return parser
@@ -102,14 +100,72 @@ def _weights_verbs(verbs) -> None:
             )
 
 
+def _train_verb(verbs, training: bool) -> None:
+    train = _verb(verbs, "train", train_one, "train one network")
+    train.usage = "chexlib train [--FIELD VALUE ...] [FIELD=VALUE ...] [--data FOLDER] [--runs FOLDER]"
+    train.epilog = """ARCH is a row of chexlib.architectures(), or any convolutional network of timm, with the tag of
+        its ImageNet weights (convnext_tiny.fb_in1k) or without. Example: chexlib train --arch convnext_tiny --minus 1
+        --init imagenet --dataset phantom --size 64 --augment rotation=10 --augment crop=0.9"""
+    train.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="the same without dashes, e.g. arch=resnet18")
+    _root(train)
+    _store(train)
+    if training:
+        from chexlib.runs.spec import CHOICES
+
+        group = train.add_argument_group("fields of the training (chexlib.runs.spec.RunSpec)")
+        for field in _spec_fields():
+            name, words = field.name, ""
+            if name in CHOICES:
+                shown, words = {"metavar": "WORD"}, f"one of {', '.join(CHOICES[name])}; "
+            elif field.type in SCALARS:
+                shown = {"metavar": SCALARS[field.type] or name.upper()}
+            else:
+                shown = {"metavar": "NAME=VALUE", "action": "append"}
+            words += f"default {field.default}" if field.type in SCALARS else "default none; repeatable, or as YAML"
+            group.add_argument(_option_of(name), dest=f"--{name}", default=argparse.SUPPRESS, help=words, **shown)
+
+
+SCALARS = {"int": "N", "float": "X", "str": ""}
+"""Types of RunSpec's fields that are one value, and how the help calls it; the others are mappings."""
+
+
+def _spec_fields() -> list:
+    """The fields of RunSpec that are chosen; the others are filled in before a run has its name."""
+    from dataclasses import fields
+
+    from chexlib.runs.spec import RunSpec
+
+    return [field for field in fields(RunSpec) if field.name not in ("fingerprint", "weights", "numerics")]
+
+
+def _option_of(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _study_verbs(verbs) -> None:
     study = _group(verbs, "study", "run, watch and publish studies")
     run = _verb(study, "run", study_run, "train what is missing of a study; interrupted, the same command goes on")
     _study(run)
     _root(run)
     _store(run)
-    run.add_argument(
+    where = run.add_mutually_exclusive_group()
+    where.add_argument(
         "--workers", type=int, help="runs at once (default: as many as the cores can give their threads to)"
+    )
+    where.add_argument(
+        "--ray", metavar="ADDRESS", default="", help="on a Ray cluster: HOST:PORT of its head, auto, or local"
+    )
+    run.add_argument(
+        "--gpus", type=float, metavar="N", help="GPUs a run with --ray, e.g. 0.25 (default: 1 where there are any)"
+    )
+    plan = _verb(study, "plan", study_plan, "measure how long a study will take here, and how much disk it needs")
+    _study(plan)
+    _root(plan)
+    _store(plan)
+    plan.add_argument(
+        "--tune",
+        action="store_true",
+        help="measure every precision and memory format that the study leaves open, and keep the fastest for its runs",
     )
     status = _verb(study, "status", study_status, "how far each run of a study is")
     _study(status)
@@ -148,8 +204,8 @@ def _group(verbs, name: str, text: str):
 
 
 def _verb(verbs, name: str, function, text: str) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=text, description=text)
-    verb.set_defaults(function=function)
+    verb = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+    verb.set_defaults(function=function, verb=verb)
     return verb
 
 
@@ -224,20 +280,34 @@ def data_describe(args) -> None:
     print(json.dumps(description.to_json(), indent=1) if args.json else description.text())
 
 
+def _refuse(strange: list[str], verb: argparse.ArgumentParser) -> None:
+    """UserError for the first argument that a verb does not know, with its nearest option."""
+    if strange:
+        from difflib import get_close_matches
+
+        given = strange[0].partition("=")[0]
+        near = get_close_matches(given, [option for action in verb._actions for option in action.option_strings], n=1)
+        raise UserError(f"{given!r} is unknown: {f'did you mean {near[0]!r}?' if near else f'see {verb.prog} --help'}")
+
+
 def _values(fields: list[str]) -> dict:
     """NAME=VALUE texts as names and values; a value is read as YAML."""
-    import yaml
-
     values = {}
     for field in fields:
         name, equals, value = field.partition("=")
         if not equals:
             raise UserError(f"{field!r}: fields are given as NAME=VALUE, e.g. arch=resnet18")
-        try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"{field!r}: not readable as YAML: {error}") from None
+        values[name] = _yaml(value, field)
     return values
+
+
+def _yaml(value: str, field: str) -> object:
+    import yaml
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"{field!r}: not readable as YAML: {error}") from None
 
 
 def weights_list(args) -> None:
@@ -245,7 +315,7 @@ def weights_list(args) -> None:
 
     for found in here(args.architectures):
         row, where = found.row, f"{found.place}: {found.file}" if found.file else found.problem
-        print(f"{row.name:<20}{row.tag:<32}{row.licence:<14}{where}")
+        print(f"{row.name:<19} {row.tag:<31} {row.licence:<13} {where}")
 
 
 def weights_fetch(args) -> int:
@@ -263,7 +333,7 @@ def _prepared(names: list[str], **options) -> int:
     failed = 0
     for found in prepare(names, **options):
         failed += bool(found.problem)
-        print(f"{found.row.name:<20}{found.problem or f'{found.file}, SHA-256 {found.sha256}'}")
+        print(f"{found.row.name:<19} {found.problem or f'{found.file}, SHA-256 {found.sha256}'}")
     print(f"{failed} architectures are without weights" if failed else "all weights are here")
     return int(failed > 0)
 
@@ -272,7 +342,7 @@ def train_one(args) -> None:
     from chexlib.runs.spec import RunSpec
     from chexlib.runs.store import RunStore
 
-    spec = RunSpec.make(_values(args.fields))
+    spec = RunSpec.make(_chosen(args))
 
     from chexlib.training.fit import fit  # torch, only once the fields are known to be right
 
@@ -280,14 +350,51 @@ def train_one(args) -> None:
     print(f"finished {run.folder}")
 
 
+def _chosen(args) -> dict:
+    """The fields of a training, given either way: FIELD=VALUE read as YAML, --field VALUE as the field's type is."""
+    values = _values(args.fields)
+    for field in _spec_fields():
+        name, given = field.name, getattr(args, f"--{field.name}", None)
+        if given is None:
+            continue
+        if name in values:
+            raise UserError(f"{name}: given twice, as {name}={values[name]} and with {_option_of(name)}: choose one")
+        if field.type == "str":
+            values[name] = given
+        elif field.type in SCALARS:
+            values[name] = _yaml(given, given)
+        else:
+            values[name] = {}
+            for text in given:
+                found = _yaml(text, text)
+                values[name] |= found if isinstance(found, dict) else _values([text])
+    return values
+
+
 def study_run(args) -> None:
     from chexlib.runs.store import RunStore
     from chexlib.study import load_study
     from chexlib.study.launch import run_study
 
+    if args.gpus is not None and not args.ray:
+        raise UserError(
+            f"--gpus {args.gpus:g}: goes with --ray, e.g. --ray local; else --workers says how many at once"
+        )
     store = RunStore.open(args.runs)
-    runs = run_study(load_study(args.study), args.data, store, args.workers)
+    runs = run_study(load_study(args.study), args.data, store, args.workers, ray=args.ray, gpus=args.gpus)
     print(f"study {args.study}: {len(runs)} runs finished in {store.folder}")
+
+
+def study_plan(args) -> None:
+    from chexlib.runs.store import RunStore
+    from chexlib.study import load_study
+    from chexlib.study.estimate import estimate
+    from chexlib.study.plan import settings_file
+
+    study, store = load_study(args.study), RunStore.open(args.runs)
+    print(estimate(study, args.data, store, args.tune).text())
+    if args.tune:
+        print(f"settings: kept for the study's runs in {settings_file(study, store)}")
 
 
 def study_status(args) -> None:

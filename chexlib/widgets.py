@@ -136,7 +136,7 @@ def explorer_state(results: Results) -> dict[str, Any]:
         }
         for m, row in enumerate(models.itertuples())
     ]
-    marks = {family: style.FAMILIES.get(family, style.OTHER) for family in dict.fromkeys(models["family"])}
+    marks = {family: style.family_mark(family) for family in dict.fromkeys(models["family"])}
     return {
         "caption": str(results.caption),
         "measures": [f"mean of {len(tasks)} tasks" if len(tasks) > 1 else "mean", *tasks],

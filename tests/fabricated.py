@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from chexlib.data.labels import TASKS
 from chexlib.models.zoo import ARCHITECTURES
-from chexlib.stats import paired_difference
+from chexlib.stats import draw_seeds, paired_difference, seeds_interval
 
 TRUNCATED = {
     "densenet121": [4281742, 1304718, 348174],
@@ -76,12 +77,27 @@ class FabricatedResults:
             "Study demo: phantom images (not patients), " if self.is_demo else f"{self.dataset}, "
         ) + f"{len(self.runs)} runs"
 
-    def difference(self, a: str, b: str):
-        i, j = self.models.index.get_loc(a), self.models.index.get_loc(b)
-        return paired_difference(
-            self.models["auc"].iloc[i] - self.models["auc"].iloc[j],
-            self.replicates[:, i] - self.replicates[:, j],
-        )
+    @property
+    def by_seed(self) -> pd.DataFrame:
+        return self.runs[self.runs["model"].isin(self.seed_spread.index)][["model", "seed", "auc"]]
+
+    @cached_property
+    def draws(self):
+        values = [self.runs.loc[self.runs["model"] == model, "auc"] for model in self.models.index]
+        return draw_seeds(values, len(self.replicates))
+
+    def over_seeds(self, weights: np.ndarray) -> np.ndarray:
+        return self.replicates + self.draws.shifts(weights)
+
+    def difference(self, a: str | list[str], b: str | list[str]):
+        names = self.models.index
+        weights = names.isin([a] if isinstance(a, str) else a) / 1.0
+        weights /= weights.sum()
+        other = names.isin([b] if isinstance(b, str) else b) / 1.0
+        weights -= other / other.sum()
+        found = paired_difference(weights @ self.models["auc"], self.replicates @ weights)
+        low, high = seeds_interval(self.replicates @ weights, self.over_seeds(weights) @ weights)
+        return replace(found, low_seeds=float(low), high_seeds=float(high))
 
     def log(self, run_id: str) -> pd.DataFrame:
         run = self.runs.set_index("run_id").loc[run_id]
@@ -92,7 +108,10 @@ class FabricatedResults:
 
 
 def fabricate(kind: str = "demo", seed: int = 0) -> FabricatedResults:
-    """Results like study demo's (ImageNet weights for Lite), nih's (Lite in three seeds), paper's or smoke's."""
+    """Results like study demo's (ImageNet weights for Lite), nih's (Lite in three seeds), paper's or smoke's.
+
+    Kind "seeds" is like the paper's with three seeds of every model.
+    """
     rng = np.random.default_rng(seed)
     found = []
     for name, minus, init, seeds in _plan(kind):
@@ -142,15 +161,18 @@ def fabricate(kind: str = "demo", seed: int = 0) -> FabricatedResults:
         models[f"auc:{task}"] = models["auc"] + rng.normal(0, 0.03, len(models))
     many = runs.groupby("model", sort=False)["auc"].agg(["min", "max", "std", "size"])
     spread = many[many["size"] > 1].rename(columns={"std": "sd", "size": "seeds"})[["seeds", "min", "max", "sd"]]
-    return FabricatedResults(
+    results = FabricatedResults(
         kind,
-        {"nih": "nih", "paper": "chexpert"}.get(kind, "phantom"),
+        {"nih": "nih", "paper": "chexpert", "seeds": "chexpert"}.get(kind, "phantom"),
         models,
         replicates,
         runs,
         spread,
         rare=RARE if kind == "nih" else RARE.iloc[:0],
     )
+    alone = [seeds_interval(replicates @ one, results.over_seeds(one) @ one) for one in np.eye(len(models))]
+    models["low_seeds"], models["high_seeds"] = np.transpose(alone)
+    return results
 
 
 def _plan(kind: str) -> list[tuple[str, int, str, int]]:
@@ -159,8 +181,8 @@ def _plan(kind: str) -> list[tuple[str, int, str, int]]:
         return [("resnet18", 0, "random", 1), ("efficientnet_lite0", 0, "random", 1)]
     plan = []
     for name in ARCHITECTURES:
-        pretrained = kind == "paper" or name in LITE
-        seeds = 3 if kind == "nih" and name in LITE else 1
+        pretrained = kind in ("paper", "seeds") or name in LITE
+        seeds = 3 if kind == "seeds" or (kind == "nih" and name in LITE) else 1
         for init in ("random", "imagenet") if pretrained else ("random",):
             cuts = range(len(TRUNCATED.get(name, [])) + 1)
             plan += [(name, minus, init, seeds) for minus in cuts]

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from chexlib.cli import main
+from chexlib.cli import _chosen, _parser, main
+from chexlib.runs.spec import RunSpec
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,22 @@ from chexlib.cli import main
         (["train", "options=["], "'options=[': not readable as YAML"),
         (["train", "policy=u-zeros, Edma=u-ones"], "finding='Edma': choose one of No Finding"),
         (["train", "augment={rotate: 5}"], "augment: 'rotate' is unknown"),
+        (["train", "--ahrc", "resnet18"], "'--ahrc' is unknown: did you mean '--arch'?"),
+        (["train", "--batch_size=4"], "'--batch_size' is unknown: did you mean '--batch-size'?"),
+        (["train", "--epoch", "4"], "'--epoch' is unknown: did you mean '--epochs'?"),
+        (["train", "--size", "big"], "size='big': must be a whole number"),
+        (["train", "--precision", "fp8"], "precision='fp8': choose one of auto, fp32"),
+        (["train", "--arch", "resnet18", "arch=resnet34"], "arch: given twice"),
+        (["train", "--augment", "rotate=5"], "augment: 'rotate' is unknown"),
+        (["train", "--options", "n"], "'n': fields are given as NAME=VALUE"),
+        (["train", "--augment", "rotation=["], "'rotation=[': not readable as YAML"),
+        (["train", "--arch", "DenseNet121"], "architecture 'DenseNet121' is not known; nearest: densenet121"),
+        (["train", "--arch", "vit_tiny_patch16_224"], "takes images of 224 px alone"),
+        (["train", "--arch", "inception_v3", "--size", "64"], "InceptionV3 needs images of at least 75 px"),
+        (["train", "--arch", "convnext_atto", "--size", "16"], "convnext_atto needs images of at least 32 px"),
+        (["train", "--arch", "convnext_atto", "--minus", "9"], "convnext_atto has 4 stages, so 0 to 3 can be dropped"),
+        (["study", "run", "smoke", "--worker", "1"], "'--worker' is unknown: did you mean '--workers'?"),
+        (["study", "status", "smoke", "now"], "'now' is unknown: see chexlib study status --help"),
         (["data", "pack", "mimic"], "data set 'mimic' is unknown"),
         (["notebooks", "run", "--study", "smoke", "-p", "studdy", "x"], "study"),
     ],
@@ -50,10 +68,49 @@ def test_a_phantom_folder_from_the_command_line(tmp_path, capsys):
 
 
 def test_one_run_from_the_command_line(phantom_folder, tmp_path, capsys):
-    fields = ["arch=mobilenet_v3", "size=32", "epochs=1", "eval_every=64", "keep=1"]
-    assert main(["train", *fields, "--data", str(phantom_folder), "--runs", str(tmp_path)]) == 0
+    chosen = ["arch=mobilenet_v3", "size=32", "epochs=1", "eval_every=64", "keep=1"]
+    assert main(["train", *chosen, "--data", str(phantom_folder), "--runs", str(tmp_path)]) == 0
     folder = Path(capsys.readouterr().out.split()[-1])
     assert (folder / "predictions.parquet").exists()
+
+
+def chosen(*arguments: str) -> dict:
+    """The fields that a command line of `train` chooses."""
+    return _chosen(_parser().parse_args(["train", *arguments]))
+
+
+def test_every_field_of_a_training_is_an_option_too():
+    spec = RunSpec(dataset="nih", arch="convnext_tiny", lr=1e-3, policy="u-zeros", options={"n": 5, "seed": 1},
+                   augment={"rotation": 5.0}, batch_size=4, memory_format="contiguous", seed=3)  # fmt: skip
+    train = _parser().parse_args(["train"]).verb
+    offered = {action.dest.removeprefix("--") for action in train._actions if action.dest.startswith("--")}
+    assert offered == {field.name for field in fields(RunSpec)} - {"fingerprint", "weights", "numerics"}
+    options = ["--dataset", "nih", "--arch=convnext_tiny", "--lr", "1e-3", "--policy", "u-zeros", "--options", "n=5",
+               "--options", "{seed: 1}", "--augment", "rotation=5", "--batch-size", "4"]  # fmt: skip
+    assert RunSpec.make(chosen(*options, "memory_format=contiguous", "seed=3")) == spec
+    assert RunSpec.make(chosen()) == RunSpec()
+
+
+def test_what_is_text_is_not_read_as_yaml():
+    assert chosen("--init", "file:007", "--arch", "on") == {"init": "file:007", "arch": "on"}
+    assert chosen("--seed", "7") == {"seed": 7} == chosen("seed=7")
+
+
+def test_fields_and_options_may_be_mixed_in_any_order(capsys):
+    for order in (["size=64", "--seed", "1", "minus=9"], ["--seed", "1", "size=64", "minus=9"]):
+        assert main(["train", "arch=resnet18", *order]) == 2
+        assert "minus=9: ResNet18 has 4" in capsys.readouterr().err
+
+
+def test_the_help_of_train_says_every_default(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert end.value.code == 0
+    for words in ("--arch ARCH default densenet121", "--size N default 320", "--lr X default 0.0001",
+                  "--precision WORD one of auto, fp32, tf32, bf16; default auto",
+                  "--augment NAME=VALUE default none; repeatable", "FIELD=VALUE"):  # fmt: skip
+        assert words in text
 
 
 def test_help_needs_no_torch():
@@ -66,8 +123,8 @@ def test_help_needs_no_torch():
 
 
 def test_no_weights_reachable_is_one_line(phantom_folder, tmp_path, capsys):
-    fields = ["arch=resnet18", "init=imagenet", "size=32", "epochs=1"]
-    assert main(["train", *fields, "--data", str(phantom_folder), "--runs", str(tmp_path)]) == 2
+    chosen = ["arch=resnet18", "init=imagenet", "size=32", "epochs=1"]
+    assert main(["train", *chosen, "--data", str(phantom_folder), "--runs", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "no ImageNet weights for resnet18" in error

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from chexlib import figures
 from chexlib.data.labels import FINDINGS
 from chexlib.figures import maps
-from chexlib.figures.style import FAMILIES, WIDTH
+from chexlib.figures.style import BOTH, FAMILIES, PATIENTS, WIDTH
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.paper.notes import Missing, Note
 from tests.fabricated import fabricate
@@ -25,7 +25,7 @@ STUDIES = ("demo", "nih", "paper", "smoke")
 
 @pytest.fixture(scope="module")
 def studies():
-    return {kind: fabricate(kind) for kind in STUDIES}
+    return {kind: fabricate(kind) for kind in (*STUDIES, "seeds")}
 
 
 def words(figure: Figure) -> str:
@@ -75,13 +75,42 @@ def test_figure_2_puts_each_model_at_its_accuracy_and_auc(studies):
     assert "no correlation" in right.get_title("left")  # Lite alone has ImageNet weights
 
 
+def test_every_seed_is_a_dot_below_its_models_mean(studies):
+    results = studies["nih"]
+    [axes] = figures.seeds(results).axes
+    dots = [line for line in axes.lines if line.get_marker() == "."]
+    drawn = [auc for line in dots for auc in line.get_xdata()]
+    np.testing.assert_allclose(sorted(drawn), sorted(results.by_seed["auc"]))
+    assert {len(line.get_xdata()) for line in dots} == {3} and len(dots) == len(results.seed_spread)
+    for line, model in zip(dots, results.models.loc[results.seed_spread.index][::-1].itertuples(), strict=True):
+        assert np.mean(line.get_xdata()) == pytest.approx(model.auc)
+
+
+@pytest.mark.parametrize("name", ["figure4", "auc_by_model", "truncations", "seeds"])
+def test_a_thin_line_over_patients_and_seeds_is_named_where_there_is_one(studies, name):
+    assert "95 % interval over patients and seeds" in words(getattr(figures, name)(studies["nih"]))
+    if name != "seeds":
+        assert "seeds" not in words(getattr(figures, name)(studies["demo"]))
+
+
+def test_lines_reach_as_far_as_their_intervals(studies):
+    """Thick over patients for every model, thin over both for those with several seeds."""
+    results = studies["nih"]
+    whole = results.models[results.models["minus"] == 0]
+    [axes] = figures.auc_by_model(results).axes
+    for width, low, high in ((PATIENTS, "low", "high"), (BOTH, "low_seeds", "high_seeds")):
+        drawn = [c.get_segments()[0][:, 0] for c in axes.collections if c.get_linewidth()[0] == width]
+        expected = whole[[low, high]].dropna().to_numpy()
+        np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(expected, axis=0))
+
+
 def test_three_pretrained_models_get_no_rank_correlation(studies):
     assert "ρ" not in words(figures.figure4(studies["demo"]))
     assert "ρ" in words(figures.figure4(studies["paper"]))
 
 
 @pytest.mark.parametrize("name", ["figure2", "figure3", "figure4", "auc_by_model", "families", "truncations"])
-@pytest.mark.parametrize("kind", ["demo", "paper"])
+@pytest.mark.parametrize("kind", ["demo", "paper", "seeds"])
 def test_tick_labels_and_titles_do_not_overlap(studies, name, kind):
     figure = getattr(figures, name)(studies[kind])
     figure.draw_without_rendering()

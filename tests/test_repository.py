@@ -128,7 +128,7 @@ def test_only_models_training_and_explain_import_torch():
 def commands() -> list[str]:
     """Each `chexlib ...` line of a shell block in the documents."""
     lines = []
-    for name in ("README.md", "CONTRIBUTING.md", "book/own_data.md"):
+    for name in ("README.md", "CONTRIBUTING.md", "book/own_data.md", "book/cluster.md"):
         for block in re.findall(r"```bash\n(.*?)```", (PROJECT / name).read_text(), flags=re.DOTALL):
             lines += [line for line in block.splitlines() if line.startswith("chexlib ")]
     return lines

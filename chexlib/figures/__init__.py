@@ -8,6 +8,7 @@ from chexlib.figures.data import cooccurrence, flow, overview, people, prevalenc
 from chexlib.figures.images import contact_sheet
 from chexlib.figures.maps import cam_grid, map_scores
 from chexlib.figures.models import auc_by_model, families, learning_curves, seeds, truncations
+from chexlib.figures.runs import run_cards, run_table
 from chexlib.figures.scatter import figure2, figure3, figure4
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "overview",
     "people",
     "prevalence",
+    "run_cards",
+    "run_table",
     "seeds",
     "truncations",
 ]

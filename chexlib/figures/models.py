@@ -21,6 +21,7 @@ from chexlib.figures.style import (
     Plate,
     bottom_legend,
     family_mark,
+    interval_handles,
     plate,
     point,
 )
@@ -31,26 +32,29 @@ from chexlib.paper.sentences import truncation
 
 @skips_missing
 def auc_by_model(results: Any) -> Plate | Note:
-    """Mean AUC of every untruncated architecture, both inits in one row, with 95 % intervals; best at the top."""
+    """Mean AUC of every untruncated architecture, both inits in one row, with 95 % intervals; best at the top.
+
+    Thick lines are over patients, thin ones over patients and seeds, where any model has several.
+    """
     models = measures.rows(results).dropna(subset=["auc"])
     if models.empty:
         return Note(f"Study {results.name} has no finished run of a whole architecture: no figure.")
     order = models.groupby("label")["auc"].max().sort_values().index
-    inits = [init for init in INITS if (models["init"] == init).any()]
+    handles, seeds = _legend(models)
     with rc_context(RC):
-        figure, grid = plate(height=1.0 + 0.27 * len(order), source=results, legend=0.26)
+        figure, grid = plate(height=1.0 + 0.27 * len(order), source=results, legend=0.26 * -(-len(handles) // 2))
         axes = grid[0, 0]
         for y, label in enumerate(order):
             here = models[models["label"] == label]
             for model in here.itertuples():
                 shift = 0 if len(here) == 1 else {"random": -0.16, "imagenet": 0.16}.get(model.init, 0)
-                _across(axes, model.auc, y + shift, model.low, model.high, INITS[model.init])
+                _across(axes, model, "auc", y + shift, seeds)
         axes.set_yticks(range(len(order)), order)
         axes.set_ylim(-0.7, len(order) - 0.3)
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.set_xlabel("mean AUC (95 % interval over patients)")
-        bottom_legend(figure, [_handle(INITS[i], INIT_TITLES[i]) for i in inits])
+        axes.set_xlabel("mean AUC" if seeds else "mean AUC (95 % interval over patients)")
+        bottom_legend(figure, handles, 2)
     return figure
 
 
@@ -76,19 +80,19 @@ def families(results: Any, init: str = "random") -> Plate | Note:
         axes.set_xticks(centres, [name.replace("EfficientNet", "Efficient\nNet").replace("-", "\n") for name in names])
         axes.tick_params(axis="x", length=0, labelsize=9)
         axes.grid(axis="x", visible=False)
-        axes.set(ylabel="mean AUC (95 % interval)", xlabel="in each family from the smallest to the largest")
+        axes.set(ylabel="mean AUC (95 % over patients)", xlabel="in each family from the smallest to the largest")
         axes.set_title(INIT_TITLES[init])
     return figure
 
 
 @skips_missing
 def truncations(results: Any) -> Plate | Note:
-    """Change of the mean AUC by truncation with paired intervals, one row a truncated model."""
+    """Change of the mean AUC by truncation with paired intervals, one row a model; lines as in auc_by_model."""
     table = designs.truncations(results)
     cut = table[table["minus"] > 0]
     if cut.empty:
         return truncation(results)
-    inits = [init for init in INITS if (cut["init"] == init).any()]
+    handles, seeds = _legend(cut)
     names, places, at = [], {}, 0.0
     for _, members in cut[::-1].drop_duplicates("label").groupby("arch", sort=False):
         for model in members.sort_values("minus", ascending=False).itertuples():
@@ -97,27 +101,20 @@ def truncations(results: Any) -> Plate | Note:
             at += 1
         at += 0.5  # a gap between families
     with rc_context(RC):
-        figure, grid = plate(height=1.0 + 0.27 * at, source=results, legend=0.26)
+        figure, grid = plate(height=1.0 + 0.27 * at, source=results, legend=0.26 * -(-len(handles) // 2))
         axes = grid[0, 0]
         axes.axvline(0, color=INK, linewidth=1)
         axes.axvspan(-measures.AUC_MARGIN, measures.AUC_MARGIN, color="#00000014", linewidth=0)
         for model in cut.itertuples():
             alone = (cut["label"] == model.label).sum() == 1
             shift = 0 if alone else {"random": -0.16, "imagenet": 0.16}.get(model.init, 0)
-            _across(
-                axes,
-                model.change,
-                places[model.label] + shift,
-                model.low,
-                model.high,
-                INITS.get(model.init, INITS["random"]),
-            )
+            _across(axes, model, "change", places[model.label] + shift, seeds)
         axes.set_yticks(list(places.values()), names)
         axes.set_ylim(-0.7, at - 0.8)
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel(f"AUC minus the whole model's (band: ±{measures.AUC_MARGIN:g})")
-        bottom_legend(figure, [_handle(INITS[i], INIT_TITLES[i]) for i in inits])
+        bottom_legend(figure, handles, 2)
     return figure
 
 
@@ -158,37 +155,51 @@ def learning_curves(results: Any, archs: list[str] | None = None) -> Plate | Not
 
 @skips_missing
 def seeds(results: Any) -> Plate | Note:
-    """Every seed's AUC beside its model's mean and interval, for models trained from several seeds."""
+    """Models trained from several seeds, one row each: every seed's AUC, their mean, and its two intervals."""
     table = results.seed_spread
     if not len(table):
         return Note("Every model was trained once: no figure of seeds.")
     models = results.models.loc[table.index]
+    of_model = results.by_seed.set_index("model")["auc"]
+    handles, _ = _legend(models)
+    each = {"linestyle": "none", "marker": ".", "markersize": 7, "markeredgewidth": 0}
+    handles.insert(-2, Line2D([], [], color=INK, label="one seed", **each))
     with rc_context(RC):
-        figure, grid = plate(height=1.0 + 0.34 * len(table), source=results, legend=0.26)
+        figure, grid = plate(height=1.0 + 0.4 * len(table), source=results, legend=0.26 * -(-len(handles) // 2))
         axes = grid[0, 0]
-        for y, (model, seed) in enumerate(zip(models[::-1].itertuples(), table[::-1].itertuples(), strict=True)):
-            mark = INITS.get(model.init, INITS["random"])
-            _across(axes, model.auc, y, model.low, model.high, mark)
-            axes.plot(
-                [seed.min, seed.max],
-                [y, y],
-                color=mark.colour,
-                linewidth=5,
-                alpha=0.45,
-                solid_capstyle="butt",
-                zorder=1,
-            )
+        for y, model in enumerate(models[::-1].itertuples()):
+            _across(axes, model, "auc", y + 0.12, True)
+            auc = of_model[[model.Index]]
+            axes.plot(auc, [y - 0.22] * len(auc), color=INITS.get(model.init, INITS["random"]).colour, **each)
         axes.set_yticks(range(len(models)), list(models["label"][::-1]))
         axes.set_ylim(-0.7, len(models) - 0.3)
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.set_xlabel("mean AUC (thick: its seeds; thin: 95 % interval)")
-        bottom_legend(figure, [_handle(INITS[i], INIT_TITLES[i]) for i in INITS if (models["init"] == i).any()])
+        axes.set_xlabel("mean AUC")
+        bottom_legend(figure, handles, 2)
     return figure
 
 
-def _across(axes: Any, x: float, y: float, low: float, high: float, mark: Any) -> None:
-    point(axes, x, y, low, high, mark, vertical=False, size=6)
+def _across(axes: Any, model: Any, column: str, y: float, seeds: bool) -> None:
+    """One row's estimate with its interval; with both where `seeds`, thick and thin."""
+    point(
+        axes,
+        getattr(model, column),
+        y,
+        model.low,
+        model.high,
+        INITS.get(model.init, INITS["random"]),
+        vertical=False,
+        size=6,
+        seeds=(model.low_seeds, model.high_seeds) if seeds else None,
+    )
+
+
+def _legend(table: Any) -> tuple[list[Line2D], bool]:
+    """The inits of a table's models and, where any of them has several seeds, what the lines mean; whether any has."""
+    seeds = bool(table["low_seeds"].notna().any())
+    inits = [_handle(INITS[init], INIT_TITLES[init]) for init in INITS if (table["init"] == init).any()]
+    return inits + (interval_handles() if seeds else []), seeds
 
 
 def _curve(results: Any, run: Any) -> Any:

@@ -1,7 +1,8 @@
 """Figures 2, 3 and 4 of the paper: ImageNet accuracy, size, and the pretraining boost, for the study at hand.
 
 Full marks are the paper's architectures, which enter the rank correlations; hollow marks are others, shown beside them.
-Vertical lines are 95 % intervals over patients. Each function gives a figure, or a Note that says why there is none.
+Vertical lines are 95 % intervals over patients; in Figure 4 thin ones, where there are any, are over patients and
+seeds. Each function gives a figure, or a Note that says why there is none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,19 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from chexlib.figures.style import INIT_TITLES, INK, RC, Plate, family_legend, family_mark, plate, point
+from chexlib.figures.style import (
+    INIT_TITLES,
+    INK,
+    RC,
+    Plate,
+    bottom_legend,
+    family_handles,
+    family_legend,
+    family_mark,
+    interval_handles,
+    plate,
+    point,
+)
 from chexlib.paper import measures
 from chexlib.paper.measures import Correlation
 from chexlib.paper.notes import Note, skips_missing
@@ -39,9 +52,11 @@ def figure4(results: Any) -> Plate | Note:
         return Note("No Figure 4 here: nothing was trained from both inits.")
     rho = measures.boost_correlation(results)
     shown = sorted(set(table["family"]))
-    lines = 0 if len(shown) == 1 else -(-len(shown) // 3)
+    seeds = bool(table["low_seeds"].notna().any())
+    handles = (family_handles(shown, _apart(table)) if len(shown) > 1 else []) + (interval_handles() if seeds else [])
+    columns = 2 if seeds else 3
     with rc_context(RC):
-        figure, grid = plate(height=3.5, source=results, legend=0.24 * lines)
+        figure, grid = plate(height=3.5, source=results, legend=0.24 * -(-len(handles) // columns))
         axes = grid[0, 0]
         axes.axhline(0, color=INK, linewidth=1)
         for model in table.itertuples():
@@ -53,14 +68,15 @@ def figure4(results: Any) -> Plate | Note:
                 model.high,
                 family_mark(model.family),
                 apart=not model.in_paper,
+                seeds=(model.low_seeds, model.high_seeds) if seeds else None,
             )
         _log_axis(axes, table["parameters"] / 1e6)
         axes.set(xlabel="parameters (millions, log scale)", ylabel="AUC with ImageNet weights\nminus without")
         axes.set_title(_rho_title(rho) or _mean_title(results), color=INK)
         if len(table) <= 4:
             _name_all(axes, table["parameters"] / 1e6, table["boost"], table["label"])
-        if lines:
-            family_legend(figure, shown, _apart(table))
+        if handles:
+            bottom_legend(figure, handles, columns)
     return figure
 
 
@@ -93,7 +109,7 @@ def _two_inits(results: Any, column: str, xlabel: str, scale: float, log: bool =
             _name_ends(axes, here, column, scale)
         if log:
             _log_axis(grid[0, 0], models[column] * scale)
-        grid[0, 0].set_ylabel("mean AUC (95 % interval)")
+        grid[0, 0].set_ylabel("mean AUC (95 % over patients)")
         grid[0, 0].margins(x=0.14, y=0.1)
         family_legend(figure, shown, _apart(models))
     return figure
@@ -149,7 +165,9 @@ def _rho_title(found: Correlation | None) -> str:
 
 def _mean_title(results: Any) -> str:
     found = measures.mean_boost(results)
-    return f"mean boost {number(found.value, sign=True)} ({number(found.low, 3)} to {number(found.high, 3)})"
+    low, high = found.interval
+    over = ", patients and seeds" if found.over_seeds else ""
+    return f"mean boost {number(found.value, sign=True)} ({number(low, 3)} to {number(high, 3)}{over})"
 
 
 def _few(models: Any) -> str:

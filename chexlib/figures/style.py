@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from matplotlib import rc_context
@@ -61,9 +62,20 @@ FAMILIES = {
     "NASNet": Mark("#8a8a8a", "X"),
     "EfficientNet-Lite": Mark("#000000", "*"),
 }
-OTHER = Mark("#5c5c5c", "h")
+OTHERS = (
+    Mark("#5c5c5c", "h"),
+    Mark("#332288", "p"),
+    Mark("#882255", "<"),
+    Mark("#999933", ">"),
+    Mark("#8c510a", "8"),
+)
+"""Marks of families that the table does not name, the same in every figure; two families can share one."""
+
 SCALE = {"*": 1.35, "P": 1.2, "^": 1.15, "v": 1.15}
 """What makes markers look equally large."""
+
+PATIENTS, BOTH = 3.4, 1.0
+"""Widths of the lines over patients and over patients and seeds, where a figure shows both intervals."""
 
 INITS = {"random": Mark("#8a8a8a", "o"), "imagenet": Mark("#0072B2", "s")}
 INIT_TITLES = {"random": "random weights", "imagenet": "ImageNet weights"}
@@ -141,8 +153,8 @@ def signature(source: Any) -> str:
 
 
 def family_mark(family: str) -> Mark:
-    """Colour and marker of a family; families that the table does not name share one."""
-    return FAMILIES.get(family, OTHER)
+    """Colour and marker of a family; one that the table does not name has one of OTHERS, by its letters."""
+    return FAMILIES.get(family) or OTHERS[crc32(family.encode()) % len(OTHERS)]
 
 
 def point(
@@ -155,22 +167,30 @@ def point(
     apart: bool = False,
     vertical: bool = True,
     size: float = 8,
+    seeds: tuple[float, float] | None = None,
 ) -> None:
-    """One estimate with its interval; `apart` (hollow) marks models that enter no correlation."""
-    span = [[y], [y]] if vertical else [[x], [x]]
-    if not np.isnan(low):
-        ends = np.maximum([[span[0][0] - low], [high - span[1][0]]], 0)
-        axes.errorbar(
-            [x],
-            [y],
-            **({"yerr": ends} if vertical else {"xerr": ends}),
-            fmt="none",
-            ecolor=mark.colour,
-            elinewidth=1.1,
-            alpha=0.45,
-            capsize=0,
-            zorder=2,
-        )
+    """One estimate with its interval; `apart` (hollow) marks models that enter no correlation.
+
+    `seeds` is the interval over patients and seeds, NaN where a model has one: a thin line beyond a thick one.
+    """
+    span = y if vertical else x
+    for (start, end), width, alpha in (
+        ((low, high), 1.1 if seeds is None else PATIENTS, 0.45),
+        (seeds or (np.nan, np.nan), BOTH, 0.9),
+    ):
+        if not np.isnan(start):
+            ends = np.maximum([[span - start], [end - span]], 0)
+            axes.errorbar(
+                [x],
+                [y],
+                **({"yerr": ends} if vertical else {"xerr": ends}),
+                fmt="none",
+                ecolor=mark.colour,
+                elinewidth=width,
+                alpha=alpha,
+                capsize=0,
+                zorder=2,
+            )
     axes.plot(
         [x],
         [y],
@@ -187,8 +207,13 @@ def point(
 
 def family_legend(figure: Figure, families: list[str], apart: set[str] = frozenset(), columns: int = 3) -> None:
     """The families' marks, below the axes and above the foot."""
+    bottom_legend(figure, family_handles(families, apart), columns)
+
+
+def family_handles(families: list[str], apart: set[str] = frozenset()) -> list[Line2D]:
+    """The families' marks with their names, in the order of the table; `apart` are hollow."""
     handles = []
-    for family in sorted(set(families), key=lambda f: list(FAMILIES).index(f) if f in FAMILIES else 99):
+    for family in sorted(set(families), key=lambda f: (list(FAMILIES).index(f) if f in FAMILIES else 99, f)):
         mark, hollow = family_mark(family), family in apart
         handles.append(
             Line2D(
@@ -204,7 +229,15 @@ def family_legend(figure: Figure, families: list[str], apart: set[str] = frozens
                 markeredgewidth=1.4 if hollow else 0.8,
             )
         )
-    bottom_legend(figure, handles, columns)
+    return handles
+
+
+def interval_handles() -> list[Line2D]:
+    """What thick and thin lines mean, for the legend of a figure in which any model has several seeds."""
+    return [
+        Line2D([], [], color=INK, alpha=0.45, linewidth=PATIENTS, label="95 % interval over patients"),
+        Line2D([], [], color=INK, alpha=0.9, linewidth=BOTH, label="95 % interval over patients and seeds"),
+    ]
 
 
 def bottom_legend(figure: Figure, handles: list[Line2D], columns: int = 3) -> None:

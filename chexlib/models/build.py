@@ -13,11 +13,13 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from chexlib.errors import UserError
 from chexlib.models import inits
 from chexlib.models.truncate import check_minus, truncate
-from chexlib.models.zoo import ARCHITECTURES, Architecture, unknown
+from chexlib.models.trunks import untrained_trunk
+from chexlib.models.zoo import Architecture, architecture
 
 CLASSES = (1, 3)
 """Outputs for each finding: how present it is, or how absent, present and uncertain."""
@@ -54,10 +56,10 @@ class Head(nn.Linear):
 class Classifier(nn.Module):
     """A trunk that makes feature maps, its pooling, and one linear layer.
 
-    `label` is the paper's name for it (`DenseNet121Minus1`), `mean` and `std` the three-channel normalisation
-    that the ImageNet checkpoint was trained with (None where the initial weights do not come from it),
-    `weights_source` where those came from, `pools_last` whether average pooling and the linear layer are all
-    that follows `maps` (what a CAM in closed form needs).
+    `label` is the paper's name for it (`DenseNet121Minus1`), `family` the architecture's, `mean` and `std` the
+    three-channel normalisation that the ImageNet checkpoint was trained with (None where the initial weights do not
+    come from it), `weights_source` where those came from, `pools_last` whether average pooling and the linear layer are
+    all that follows `maps` (what a CAM in closed form needs; True of every truncated network).
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class Classifier(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.head = Head(channels, findings, classes)
-        self.label = row.label(minus)
-        self.pools_last = row.pools_last
+        self.label, self.family = row.label(minus), row.family
+        self.truncated = minus > 0
+        self.pools_last = row.pools_last or self.truncated
         self.mean: tuple[float, ...] | None = None
         self.std: tuple[float, ...] | None = None
         self.weights_source: dict[str, str] | None = None
@@ -78,6 +81,8 @@ class Classifier(nn.Module):
 
     def logits(self, maps: Tensor) -> Tensor:
         """What follows the maps: (N, C, h, w) to (N, T); in training with three classes to (N, T, 3)."""
+        if self.truncated:  # what the trunk did after its last maps went with them
+            return self.head(F.adaptive_avg_pool2d(maps, 1).flatten(1))
         return self.head(self.trunk.forward_head(maps, pre_logits=True))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,17 +96,18 @@ def create_model(
 ) -> Classifier:
     """A chest X-ray classifier, in training mode, in float32, on the CPU.
 
-    `name` is a row of `chexlib.architectures()` or any of timm's convolutional networks; `findings` the
-    number of logits T; `init` as in `chexlib.models.inits`; `minus` the number of final blocks dropped
-    (CheXtransfer, section 3.2); `seed` determines every random weight; with `classes=3` the head learns absent, present
-    and uncertain apart (see `Head`). Raises `UserError` for an unknown name or init, a `minus` that the architecture
-    does not have, or weights that cannot be reached.
+    `name` is a row of `chexlib.architectures()` or any of timm's convolutional networks, with the tag of its checkpoint
+    (`convnext_tiny.fb_in1k`) or without (timm's default one); `findings` the number of logits T; `init` as in
+    `chexlib.models.inits`; `minus` the number of final blocks or stages dropped (CheXtransfer, section 3.2); `seed`
+    determines every random weight; with `classes=3` the head learns absent, present and uncertain apart (see `Head`).
+    Raises `UserError` for an unknown name or init, a network of timm that takes one size of images or makes no maps, a
+    `minus` that the architecture does not have, or weights that cannot be reached.
     """
     if classes not in CLASSES:
         raise UserError(f"classes={classes}: a finding has 1 output, or 3 for absent, present and uncertain")
     if not isinstance(findings, int) or findings < 1:
         raise UserError(f"findings={findings}: a model needs at least 1")
-    row = ARCHITECTURES.get(name) or _timm_row(name)
+    row = architecture(name)
     check_minus(name, minus)
     inits.check(init)
     trunk_seed, head_seed, init_seed = _streams(seed)
@@ -129,47 +135,3 @@ def _forked(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         yield
-
-
-def untrained_trunk(row: Architecture) -> nn.Module:
-    """The network without its classifier: timm's `forward_features`, `forward_head` and `head_hidden_size`."""
-    if row.builder == "pretrainedmodels":
-        return _nasnetamobile()
-    import timm
-
-    return timm.create_model(row.tag, num_classes=0)
-
-
-def _nasnetamobile() -> nn.Module:
-    """Cadene's NASNet-A-Mobile behind timm's interface; its pooling, a fixed 7x7 window, made adaptive."""
-    from pretrainedmodels.models.nasnet_mobile import NASNetAMobile
-
-    class Trunk(NASNetAMobile):
-        head_hidden_size = 1056
-
-        def __init__(self) -> None:
-            super().__init__(num_classes=1)
-            self.last_linear = nn.Identity()
-            self.relu = nn.ReLU()
-            self.avg_pool = nn.AdaptiveAvgPool2d(1)
-
-        def forward_features(self, x: Tensor) -> Tensor:
-            return self.relu(self.features(x))  # (N, 1056, h, w)
-
-        def forward_head(self, maps: Tensor, pre_logits: bool = True) -> Tensor:
-            return self.dropout(self.avg_pool(maps).flatten(1))  # (N, 1056)
-
-    return Trunk()
-
-
-def _timm_row(name: str) -> Architecture:
-    """A row for any other convolutional network of timm; `UserError` where timm has none of that name."""
-    import timm
-
-    if not timm.is_model(name):
-        raise unknown(name, [*ARCHITECTURES, *timm.list_models()])
-    cfg = timm.get_pretrained_cfg(name)
-    tag = f"{cfg.architecture}.{cfg.tag}" if cfg and cfg.tag else name
-    mean, std = (tuple(cfg.mean), tuple(cfg.std)) if cfg else (None, None)
-    return Architecture(name, name, "timm", tag, float("nan"), 0, 0, 0, mean, std, in_paper=False, pools_last=False,
-                        licence=(cfg.license if cfg else None) or "", note="not in the table")  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chexlib.errors import UserError
-from chexlib.models.build import untrained_trunk
+from chexlib.models.trunks import untrained_trunk
 from chexlib.models.weights import fill, locate, read, sha256_of, ways
 from chexlib.models.zoo import ARCHITECTURES, Architecture, architecture
 

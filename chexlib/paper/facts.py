@@ -6,7 +6,7 @@ from typing import Any
 
 from chexlib.paper import measures
 from chexlib.paper.notes import Note, says_missing, skips_missing
-from chexlib.paper.wording import INIT_NAMES, closed, counted, listed, number, where, with_interval
+from chexlib.paper.wording import INIT_NAMES, closed, counted, listed, number, where, with_interval, with_intervals
 from chexlib.study.published import WITHHELD
 
 
@@ -44,15 +44,22 @@ def spread(results: Any) -> Note:
     """How far seeds lie apart, next to which every difference between single-seed models is to be read."""
     table = results.seed_spread
     if not len(table):
-        return Note("Every model was trained once, so nothing here says how far two seeds of one model lie apart.")
-    width = table["max"] - table["min"]
-    return Note(
-        f"{counted(len(table), 'model')} were trained from several seeds; the highest and the lowest seed of a "
-        "model lie "
-        f"{number(width.median())} apart in the median, {number(width.max())} at most. The intervals above hold "
-        "for the "
-        "trained models at hand: they do not include this spread."
+        return Note(
+            "Every model was trained once, so nothing here says how far two seeds of one model lie apart, and no "
+            "interval covers it."
+        )
+    width, once = table["max"] - table["min"], len(results.models) - len(table)
+    least, most = table["seeds"].min(), table["seeds"].max()
+    seeds = f"{least}" if least == most else f"{least} to {most}"
+    text = (
+        f"{counted(len(table), 'model was', 'models were')} trained from {seeds} seeds each; the highest and the "
+        f"lowest seed of a model lie {number(width.median())} apart in the median, {number(width.max())} at most. "
+        "Intervals over patients and seeds include this spread; those over patients alone hold for the trained "
+        "models at hand. "
     )
+    if once:
+        text += f"{counted(once, 'model was', 'models were')} trained once, and no interval of theirs covers seeds."
+    return Note(text.strip())
 
 
 @skips_missing
@@ -96,9 +103,8 @@ def real(results: Any) -> Note:
     at = results.models.loc[best]
     return closed(
         f"{counted(results.n_studies, 'test study', 'test studies')} of "
-        f"{counted(results.n_patients, 'patient')}{where(results)}: the best "
-        f"mean AUC is {with_interval(at['auc'], at['low'], at['high'])} ({at['label']}, "
-        f"{INIT_NAMES.get(at['init'], at['init'])}), and "
-        f"ImageNet weights add {with_interval(found.value, found.low, found.high, sign=True)} for "
+        f"{counted(results.n_patients, 'patient')}{where(results)}: the best mean AUC is {at['label']}'s, with "
+        f"{INIT_NAMES.get(at['init'], at['init'])}, {with_intervals(measures.stated(at, 'auc'))}, and "
+        f"ImageNet weights add {with_intervals(found, sign=True)} for "
         f"{listed(list(measures.boosts(results)['label']))}"
     )

@@ -1,9 +1,10 @@
 """The numbers that the paper's questions ask for, from a study's `Results`; figures, tables and sentences share them.
 
 Every interval is a percentile interval over test sets in which patients were drawn anew (the paper, section 3.1);
-all models share the draws, so every difference is paired. What is drawn anew is patients only, not seeds; a
-correlation has a second interval, for which architectures are drawn anew as well. Letters: M models (rows of
-`results.models`), R replicates.
+all models share the draws, so every difference is paired. Where all models behind a number were trained from several
+seeds, a second interval draws seeds anew as well (`chexlib.stats.seeds`), and verdicts rest on that; where one was
+trained once it is NaN. A correlation has a third, for which architectures are drawn anew, too. Letters: M models (rows
+of `results.models`), R replicates.
 """
 
 from __future__ import annotations
@@ -23,34 +24,68 @@ AUC_MARGIN = 0.01
 FEWEST = 5
 """A rank correlation over fewer architectures than this is not shown."""
 
+INTERVALS = ("low", "high", "low_seeds", "high_seeds", "p")
+"""What a table says of a difference beside its value; `p` is over patients."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval; `n` says over how many models it was taken."""
+    """A number with its 95 % interval over patients, and that over patients and seeds (NaN where a model has one seed).
+
+    `n` says over how many models it was taken.
+    """
 
     value: float
     low: float
     high: float
     n: int = 1
+    low_seeds: float = np.nan
+    high_seeds: float = np.nan
+
+    @property
+    def over_seeds(self) -> bool:
+        """Whether there is an interval over patients and seeds."""
+        return not np.isnan(self.low_seeds)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """What verdicts rest on: the interval over patients and seeds where there is one, over patients otherwise."""
+        return (self.low_seeds, self.high_seeds) if self.over_seeds else (self.low, self.high)
 
     def verdict(self, margin: float = AUC_MARGIN) -> str:
-        """What the interval allows: "higher", "lower", "same" (whole interval inside the margin) or "open"."""
-        if -margin < self.low and self.high < margin:
+        """What `interval` allows: "higher", "lower", "same" (whole interval inside the margin) or "open"."""
+        low, high = self.interval
+        if -margin < low and high < margin:
             return "same"
-        if self.low > 0:
+        if low > 0:
             return "higher"
-        return "lower" if self.high < 0 else "open"
+        return "lower" if high < 0 else "open"
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's rho of a column against the mean AUC, its intervals: patients drawn anew; architectures too."""
+    """Spearman's rho of a column against the mean AUC, and its intervals.
+
+    patients: these drawn anew; seeds: patients and seeds (NaN where a model has one seed); architectures: these drawn
+    anew as well as what the widest of the other two draws.
+    """
 
     rho: float
     p: float
     n: int
     patients: tuple[float, float]
     architectures: tuple[float, float]
+    seeds: tuple[float, float] = (np.nan, np.nan)
+
+    @property
+    def over_seeds(self) -> bool:
+        """Whether there is an interval over patients and seeds."""
+        return not np.isnan(self.seeds[0])
+
+    @property
+    def given(self) -> tuple[float, float]:
+        """The interval for the architectures at hand: over patients and seeds where there is one, or patients."""
+        return self.seeds if self.over_seeds else self.patients
 
 
 def rows(results: Any, init: str | None = None, minus: int | None = 0, in_paper: bool | None = None) -> pd.DataFrame:
@@ -72,21 +107,43 @@ def estimate(value: float, replicates: np.ndarray, n: int = 1) -> Estimate:
     return Estimate(float(value), float(low), float(high), n)
 
 
+def intervals(difference: Any) -> dict[str, float]:
+    """The INTERVALS of a `chexlib.stats.Difference`."""
+    return {name: getattr(difference, name) for name in INTERVALS}
+
+
+def stated(row: Any, column: str, n: int = 1) -> Estimate:
+    """The Estimate that a Difference, or a row of `results.models` or of a table of differences, has in `column`."""
+    return Estimate(getattr(row, column), row.low, row.high, n, row.low_seeds, row.high_seeds)
+
+
+def weighing(results: Any, places: Any) -> np.ndarray:
+    """Equal weights (M,) on the models at these places of `results.replicates`, for `results.over_seeds`."""
+    weights = np.zeros(len(results.models))
+    weights[np.asarray(places, dtype=int)] = 1
+    return weights
+
+
 def correlation(results: Any, column: str, init: str) -> Correlation | None:
     """Spearman's rho of `column` ("top1" or "parameters") and AUC over the paper's architectures; None if too few."""
     models = rows(results, init, in_paper=True).dropna(subset=[column, "auc"])
     if len(models) < FEWEST:
         return None
+    both = results.over_seeds(weighing(results, models["row"]))  # (R, M)
     return _spearman(
-        models[column].to_numpy(float), models["auc"].to_numpy(float), results.replicates[:, models["row"]]
+        models[column].to_numpy(float),
+        models["auc"].to_numpy(float),
+        results.replicates[:, models["row"]],
+        both[:, models["row"]],
     )
 
 
 def boosts(results: Any, minus: int | None = 0) -> pd.DataFrame:
     """One row an architecture that the study trained from both inits: AUC with ImageNet weights minus without, paired.
 
-    Columns: arch, minus, label, family, parameters, top1, in_paper, seeds, boost, low, high, p, and `pretrained` and
-    `random`, the two places in `results.replicates`. Empty when nothing was trained from both.
+    Columns: arch, minus, label, family, parameters, top1, in_paper, seeds (the fewer of the two), boost, low, high,
+    low_seeds, high_seeds, p (over patients), and `pretrained` and `random`, the two places in `results.replicates`.
+    Empty when nothing was trained from both.
     """
     keys = ["arch", "minus"]
     both = (
@@ -112,30 +169,13 @@ def boosts(results: Any, minus: int | None = 0) -> pd.DataFrame:
                 "in_paper": bool(model.in_paper),
                 "seeds": min(model.seeds, model.seeds_random),
                 "boost": difference.value,
-                "low": difference.low,
-                "high": difference.high,
-                "p": difference.p,
+                **intervals(difference),
                 "pretrained": model.row,
                 "random": model.row_random,
             }
         )
-    columns = [
-        "arch",
-        "minus",
-        "label",
-        "family",
-        "parameters",
-        "top1",
-        "in_paper",
-        "seeds",
-        "boost",
-        "low",
-        "high",
-        "p",
-        "pretrained",
-        "random",
-    ]
-    return pd.DataFrame(found, columns=columns)
+    facts = [*keys, "label", "family", "parameters", "top1", "in_paper", "seeds"]
+    return pd.DataFrame(found, columns=[*facts, "boost", *INTERVALS, "pretrained", "random"])
 
 
 def mean_boost(results: Any) -> Estimate | None:
@@ -143,10 +183,9 @@ def mean_boost(results: Any) -> Estimate | None:
     table = boosts(results)
     if table.empty:
         return None
-    replicates = (
-        results.replicates[:, table["pretrained"]] - results.replicates[:, table["random"]]
-    )  # (R, architectures)
-    return estimate(table["boost"].mean(), replicates.mean(axis=1), len(table))
+    names = results.models.index
+    difference = results.difference(list(names[table["pretrained"]]), list(names[table["random"]]))
+    return stated(difference, "value", len(table))
 
 
 def boost_correlation(results: Any) -> Correlation | None:
@@ -155,8 +194,14 @@ def boost_correlation(results: Any) -> Correlation | None:
     table = table[table["in_paper"].astype(bool)]
     if len(table) < FEWEST:
         return None
-    replicates = results.replicates[:, table["pretrained"]] - results.replicates[:, table["random"]]
-    return _spearman(table["parameters"].to_numpy(float), table["boost"].to_numpy(float), replicates)
+    pretrained, random = table["pretrained"], table["random"]
+    both = results.over_seeds(weighing(results, [*pretrained, *random]))  # (R, M)
+    return _spearman(
+        table["parameters"].to_numpy(float),
+        table["boost"].to_numpy(float),
+        results.replicates[:, pretrained] - results.replicates[:, random],
+        both[:, pretrained] - both[:, random],
+    )
 
 
 def extremes(results: Any, init: str) -> tuple[str, str, Estimate] | None:
@@ -173,7 +218,7 @@ def extremes(results: Any, init: str) -> tuple[str, str, Estimate] | None:
     return (
         str(models.loc[best, "label"]),
         str(models.loc[worst, "label"]),
-        Estimate(difference.value, difference.low, difference.high, len(models)),
+        stated(difference, "value", len(models)),
     )
 
 
@@ -202,13 +247,18 @@ def positive_by_view(results: Any, task: str) -> dict[str, float]:
     return table.groupby("view")[f"y:{task}"].mean().to_dict()
 
 
-def _spearman(x: np.ndarray, y: np.ndarray, replicates: np.ndarray) -> Correlation:
-    """Spearman's rho of x (n,) and y (n,), with its intervals from replicates (R, n) of y."""
+def _spearman(x: np.ndarray, y: np.ndarray, replicates: np.ndarray, both: np.ndarray) -> Correlation:
+    """Spearman's rho of x (n,) and y (n,), with its intervals from replicates (R, n) of y over patients, and over both.
+
+    A model with one seed makes a column of `both` NaN, and with it every rho of these replicates.
+    """
     found = stats.spearman(x, y)
+    seeds = stats.spearman_interval(x, both)
     return Correlation(
         found.rho,
         found.p,
         found.n,
-        stats.spearman_interval(x, replicates, draw_architectures=False),
-        stats.spearman_interval(x, replicates, draw_architectures=True),
+        stats.spearman_interval(x, replicates),
+        stats.spearman_interval(x, replicates if np.isnan(seeds[0]) else both, draw_architectures=True),
+        seeds,
     )

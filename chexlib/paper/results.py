@@ -3,14 +3,15 @@
 Everything is computed from `predictions.parquet`, or, where a data set's terms keep labels back, from the replicates
 that were published instead (`chexlib.study.published`). The images of one study are combined (by maximum, as CheXpert
 is scored), the bootstrap draws patients, and all runs share its resamples, so that every difference is paired. Seeds of
-one model are averaged as AUROCs and as replicates: an interval says what other patients would have changed, and
-`seed_spread` what other seeds would have. Figures and tables take what this module offers, and read no files.
+one model are averaged as AUROCs and as replicates: the first interval says what other patients would have changed; a
+second, over patients and seeds, what other trainings would have as well, where a model has several (`by_seed`). Figures
+and tables take what this module offers, and read no files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,9 +21,17 @@ import pandas as pd
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.models import zoo
-from chexlib.models.truncate import parameters
+from chexlib.models.truncate import parameters, pinned
 from chexlib.runs.store import Run, RunStore, project_folder
-from chexlib.stats import BootstrapAuroc, Difference, paired_difference, percentile_interval
+from chexlib.stats import (
+    BootstrapAuroc,
+    Difference,
+    SeedDraws,
+    draw_seeds,
+    paired_difference,
+    percentile_interval,
+    seeds_interval,
+)
 from chexlib.study import load_study
 from chexlib.study.held_out import HeldOut
 from chexlib.study.published import Published, open_tested
@@ -83,7 +92,8 @@ class Results:
         """One row a model (arch, minus, init), indexed "DenseNet121Minus1 · random", seeds averaged.
 
         Columns: label, arch, minus, init, seeds (how many), family, parameters, top1, in_paper, auc (mean over
-        `tasks`), low, high (95 %, patients drawn anew), and `auc:<task>` for every task, the rare ones too.
+        `tasks`), low, high (95 %, patients drawn anew), low_seeds, high_seeds (95 %, patients and seeds drawn anew, NaN
+        for a model with one seed), and `auc:<task>` for every task, the rare ones too.
         """
         self._check_seeds()
         facts = ["label", "arch", "minus", "init", "family", "parameters", "top1", "in_paper"]
@@ -92,6 +102,8 @@ class Results:
         mean = self._of_mean.mean
         table["auc"] = [mean[places].mean() for places in self._places]
         table["low"], table["high"] = percentile_interval(self.replicates)
+        alone = np.eye(len(table))
+        table["low_seeds"], table["high_seeds"] = np.transpose([self.seeds_interval(one) for one in alone])
         for t, task in enumerate(self.all_tasks):
             table[f"auc:{task}"] = [self.bootstrap.auroc[places, t].mean() for places in self._places]
         return table.rename_axis("model")
@@ -121,6 +133,21 @@ class Results:
         of_runs = self._of_mean.mean_replicates  # (R, runs)
         return np.stack([of_runs[:, places].mean(axis=1) for places in self._places], axis=1)
 
+    def over_seeds(self, weights: np.ndarray, level: float = 0.95) -> np.ndarray:
+        """(R, M) `replicates` in which seeds were drawn anew, too, for a statistic that weighs the models (M,) so.
+
+        A model of weight 0 is left as it is, one with a single seed is NaN (`chexlib.stats.seeds`).
+        """
+        return self.replicates + self._seed_draws.shifts(weights, level)
+
+    def seeds_interval(self, weights: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+        """Interval, patients and seeds drawn anew, of the sum of the models' mean AUROCs times weights (M,).
+
+        NaN where any model that is weighed has a single seed.
+        """
+        low, high = seeds_interval(self.replicates @ weights, self.over_seeds(weights, level) @ weights, level)
+        return float(low), float(high)
+
     @cached_property
     def task_replicates(self) -> np.ndarray:
         """(R, M, T) AUROC of each of `tasks` in each replicate, aligned with the rows of `models`."""
@@ -131,15 +158,21 @@ class Results:
     def difference(self, a: str | Sequence[str], b: str | Sequence[str], level: float = 0.95) -> Difference:
         """Mean AUROC of model a minus that of model b, paired: value, interval, two-sided bootstrap p.
 
-        a, b: a label of `models.index`, or several, whose models are averaged. Raises ValueError for other labels.
+        a, b: a label of `models.index`, or several, whose models are averaged. Its second interval is over patients and
+        seeds, NaN unless all these models have several. Raises ValueError for other labels.
         """
         a, b = self._rows(a), self._rows(b)
         auc = self.models["auc"].to_numpy()
-        return paired_difference(
+        found = paired_difference(
             auc[a].mean() - auc[b].mean(),
             self.replicates[:, a].mean(axis=1) - self.replicates[:, b].mean(axis=1),
             level,
         )
+        weights = np.zeros(len(auc))
+        np.add.at(weights, a, 1 / len(a))
+        np.add.at(weights, b, -1 / len(b))
+        low, high = self.seeds_interval(weights, level)
+        return replace(found, low_seeds=low, high_seeds=high)
 
     @cached_property
     def seed_spread(self) -> pd.DataFrame:
@@ -151,6 +184,12 @@ class Results:
         }
         rows = [(len(auc), auc.min(), auc.max(), auc.std(ddof=1)) for auc in several.values()]
         return pd.DataFrame(rows, columns=["seeds", "min", "max", "sd"], index=pd.Index(several, name="model"))
+
+    @cached_property
+    def by_seed(self) -> pd.DataFrame:
+        """One row a run of a model with several seeds: model, seed, auc (mean over `tasks`)."""
+        table = pd.DataFrame({"model": self._model_of_run, "seed": self.runs["seed"], "auc": self._of_mean.mean})
+        return table[table["model"].isin(self.seed_spread.index)].reset_index(drop=True)
 
     @cached_property
     def rare(self) -> pd.DataFrame:
@@ -238,6 +277,11 @@ class Results:
         return self.bootstrap.select([self.all_tasks.index(task) for task in self.tasks])
 
     @cached_property
+    def _seed_draws(self) -> SeedDraws:
+        """One a replicate; published replicates may be fewer than `n_boot`."""
+        return draw_seeds([self._of_mean.mean[places] for places in self._places], len(self.replicates))
+
+    @cached_property
     def _model_of_run(self) -> list[str]:
         return [f"{run.label} · {run.init}" for run in self.runs.itertuples()]
 
@@ -273,21 +317,32 @@ class Results:
 
 
 def _facts(run: Run) -> dict:
-    """What `Results.runs` says of a run, the architecture's part from the zoo's table."""
-    spec, row = run.spec, zoo.architecture(run.spec.arch)
+    """What `Results.runs` says of a run. Accuracies, and what the paper trained, are in the zoo's table alone."""
+    spec, row = run.spec, zoo.ARCHITECTURES.get(run.spec.arch)
+    model = _model(run)
     return {
         "run_id": run.run_id,
         "arch": spec.arch,
         "minus": spec.minus,
         "init": spec.init,
         "seed": spec.seed,
-        "label": row.label(spec.minus),
-        "family": row.family,
-        "parameters": parameters(spec.arch, spec.minus),
-        "top1": np.nan if spec.minus else row.top1,
-        "in_paper": row.in_paper,
+        "label": model["label"],
+        "family": model["family"],
+        "parameters": model["parameters"],
+        "top1": np.nan if spec.minus or row is None else row.top1,
+        "in_paper": row is not None and row.in_paper,
         "folder": str(run.folder),
     }
+
+
+def _model(run: Run) -> dict:
+    """A run's label, family and parameters: the table's where it has them, else what the run noted, else timm's."""
+    arch, minus = run.spec.arch, run.spec.minus
+    noted = None if pinned(arch, minus) else run.provenance.get("model")
+    if noted:
+        return noted
+    row = zoo.architecture(arch)
+    return {"label": row.label(minus), "family": row.family, "parameters": parameters(arch, minus)}
 
 
 def _short(folder: Path) -> str:

@@ -2,7 +2,8 @@
 
 No number is typed into a notebook: each sentence here is built from `chexlib.paper.measures`. A sentence claims no more
 than its interval allows: "the same" needs the whole interval inside a margin that it states, and an interval that
-includes zero is called open, whatever its p-value.
+includes zero is called open, whatever its p-value. Where models have several seeds that is the interval over patients
+and seeds, and stands first.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from chexlib.paper import designs, measures
-from chexlib.paper.measures import AUC_MARGIN, Correlation, Estimate
+from chexlib.paper.measures import AUC_MARGIN, Correlation, stated
 from chexlib.paper.notes import Note, skips_missing
-from chexlib.paper.wording import INIT_NAMES, closed, counted, listed, number, p_value, reading, where, with_interval
+from chexlib.paper.wording import INIT_NAMES, closed, counted, listed, number, p_value, reading, where, with_intervals
 
 
 def correlation(found: Correlation | None, x: str, y: str, init: str | None = None) -> Note:
@@ -23,12 +24,18 @@ def correlation(found: Correlation | None, x: str, y: str, init: str | None = No
             f"{start}, fewer than {measures.FEWEST} of the paper's architectures were trained in this study, "
             "so no rank correlation is given."
         )
-    patients = f"{number(found.patients[0], 2)} to {number(found.patients[1], 2)}"
-    archs = f"{number(found.architectures[0], 2)} to {number(found.architectures[1], 2)}"
+    patients, both, archs = (
+        f"{number(low, 2)} to {number(high, 2)}" for low, high in (found.patients, found.seeds, found.architectures)
+    )
+    drawn = (
+        f"{both} when patients and seeds are drawn anew, {patients} when patients alone are"
+        if found.over_seeds
+        else f"{patients} when patients are drawn anew"
+    )
     text = (
         f"{start}, {x} and {y} have Spearman's ρ = {number(found.rho, 2)} ({p_value(found.p)}, {found.n} "
         "architectures; "
-        f"95 % interval {patients} when patients are drawn anew, {archs} when architectures are drawn anew as well). "
+        f"95 % interval {drawn}, {archs} when architectures are drawn anew as well). "
     )
     low, high = found.architectures
     if low <= 0 <= high:
@@ -38,9 +45,9 @@ def correlation(found: Correlation | None, x: str, y: str, init: str | None = No
             "excluded: this is no evidence that there is none."
         )
     return Note(
-        text + f"The relationship is {'positive' if low > 0 else 'negative'} by either interval."
-        if found.patients[0] * found.patients[1] > 0
-        else text + "The two intervals disagree about the sign, so it is not settled."
+        text + f"The relationship is {'positive' if low > 0 else 'negative'}, with architectures drawn anew or not."
+        if found.given[0] * found.given[1] > 0
+        else text + "The intervals disagree about the sign, so it is not settled."
     )
 
 
@@ -64,9 +71,10 @@ def imagenet(results: Any) -> Note:
         if found is not None:
             low, high = found.architectures
             settled = low > 0 or high < 0
+            over = " over architectures, patients and seeds" if found.over_seeds else ""
             said.append(
                 f"with {INIT_NAMES[init]}, Spearman's ρ = {number(found.rho, 2)} over {found.n} architectures "
-                f"({number(low, 2)} to {number(high, 2)}): "
+                f"({number(low, 2)} to {number(high, 2)}{over}): "
                 + (
                     (("a positive" if low > 0 else "a negative") + " relationship")
                     if settled
@@ -91,7 +99,7 @@ def extremes(results: Any, init: str = "random") -> Note:
     best, worst, gap = found
     return Note(
         f"With {INIT_NAMES[init]}, the highest AUC is {best}'s and the lowest {worst}'s: a difference of "
-        f"{with_interval(gap.value, gap.low, gap.high)}. Of {gap.n} models these two were picked on the very patients "
+        f"{with_intervals(gap)}. Of {gap.n} models these two were picked on the very patients "
         "on which they are compared, so the difference is, if anything, too wide."
     )
 
@@ -110,8 +118,7 @@ def families(results: Any, init: str = "random") -> Note:
         return Note("")  # the figure above has said why
     lines = [
         f"- {row.family}: {row.largest} minus {row.smallest} ({number(row.times, 1)} times as many parameters), "
-        f"{with_interval(row.difference, row.low, row.high, sign=True)}; "
-        f"{reading(Estimate(row.difference, row.low, row.high))}."
+        f"{with_intervals(stated(row, 'difference'), sign=True)}; {reading(stated(row, 'difference'))}."
         for row in table.itertuples()
     ]
     return Note(
@@ -130,16 +137,16 @@ def family(results: Any, init: str = "random") -> Note:
     between, within, gap = found
     more = {
         "higher": "families differ more than sizes within them",
-        "lower": "sizes within a family differ more, which single seeds alone could do",
+        "lower": "sizes within a family differ more"
+        + ("" if gap.over_seeds else ", which single seeds alone could do"),
         "same": f"the two gaps are the same, to ±{AUC_MARGIN:g}",
         "open": "which matters more stays open",
     }[gap.verdict()]
     return closed(
-        f"Two families differ by {with_interval(between.value, between.low, between.high)} in mean AUC, the "
-        "largest and "
-        f"the smallest of one family by {with_interval(within.value, within.low, within.high)} "
+        f"Two families differ by {with_intervals(between)} in mean AUC, the largest and "
+        f"the smallest of one family by {with_intervals(within)} "
         f"{where(results)} ({between.n} families, {INIT_NAMES[init]}); the first minus the second is "
-        f"{with_interval(gap.value, gap.low, gap.high, sign=True)}: {more}"
+        f"{with_intervals(gap, sign=True)}: {more}"
     )
 
 
@@ -155,7 +162,7 @@ def boost(results: Any) -> Note:
     names = listed(list(table["label"])) if len(table) <= 4 else f"{len(table)} architectures"
     return closed(
         "Starting from ImageNet weights changes the mean AUC by "
-        f"{with_interval(found.value, found.low, found.high, sign=True)} "
+        f"{with_intervals(found, sign=True)} "
         f"{where(results)}, {'averaged over' if len(table) > 1 else 'for'} {names}: {reading(found)}"
     )
 
@@ -166,10 +173,15 @@ def boost_counts(results: Any) -> Note:
     table = measures.boosts(results)
     if len(table) < 2:
         return Note("")  # `boost` has said it all
-    above, below = int((table["low"] > 0).sum()), int((table["high"] < 0).sum())
+    found = [stated(row, "boost") for row in table.itertuples()]
+    above, below = sum(one.interval[0] > 0 for one in found), sum(one.interval[1] < 0 for one in found)
+    seeds = sum(one.over_seeds for one in found)
+    over = (
+        "" if not seeds else " over patients and seeds" if seeds == len(found) else f" (over seeds, too, for {seeds})"
+    )
     return Note(
-        f"Of {counted(len(table), 'architecture')} trained from both inits, the interval of the boost lies above zero "
-        f"for {above}, below for {below}, and across it for {len(table) - above - below}. "
+        f"Of {counted(len(table), 'architecture')} trained from both inits, the interval of the boost{over} lies above "
+        f"zero for {above}, below for {below}, and across it for {len(table) - above - below}. "
         "Each interval is taken alone; with many of them, one in twenty strays on nothing but chance."
     )
 
@@ -196,13 +208,13 @@ def truncation(results: Any, init: str | None = None) -> Note:
     if cut.empty:
         return Note(f"Study {results.name} holds no truncated model beside its whole one.")
     first = cut[cut["minus"] == 1]
-    found = [Estimate(row.change, row.low, row.high) for row in first.itertuples()]
+    found = [stated(row, "change") for row in first.itertuples()]
     if len(found) == 1:
         [row] = first.itertuples()
         return closed(
             f"Dropping the last block makes {row.label.removesuffix('Minus1')} {number(row.times, 1)} times "
             "smaller and changes "
-            f"its mean AUC by {with_interval(row.change, row.low, row.high, sign=True)}{where(results)} "
+            f"its mean AUC by {with_intervals(found[0], sign=True)}{where(results)} "
             f"({INIT_NAMES[init]}): {reading(found[0])}"
         )
     verdicts = [one.verdict() for one in found]
@@ -217,11 +229,12 @@ def truncation(results: Any, init: str | None = None) -> Note:
         )
         if kind in verdicts
     ]
+    over = " over patients and seeds" if all(one.over_seeds for one in found) else ""
     change = f"{number(first['change'].min(), sign=True)} to {number(first['change'].max(), sign=True)}"
     return closed(
         f"Dropping the last block makes {len(first)} models {times} times smaller and changes their mean AUCs by "
         f"{change}"
-        f"{where(results)} ({INIT_NAMES[init]}); read with their intervals: {listed(says)}"
+        f"{where(results)} ({INIT_NAMES[init]}); read with their intervals{over}: {listed(says)}"
     )
 
 
@@ -234,8 +247,7 @@ def truncation_list(results: Any) -> Note:
         return Note("")  # the figure above has said why
     lines = [
         f"- {row.label} ({INIT_NAMES.get(row.init, row.init)}, {number(row.times, 1)} times smaller): "
-        f"{with_interval(row.change, row.low, row.high, sign=True)}; "
-        f"{reading(Estimate(row.change, row.low, row.high))}."
+        f"{with_intervals(stated(row, 'change'), sign=True)}; {reading(stated(row, 'change'))}."
         for row in cut.itertuples()
     ]
     return Note("\n".join(lines))

@@ -28,6 +28,15 @@ def with_interval(value: float, low: float, high: float, digits: int = 3, sign: 
     return f"{number(value, digits, sign)} ({number(low, digits, sign)} to {number(high, digits, sign)})"
 
 
+def with_intervals(found: Estimate, digits: int = 3, sign: bool = False) -> str:
+    """ "0.812 (0.795 to 0.830)", or, where seeds were drawn, too, both intervals with their names, that one first."""
+    if not found.over_seeds:
+        return with_interval(found.value, found.low, found.high, digits, sign)
+    both = f"{number(found.low_seeds, digits, sign)} to {number(found.high_seeds, digits, sign)}"
+    patients = f"{number(found.low, digits, sign)} to {number(found.high, digits, sign)}"
+    return f"{number(found.value, digits, sign)} ({both} over patients and seeds, {patients} over patients alone)"
+
+
 def p_value(p: float) -> str:
     """ "p = 0.023", or "p < 0.001"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
@@ -46,12 +55,13 @@ def counted(n: int, noun: str, plural: str | None = None) -> str:
 
 def reading(found: Estimate, margin: float = AUC_MARGIN) -> str:
     """What an interval of a difference in AUC allows, in words."""
-    bound = number(max(abs(found.low), abs(found.high)))
+    bound = number(max(abs(end) for end in found.interval))
+    which = "interval over both" if found.over_seeds else "interval"
     return {
-        "higher": "the interval lies above zero",
-        "lower": "the interval lies below zero",
-        "same": f"the whole interval lies within ±{margin:g}: the same, to that margin",
-        "open": f"the interval includes zero and also differences as large as {bound}, so the question stays open",
+        "higher": f"the {which} lies above zero",
+        "lower": f"the {which} lies below zero",
+        "same": f"the whole {which} lies within ±{margin:g}: the same, to that margin",
+        "open": f"the {which} includes zero and also differences as large as {bound}, so the question stays open",
     }[found.verdict(margin)]
 
 

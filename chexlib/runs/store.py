@@ -9,10 +9,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,12 @@ import pandas as pd
 from chexlib.errors import UserError
 from chexlib.runs.spec import LATER, RunSpec
 
+ELSEWHERE = "free some space or choose another folder with CHEXLIB_RUNS"
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Writes the file whole or not at all. Raises UserError where the disk is full or the folder cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # each container has a process 1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
@@ -32,11 +35,22 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: {error.strerror}: free some space or choose another folder with CHEXLIB_RUNS"
-        ) from None
+        raise UserError(f"{path}: {error.strerror}: {ELSEWHERE}") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)  # still there where writing failed, or was interrupted
+
+
+def _sync_folder(folder: Path) -> None:
+    """So that a machine that loses its power keeps names in the order of writing: done.json never without the rest."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every file system can
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -79,12 +93,34 @@ class Run:
 
     def log(self) -> list[dict]:
         """One dict an evaluation, in order; empty before the first."""
-        path = self.folder / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [row for row in self._logged() if row["event"] == "eval"]
+
+    def scores(self) -> dict[str, dict]:
+        """AUC of a finished run's ensemble on val and test: auc, the mean, and auc:<task>; {} where not logged."""
+        return {row["split"]: row for row in self._logged() if row["event"] == "ensemble"}
+
+    def write_log(self, rows: Iterable[dict]) -> None:
+        self.write("log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def _logged(self) -> list[dict]:
+        try:
+            rows = [json.loads(line) for line in (self.folder / "log.jsonl").read_text().splitlines()]
+        except FileNotFoundError:
+            return []
+        except ValueError:  # no JSON, or no text
+            raise self._damaged("log.jsonl", "not readable as lines of JSON") from None
+        if not all(isinstance(row, dict) and "event" in row for row in rows) or not rows:
+            raise self._damaged("log.jsonl", "not the lines that were written")
+        return rows
 
     def predictions(self) -> pd.DataFrame:
-        """One row an image of val and test (DESIGN: predictions.parquet)."""
-        return pd.read_parquet(self.folder / "predictions.parquet")
+        """One row an image of val and test (DESIGN: predictions.parquet). Raises UserError where it cannot be read."""
+        try:
+            return pd.read_parquet(self.folder / "predictions.parquet")
+        except FileNotFoundError:
+            raise self._missing("predictions.parquet") from None
+        except (OSError, ValueError) as error:  # pyarrow's errors are one or the other
+            raise self._damaged("predictions.parquet", f"not readable ({error})") from None
 
     def write(self, name: str, content: bytes | str) -> None:
         write_atomically(self.folder / name, content)
@@ -95,8 +131,12 @@ class Run:
 
         Where another process holds it, raises UserError, or says so and waits for it if `wait`.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w") as file:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = open(self.folder / ".lock", "w")  # noqa: SIM115 (closed below)
+        except OSError as error:
+            raise UserError(f"{self.folder}: {error.strerror}: {ELSEWHERE}") from None
+        with file:
             if not (_take(file) or time.sleep(0.1) or _take(file)):  # `locked` takes it for a moment
                 taken = f"{self.folder}: another process is training this run"
                 if not wait:
@@ -109,13 +149,22 @@ class Run:
 
     def _json(self, name: str) -> dict:
         try:
-            return json.loads((self.folder / name).read_text())
+            content = json.loads((self.folder / name).read_text())
         except FileNotFoundError:
-            raise UserError(f"{self.folder / name}: no such file: has the run been trained?") from None
-        except json.JSONDecodeError:
-            raise UserError(
-                f"{self.folder / name}: not readable as JSON: remove {self.folder} and train it again"
-            ) from None
+            raise self._missing(name) from None
+        except ValueError:  # no JSON, or no text
+            content = None
+        if not isinstance(content, dict):
+            raise self._damaged(name, "not readable as JSON")
+        return content
+
+    def _missing(self, name: str) -> UserError:
+        return UserError(f"{self.folder / name}: no such file: has the run been trained?")
+
+    def _damaged(self, name: str, how: str) -> UserError:
+        """What training writes again when it goes on costs nothing; a finished run is never opened again."""
+        todo = f"remove {self.folder} and train it again" if self.finished else "train the run on, which writes it anew"
+        return UserError(f"{self.folder / name}: {how}: {todo}")
 
 
 def _take(file) -> bool:
@@ -154,7 +203,12 @@ class RunStore:
     def planned(self, study: str) -> list[Run]:
         """The study's runs as last planned here, finished or not; empty where it never was."""
         path = self.folder / f"{study}.study.json"
-        return [Run(self.folder / run_id) for run_id in json.loads(path.read_text())["runs"]] if path.exists() else []
+        try:
+            return [Run(self.folder / run_id) for run_id in json.loads(path.read_text())["runs"]]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError, KeyError):
+            raise UserError(f"{path}: damaged: the same chexlib study run writes it anew") from None
 
 
 def project_folder() -> Path:

@@ -25,12 +25,17 @@ BLOCK = 4_000_000  # most counts held at once: 16 MB, 32 MB where the sums outgr
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference of mean AUROCs: `value`, its percentile interval `low` to `high`, two-sided bootstrap `p`."""
+    """A paired difference of mean AUROCs: `value`, its percentile interval `low` to `high`, two-sided bootstrap `p`.
+
+    These are over patients. `low_seeds` to `high_seeds` is over patients and seeds, NaN where it is not known.
+    """
 
     value: float
     low: float
     high: float
     p: float
+    low_seeds: float = np.nan
+    high_seeds: float = np.nan
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Runs a study on this machine: each run in a process of its own, as many at once as there are cores for their threads.
+"""Runs a study: on this machine, or on a cluster (chexlib.study.cluster). Each run has a process of its own.
 
-The processes are forked from one that has imported torch, so that a run starts at once. What is finished is reused,
-what was interrupted is resumed.
+On this machine as many train at once as there are cores for their threads, in processes forked from one that has
+imported torch, so that a run starts at once. What is finished is reused, what was interrupted is resumed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -29,31 +31,44 @@ def run_study(
     store: RunStore | None = None,
     workers: int | None = None,
     progress: bool = True,
+    ray: str = "",
+    gpus: float | None = None,
 ) -> list[Run]:
     """Trains what is missing of the study and returns all its runs.
 
-    A run that fails does not stop the others; at the end a UserError names those that failed, with the first one's
-    reason.
+    `workers` train at once on this machine; where `ray` is a cluster's address, its nodes train, and a run asks for
+    `gpus` of a GPU. A run that fails does not stop the others; at the end a UserError names those that failed, with
+    the first one's reason.
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers}: at least 1 run trains at once")
     store = store or RunStore.open()
-    specs = plan_study(study, root, store, progress)
-    todo = [spec for spec in specs if not store.run(spec).finished]
     failed: dict[str, str] = {}
-    with tqdm(
-        total=len(specs), initial=len(specs) - len(todo), desc=f"study {study.name}", unit="run", disable=not progress
-    ) as bar:
-        if todo:
-            for run_id, error in _train_all(todo, root, store, workers or default_workers(todo)):
+    with _cluster(ray, gpus, study, root, store) if ray else _this_machine(workers) as (settings, train_all):
+        specs = plan_study(study, root, store, progress, settings)
+        todo = [spec for spec in specs if not store.run(spec).finished]
+        done = len(specs) - len(todo)
+        with tqdm(total=len(specs), initial=done, desc=f"study {study.name}", unit="run", disable=not progress) as bar:
+            for run_id, error in train_all(todo, root, store) if todo else ():
                 bar.update(1)
                 if error:
                     failed[run_id] = error
-                    tqdm.write(f"{run_id}: {error}")
+                    tqdm.write(f"{run_id}: {error}", file=sys.stderr)
     if failed:
         run_id, error = next(iter(failed.items()))
         raise UserError(f"study {study.name}: {len(failed)} of {len(specs)} runs failed, the first ({run_id}): {error}")
     return [store.run(spec) for spec in specs]
+
+
+def _cluster(ray: str, gpus: float | None, study: Study, root, store: RunStore):
+    from chexlib.study.cluster import connect
+
+    return connect(ray, gpus, study.specs(), root, store)
+
+
+def _this_machine(workers: int | None):
+    """What a cluster would give: the settings of its devices (this one's), and what trains runs."""
+    return nullcontext((None, partial(_train_all, workers=workers)))
 
 
 def default_workers(specs: list[RunSpec]) -> int:
@@ -66,13 +81,13 @@ def default_workers(specs: list[RunSpec]) -> int:
     return max(1, cores // max(spec.threads for spec in specs))
 
 
-def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int):
+def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int | None):
     """Yields (run_id, error or "") as runs end.
 
     A process that dies takes its pool along, so the others' runs are taken up again by a new one, with one process
     fewer, in case memory was short. A run that dies alone has failed.
     """
-    waiting = {spec.run_id: spec for spec in specs}
+    waiting, workers = {spec.run_id: spec for spec in specs}, workers or default_workers(specs)
     while waiting:
         for run_id, error in _train_in_pool(list(waiting.values()), root, store, workers):
             del waiting[run_id]
@@ -91,7 +106,7 @@ def _train_in_pool(specs: list[RunSpec], root, store: RunStore, workers: int):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "chexlib.training.fit", "timm", "pretrainedmodels"])
     with ProcessPoolExecutor(min(workers, len(specs)), mp_context=context, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(_train_one, spec.to_json(), root, store.folder): spec.run_id for spec in specs}
+        futures = {pool.submit(_train_in_child, spec.to_json(), root, store.folder): spec.run_id for spec in specs}
         try:
             for future in as_completed(futures):
                 error = future.exception()
@@ -102,10 +117,15 @@ def _train_in_pool(specs: list[RunSpec], root, store: RunStore, workers: int):
             raise
 
 
-def _train_one(spec_json: str, root, folder: Path) -> str:
+def _train_in_child(spec_json: str, root, folder: Path) -> str:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return train_one(spec_json, root, folder)
+
+
+def train_one(spec_json: str, root: str | Path | None, folder: Path) -> str:
+    """Trains a resolved spec into the store of this folder; returns what was wrong with it, or nothing."""
     from chexlib.training.fit import fit
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     spec = RunSpec.from_json(spec_json)
     try:
         fit(spec, root, RunStore(folder), progress=False, wait=True)  # another run's teacher may be one of the study

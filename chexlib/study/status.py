@@ -36,11 +36,11 @@ def _row(run: Run) -> dict[str, str]:
         "epochs": f"{last['epoch']:.1f} of {planned}",
         "val AUC": f"{max(aucs):.3f}" if aucs else "",
         "images/s": f"{last['images'] / last['seconds']:.0f}" if last["seconds"] else "",
-        "left": "" if run.finished else _duration(left),
+        "left": "" if run.finished else duration(left),
     }
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """As 1 h 05 min, 12 min or 40 s."""
     if seconds < 90:
         return f"{seconds:.0f} s"

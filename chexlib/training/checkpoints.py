@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,18 @@ class Normaliser:
         `change` (an augmentation) comes after scaling, on the device, while there is one channel.
         """
         x = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
+        if torch.device(device).type == "cuda" and x.device.type == "cpu":
+            x = x.pin_memory()  # so that it is copied while the GPU computes
         x = x.reshape(len(x), 1, *x.shape[-2:]).to(device, non_blocking=True).float().div_(255)  # (N, 1, H, W)
         x = change(x) if change else x
-        mean, std = (torch.tensor(v, device=device).reshape(1, -1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (_on_device(values, torch.device(device)) for values in (self.mean, self.std))
         return ((x - mean) / std).expand(-1, 3, -1, -1)
+
+
+@lru_cache(maxsize=8)
+def _on_device(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """(1, channels, 1, 1), copied once: a copy a batch would make the GPU wait."""
+    return torch.tensor(values, device=device).reshape(1, -1, 1, 1)
 
 
 def weights_name(images: int) -> str:

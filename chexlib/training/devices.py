@@ -1,14 +1,84 @@
-"""What a device computes safely with: the settings that `auto` in a spec becomes where nobody has measured."""
+"""What a network is computed on and with: the device, its settings, the precision, the memory format, the compiler."""
 
 from __future__ import annotations
 
-import torch
+import platform
+import resource
+import shutil
+import sys
+from pathlib import Path
 
-from chexlib.runs.spec import SETTINGS
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from chexlib.errors import UserError
+from chexlib.runs.spec import SETTINGS, RunSpec
 
 
 def safe_settings() -> dict[str, str]:
-    """The settings of this machine's device: bf16 on GPUs that compute in it, else fp32."""
+    """What `auto` in a spec becomes where nobody measured: bf16 on a GPU that computes in it, else fp32."""
     if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
         return SETTINGS | {"precision": "bf16"}
     return dict(SETTINGS)
+
+
+def start(spec: RunSpec, folder: Path | None = None) -> Accelerator:
+    """The device in the spec's precision and with its threads; a process may use one precision, then another.
+
+    With a `folder`, what is logged goes to TensorBoard files in it. fp32 is fp32 on GPUs, too, which would otherwise
+    round the inputs of convolutions to TF32, and of cuDNN's algorithms those are taken that repeat exactly.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = spec.precision != "fp32"
+    torch.backends.cudnn.deterministic = True
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(
+        mixed_precision="bf16" if spec.precision == "bf16" else "no",
+        log_with="tensorboard" if folder else None,
+        project_dir=folder,
+    )
+    torch.set_num_threads(spec.threads)  # after Accelerate, which has an opinion where processes share a run
+    return accelerator
+
+
+def laid_out(model: torch.nn.Module, spec: RunSpec) -> torch.nn.Module:
+    """The model in the spec's memory format."""
+    return model.to(
+        memory_format=torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
+    )
+
+
+def placed(model: torch.nn.Module, spec: RunSpec, accelerator: Accelerator) -> torch.nn.Module:
+    """The model on its device, in the spec's memory format, compiled where the spec says so, shared between processes.
+
+    Where GPUs share a batch, batch norm takes its statistics over the whole of it; torch cannot do so on CPUs, where
+    they are of each process's part.
+    """
+    model = laid_out(model, spec)
+    if spec.processes > 1 and accelerator.device.type == "cuda":
+        from timm.layers import convert_sync_batchnorm
+
+        model = convert_sync_batchnorm(model)
+    model = accelerator.prepare(model)
+    if spec.execution == "compiled":
+        if accelerator.device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+            raise UserError("execution=compiled needs a C++ compiler on a CPU: install g++, or choose execution=eager")
+        model.compile()
+    return model
+
+
+def device_type() -> str:
+    """cuda, or cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_name() -> str:
+    """As provenance says it."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
+
+
+def peak_memory_mb(accelerator: Accelerator) -> int:
+    """The most that this process has held so far: of the GPU's memory where there is one, else of the machine's."""
+    if accelerator.device.type == "cuda":
+        return torch.cuda.max_memory_allocated() >> 20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -7,10 +7,10 @@ generator's state.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import platform
-import resource
 import time
 from dataclasses import replace
 from functools import lru_cache
@@ -19,24 +19,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate.utils.memory import should_reduce_batch_size
 from tqdm import tqdm
 
 import chexlib
-from chexlib.data.augment import augmenter
 from chexlib.data.dataset import Dataset, open_for
 from chexlib.data.images import decoder
-from chexlib.data.labels import FINDINGS, TASKS, parse_policy
+from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.errors import UserError
-from chexlib.models import zoo
+from chexlib.models.truncate import check_minus
+from chexlib.models.zoo import check_size
 from chexlib.runs.predictions import by_study, predictions_table
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.stats import auroc
-from chexlib.training import checkpoints, uncertainty
-from chexlib.training.devices import safe_settings
-from chexlib.training.objectives import LOSSES
-from chexlib.training.predict import laid_out, predict, predict_ensemble, start
+from chexlib.training import checkpoints, together, uncertainty
+from chexlib.training.devices import device_name, peak_memory_mb, safe_settings, start
+from chexlib.training.predict import predict, predict_ensemble
+from chexlib.training.step import Learner, learner, step
+
+LOOK = 16
+"""Steps from one look at the losses to the next: a look waits for the GPU."""
 
 PACKAGES = (
     "torch",
@@ -65,12 +68,12 @@ def fit(
     tasks. U-SelfTrained trains its teacher first, or reuses it. Raises UserError, one line, for bad input, a full disk,
     a loss that is not a number, and, unless `wait`, a run that another process is training.
     """
-    if spec.arch in zoo.ARCHITECTURES:
-        zoo.check_size(spec.arch, spec.size)
-    return _fit(spec, open_for(spec, root, progress), store or RunStore.open(), progress, wait)
+    check_size(spec.arch, spec.size)
+    check_minus(spec.arch, spec.minus)
+    return _fit(spec, root, open_for(spec, root, progress), store or RunStore.open(), progress, wait)
 
 
-def _fit(spec: RunSpec, dataset: Dataset, store: RunStore, progress: bool, wait: bool) -> Run:
+def _fit(spec: RunSpec, root: str | Path | None, dataset: Dataset, store: RunStore, progress: bool, wait: bool) -> Run:
     spec = spec.resolve(dataset.fingerprint, safe_settings())
     run = store.run(spec)
     with run.lock(wait):
@@ -78,59 +81,120 @@ def _fit(spec: RunSpec, dataset: Dataset, store: RunStore, progress: bool, wait:
             run.write("spec.json", spec.to_json())
             if spec.teacher and not uncertainty.has_soft_labels(run):
                 its_data = replace(dataset, policy=spec.teacher.policy)
-                teacher = _fit(spec.teacher, its_data, store, progress, wait=True)
+                teacher = _fit(spec.teacher, root, its_data, store, progress, wait=True)
                 uncertainty.write_soft_labels(run, teacher, dataset, progress)
-            _train(run, spec, dataset, progress)
+            if spec.processes == 1:
+                _train(run, spec, dataset, progress)
+            else:
+                together.call(_open_and_train, spec.processes, run, spec, root, progress)
     return run
 
 
-def _train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
-    started = time.perf_counter()
-    accelerator = start(spec)
-    model, prepare = checkpoints.build(spec, dataset.mean_std)
-    model = laid_out(model, spec)
-    optimizer = torch.optim.Adam(model.parameters(), lr=spec.lr, betas=(spec.beta1, spec.beta2), fused=True)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    loss_of, augment = LOSSES[parse_policy(spec.policy).classes], augmenter(spec.augment, spec.size)
+def _open_and_train(run: Run, spec: RunSpec, root: str | Path | None, progress: bool) -> None:
+    """What each of several processes does; only the first one writes."""
+    _train(run, spec, open_for(spec, root, progress=False), progress)
 
+
+def _train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
+    try:
+        _learn(run, spec, dataset, progress)
+    except RuntimeError as error:
+        if should_reduce_batch_size(error):
+            raise _out_of_memory(spec) from error
+        raise
+    except OSError as error:  # of TensorBoard's files; ours are written by the run store, which says so itself
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"{run.folder}: {error.strerror}: free some space, and give the same command") from None
+        raise
+
+
+def _learn(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
+    started = time.perf_counter()
     rows = dataset.rows("train")
     if len(rows) < spec.batch_size:
         raise UserError(f"{dataset.root}: {len(rows)} training images are fewer than batch_size={spec.batch_size}")
     per_epoch = len(rows) // spec.batch_size * spec.batch_size  # an incomplete last batch is dropped
     total = spec.epochs * per_epoch
-    to_learn = uncertainty.labels_to_learn(run, spec, dataset)
-    log = checkpoints.load_resume_state(run, model, optimizer)
+    labels, known = uncertainty.labels_to_learn(run, spec, dataset)
+    _check_known(dataset, known[rows])
+
+    accelerator = start(spec, run.folder)
+    it = learner(spec, accelerator, dataset.mean_std)
+    with accelerator.main_process_first():  # which removes what is damaged
+        log = checkpoints.load_resume_state(run, it.network, it.optimizer)
     seen, before = (log[-1]["images"], log[-1]["seconds"]) if log else (0, 0.0)
-    bar = tqdm(total=total, initial=seen, desc=run.run_id, unit="image", disable=not progress)
+    resumed = log[-1].get("resumed", 0) + 1 if log else 0
+    accelerator.init_trackers("tensorboard")
+    show = progress and accelerator.is_main_process
 
-    while seen < total:
-        stop = min(seen + spec.images_between_evaluations(per_epoch), total)
-        losses = []
-        model.train()
-        with torch.random.fork_rng():
-            torch.manual_seed(spec.seed * 1_000_003 + seen)
-            for first in range(seen, stop, spec.batch_size):
-                batch = _batch(rows, first, per_epoch, spec)
-                images = prepare(dataset.pixels[batch], accelerator.device, augment)  # (N, 3, H, W)
-                labels, known = (torch.from_numpy(a[batch]).to(accelerator.device) for a in to_learn)  # (N, T)
-                logits = model(images)  # (N, T) or (N, T, 3), under autocast where the precision asks for it
-                loss = loss_of(logits, labels, known)
-                optimizer.zero_grad()
-                accelerator.backward(loss)
-                optimizer.step()
-                losses.append(_finite(loss, dataset, batch))
-                bar.update(len(batch))
-        seen = stop
-        row = {"event": "eval", "images": seen, "epoch": seen / per_epoch, "loss": float(np.mean(losses))}
-        log.append(
-            row
-            | _validate(model, prepare, dataset, accelerator, spec.aggregate)
-            | {"seconds": round(before + time.perf_counter() - started, 2)}
-        )
-        _checkpoint(run, spec, accelerator.unwrap_model(model), optimizer, log)
+    with tqdm(total=total, initial=seen, desc=run.run_id, unit="image", disable=not show) as bar:
+        while seen < total:
+            stop = min(seen + spec.images_between_evaluations(per_epoch), total)
+            batches = [_batch(rows, first, per_epoch, spec) for first in range(seen, stop, spec.batch_size)]
+            since = time.perf_counter()
+            loss = _stretch(it, dataset, labels, known, batches, seen, bar)
+            trained, seconds = stop - seen, time.perf_counter() - since
+            seen = stop
+            row = {"event": "eval", "images": seen, "epoch": seen / per_epoch, "loss": loss, **_validate(it, dataset)}
+            row["seconds"] = round(before + time.perf_counter() - started, 2)
+            row["images_per_second"] = round(trained / seconds, 1)
+            row["memory_mb"] = max([peak_memory_mb(accelerator), *(row.get("memory_mb", 0) for row in log)])
+            log.append(row | {"resumed": resumed})
+            if accelerator.is_main_process:
+                _checkpoint(run, spec, it, log)
+            _show(it, log[-1])
+            accelerator.wait_for_everyone()
 
-    bar.close()
-    _finish(run, spec, dataset, model, prepare, accelerator, log)
+    _finish(run, spec, dataset, it, log)
+    accelerator.end_training()
+
+
+def _stretch(
+    it: Learner,
+    dataset: Dataset,
+    labels: np.ndarray,
+    known: np.ndarray,
+    batches: list[np.ndarray],
+    seen: int,
+    bar: tqdm,
+) -> float:
+    """Learns from these batches, the first of which begins when `seen` images have been seen; gives their mean loss."""
+    losses = []
+    it.model.train()
+    with torch.random.fork_rng():
+        torch.manual_seed(it.spec.seed * 1_000_003 + seen + it.accelerator.process_index * 7_919)
+        for n, batch in enumerate(batches, start=1):
+            losses.append(step(it, dataset.pixels, labels, known, batch))
+            bar.update(len(batch))
+            if n % LOOK == 0 or n == len(batches):
+                _check_finite(losses[-LOOK:], batches[max(0, n - LOOK) : n], dataset)
+    whole = it.accelerator.reduce(torch.stack(losses), "sum")  # processes that share a batch have parts of its loss
+    return float(np.mean(whole.tolist()))
+
+
+def _out_of_memory(spec: RunSpec) -> UserError:
+    at_once = spec.batch_size // spec.accumulate // spec.processes
+    line = f"{spec.arch}: {at_once} images of {spec.size} px at once do not fit into memory"
+    more = [n for n in range(spec.accumulate + 1, at_once * spec.accumulate + 1) if at_once * spec.accumulate % n == 0]
+    if not more:
+        return UserError(f"{line}: choose a smaller size, or another device")
+    return UserError(
+        f"{line}: accumulate={more[0]} takes {at_once * spec.accumulate // more[0]} at once and adds the gradients up "
+        f"to those of batch_size={spec.batch_size} (batch norm alone then sees a part)"
+    )
+
+
+def _check_known(dataset: Dataset, known: np.ndarray) -> None:
+    """Refuses to train where the set labels a task and the policy leaves no label of it: a network would learn nothing
+    of it, and be judged by it. known: (training images, 14)."""
+    covered = dataset.covered[dataset.rows("train")].any(axis=0)
+    for task in TASKS:
+        t = FINDINGS.index(task)
+        if covered[t] and not known[:, t].any():
+            raise UserError(
+                f"{dataset.root}: {task} is unknown in all {len(known)} training images under policy "
+                f"{dataset.policy} with unmentioned={dataset.unmentioned}: choose others, or mend the labels"
+            )
 
 
 def _batch(rows: np.ndarray, first: int, per_epoch: int, spec: RunSpec) -> np.ndarray:
@@ -144,22 +208,26 @@ def _order(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
-def _finite(loss: torch.Tensor, dataset: Dataset, batch: np.ndarray) -> float:
-    value = loss.item()
-    if not np.isfinite(value):
-        names = ", ".join(dataset.table["image"].iloc[batch])
-        raise UserError(f"the loss is {value} on the batch {names}: lower the learning rate or look at these images")
-    return value
+def _check_finite(losses: list[torch.Tensor], batches: list[np.ndarray], dataset: Dataset) -> None:
+    """Stops where a loss is not a number, and names its images; what was learned since the last checkpoint is lost."""
+    for loss, batch in zip(torch.stack(losses).tolist(), batches, strict=True):
+        if not np.isfinite(loss):
+            names = ", ".join(dataset.table["image"].iloc[batch])
+            raise UserError(f"the loss is {loss} on the batch {names}: lower the learning rate or look at these images")
 
 
 def _table(dataset: Dataset, rows: np.ndarray, p: np.ndarray):
     return predictions_table(dataset.table.iloc[rows], FINDINGS, dataset.labels[rows], dataset.known[rows], p)
 
 
-def _validate(model, prepare, dataset: Dataset, accelerator: Accelerator, aggregate: str) -> dict:
+def _validate(it: Learner, dataset: Dataset) -> dict:
     """Validation AUC of each of the paper's tasks and their mean; None where validation lacks a class."""
     rows = dataset.rows("val")
-    table = _table(dataset, rows, predict(model, prepare, dataset, rows, accelerator))
+    table = _table(dataset, rows, predict(it.model, it.prepare, dataset.pixels, rows, it.accelerator))
+    return _aucs(table, it.spec.aggregate)
+
+
+def _aucs(table, aggregate: str) -> dict:
     y, p, _ = by_study(table, TASKS, aggregate)
     aucs = auroc(y, p)  # (6,)
     mean = np.nanmean(aucs) if np.isfinite(aucs).any() else np.nan
@@ -167,51 +235,65 @@ def _validate(model, prepare, dataset: Dataset, accelerator: Accelerator, aggreg
     return {name: None if np.isnan(auc) else float(auc) for name, auc in named.items()}
 
 
-def _checkpoint(run: Run, spec: RunSpec, model, optimizer, log: list[dict]) -> None:
+def _checkpoint(run: Run, spec: RunSpec, it: Learner, log: list[dict]) -> None:
     """Keeps what ensemble and resuming need; the resume state comes last, as it makes the rest count."""
     now, before = (checkpoints.ensemble_members(rows, spec.keep) for rows in (log, log[:-1]))
     seen = log[-1]["images"]
     if seen in now:
-        checkpoints.save_weights(run, model, seen)
-    run.write("log.jsonl", "".join(json.dumps(row) + "\n" for row in log))
-    checkpoints.save_resume_state(run, model, optimizer, log)
+        checkpoints.save_weights(run, it.network, seen)
+    run.write_log(log)
+    checkpoints.save_resume_state(run, it.network, it.optimizer, log)
     checkpoints.keep_only(run, now + before, states=2)  # the state before serves where the newest is damaged
 
 
-def _finish(
-    run: Run, spec: RunSpec, dataset: Dataset, model, prepare, accelerator: Accelerator, log: list[dict]
-) -> None:
-    """The ensemble's predictions, the provenance, and last of all done.json."""
+def _show(it: Learner, row: dict) -> None:
+    """One evaluation's numbers for TensorBoard, by images seen."""
+    numbers = {name: value for name, value in row.items() if name not in ("event", "images") and value is not None}
+    it.accelerator.log(numbers, step=row["images"])
+
+
+def _finish(run: Run, spec: RunSpec, dataset: Dataset, it: Learner, log: list[dict]) -> None:
+    """The ensemble's predictions and their AUCs, the provenance, and last of all done.json."""
     rows = np.concatenate([dataset.rows("val"), dataset.rows("test")])
     members = checkpoints.ensemble_members(log, spec.keep)
-    p = predict_ensemble(run, members, model, prepare, dataset, rows, accelerator)
-    buffer = io.BytesIO()
-    _table(dataset, rows, p).to_parquet(buffer, index=False, compression="zstd")
+    p = predict_ensemble(run, members, it.model, it.prepare, dataset, rows, it.accelerator)
+    if not it.accelerator.is_main_process:
+        return
+    table, buffer = _table(dataset, rows, p), io.BytesIO()
+    table.to_parquet(buffer, index=False, compression="zstd")
     run.write("predictions.parquet", buffer.getvalue())
-    run.write(
-        "provenance.json", json.dumps(_provenance(spec, dataset, model, prepare, accelerator, log, members), indent=1)
-    )
+    scores = [
+        {"event": "ensemble", "split": split, **_aucs(table[table["split"] == split], spec.aggregate)}
+        for split in ("val", "test")
+    ]
+    run.write_log(log + scores)
+    run.write("provenance.json", json.dumps(_provenance(spec, dataset, it, log, members), indent=1))
     run.write("done.json", json.dumps({"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
     checkpoints.keep_only(run, members, states=0)
 
 
-def _provenance(spec, dataset, model, prepare, accelerator, log, members) -> dict:
+def _provenance(spec: RunSpec, dataset: Dataset, it: Learner, log: list[dict], members: list[int]) -> dict:
     """What made these numbers (DESIGN: provenance.json)."""
+    network = it.network
+    parameters = sum(weight.numel() for weight in network.parameters())
     return {
         "chexlib": chexlib.__version__,
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if accelerator.device.type == "cuda" else f"cpu ({platform.machine()})",
+        "device": device_name(),
+        "processes": spec.processes,
         "threads": spec.threads,
         "seed": spec.seed,
         "fingerprint": spec.fingerprint,
         "data": {"name": dataset.name, "attribution": dataset.source.attribution, "images": len(dataset.table)},
-        "normalisation": {"mean": prepare.mean, "std": prepare.std},
+        "model": {"label": network.label, "family": network.family, "parameters": parameters},
+        "normalisation": {"mean": it.prepare.mean, "std": it.prepare.std},
         "decoder": decoder(),
-        "weights": accelerator.unwrap_model(model).weights_source,
+        "weights": network.weights_source,
         "teacher": spec.teacher and spec.teacher.run_id,
         "ensemble": members,
         "seconds": log[-1]["seconds"],
         "images_per_second": round(log[-1]["images"] / log[-1]["seconds"], 1),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mb": log[-1]["memory_mb"],
+        "resumed": log[-1]["resumed"],
     }

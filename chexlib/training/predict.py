@@ -5,45 +5,38 @@ from __future__ import annotations
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from chexlib.data.dataset import Dataset
 from chexlib.data.labels import FINDINGS
-from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run
 from chexlib.training import checkpoints
+from chexlib.training.devices import laid_out, start
 
 BATCH = 64
 
 
-def start(spec: RunSpec) -> Accelerator:
-    """The device in the spec's precision and with its threads; a process may use one precision, then another."""
-    torch.set_num_threads(spec.threads)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision="no" if spec.precision == "fp32" else spec.precision)
-
-
-def laid_out(model: torch.nn.Module, spec: RunSpec) -> torch.nn.Module:
-    """The model in the spec's memory format."""
-    return model.to(
-        memory_format=torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
-    )
-
-
 def predict(
-    model, prepare, dataset: Dataset, rows: np.ndarray, accelerator: Accelerator, title: str = ""
+    model, prepare, pixels: np.ndarray, rows: np.ndarray, accelerator: Accelerator, title: str = ""
 ) -> np.ndarray:
-    """Probabilities (len(rows), T) of these images, which are never augmented; a `title` shows progress."""
-    model.eval()
-    parts = []
+    """Probabilities (len(rows), T) of these rows of pixels (uint8), never augmented; a `title` shows progress.
+
+    Processes that share a run take every n-th image each, and all get all probabilities.
+    """
+    forward = accelerator.unwrap_model(model).eval().forward  # uncompiled: a last, smaller batch would compile it anew
+    first, every = accelerator.process_index, accelerator.num_processes
+    mine, parts = rows[first::every], []
     with torch.inference_mode(), tqdm(total=len(rows), desc=title, unit="image", disable=not title) as bar:
-        for first in range(0, len(rows), BATCH):
-            batch = rows[first : first + BATCH]
-            images = prepare(dataset.pixels[batch], accelerator.device)  # (N, 3, H, W)
-            parts.append(model(images).float().sigmoid().cpu().numpy())  # (N, T)
-            bar.update(len(batch))
-    return np.concatenate(parts) if parts else np.zeros((0, len(FINDINGS)))
+        for start_of_batch in range(0, len(mine), BATCH):
+            batch = mine[start_of_batch : start_of_batch + BATCH]
+            images = prepare(pixels[batch], accelerator.device)  # (N, 3, H, W)
+            parts.append(forward(images).float().sigmoid().cpu().numpy())  # (N, T)
+            bar.update(len(batch) * every)
+    p = np.zeros((len(rows), len(FINDINGS)), dtype=np.float32)
+    for place, found in enumerate(gather_object([np.concatenate([p[:0], *parts])])):
+        p[place::every] = found
+    return p
 
 
 def predict_ensemble(
@@ -53,7 +46,7 @@ def predict_ensemble(
     p = np.zeros((len(rows), len(FINDINGS)))
     for images in members:
         checkpoints.load_weights(run, accelerator.unwrap_model(model), images)
-        p += predict(model, prepare, dataset, rows, accelerator, title) / len(members)
+        p += predict(model, prepare, dataset.pixels, rows, accelerator, title) / len(members)
     return p
 
 

@@ -32,6 +32,7 @@ ANSWERS = {  # notebook -> (title, what it glues ...)
     "06_cams": ("Class activation maps", "answer_cams"),
     "10_explorer": ("Explore the models",),
     "11_real_xrays": ("Real X-rays", "answer_real"),
+    "12_runs": ("The runs",),
 }
 ARCHITECTURES = [  # name, family, parameters, top1, in the paper
     ("DenseNet121", "DenseNet", 6_968_206, 74.75, True),

@@ -27,7 +27,7 @@ from tests.book.conftest import copy_project
 from tests.made_runs import make_store, scores
 from tests.searching import greyness, holds_label_rows, names_a_patient, photographs, texts
 
-TELLING = ("01", "06", "10")  # those that open images, make maps, or carry a widget
+TELLING = ("01", "06", "10", "12")  # those that open images, make maps, carry a widget, or tell of single runs
 RUNS = [
     {"arch": ["resnet18", "densenet121"], "minus": [0, 1]},
     {"arch": "efficientnet_lite0", "init": ["random", "imagenet"]},

@@ -114,9 +114,11 @@ def test_three_classes_train_apart_and_show_one_logit(name):
     torch.testing.assert_close(logits.sigmoid(), z[..., :2].softmax(dim=-1)[..., 1])
 
 
-def test_any_convolutional_network_of_timm_can_be_had():
-    model = create_model("regnetx_002", findings=5)
-    assert model(images(2, 32)).shape == (2, 5) and model.label == "regnetx_002"
+@pytest.mark.parametrize("name", TRUNCATIONS)
+def test_the_pooling_after_a_cut_is_the_trunks_own(name):
+    model = create_model(name, minus=1)
+    maps = model.maps(images(3, 64))
+    assert torch.equal(model.logits(maps), model.head(model.trunk.forward_head(maps, pre_logits=True)))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,9 @@ def test_any_convolutional_network_of_timm_can_be_had():
         ({"name": "resnet18", "findings": 0}, "findings=0"),
         ({"name": "resnet18", "classes": 2}, "classes=2: a finding has 1 output, or 3"),
         ({"name": "resnet18", "minus": 4}, "minus=4: ResNet18 has 4 residual stages, so 0 to 3 can be dropped"),
-        ({"name": "regnetx_002", "minus": 1}, "regnetx_002 is not truncated here"),
+        ({"name": "regnetx_002", "minus": 4}, "minus=4: regnetx_002 has 4 stages, so 0 to 3 can be dropped"),
+        ({"name": "nasnetamobile", "minus": 1}, "minus=1: NASNetAMobile cannot be truncated"),
+        ({"name": "vit_tiny_patch16_224"}, "takes images of 224 px alone"),
         ({"name": "resnet18", "init": "gabor"}, "there are random, imagenet, mean_var and file:"),
         ({"name": "resnet18", "init": "file:"}, "there are random"),
     ],

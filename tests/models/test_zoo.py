@@ -52,7 +52,9 @@ def count(network) -> int:
 
 
 def test_every_architecture_and_every_truncation_is_pinned():
-    assert set(PINNED) == {(name, minus) for name in zoo.ARCHITECTURES for minus in range(truncate.depth(name) + 1)}
+    cuts = {(name, 1 + i) for name, how in truncate.TRUNCATIONS.items() for i in range(len(how.cuts))}
+    assert set(PINNED) == cuts | {(name, 0) for name in zoo.ARCHITECTURES}
+    assert all(truncate.pinned(name, minus) for name, minus in PINNED)
 
 
 @pytest.mark.parametrize(("name", "minus"), PINNED)
@@ -113,9 +115,11 @@ def test_the_paper_has_sixteen_architectures():
     assert table.top1.between(69, 83).all() and (table.top1_source != "").all()
 
 
-def test_the_table_needs_no_torch():
-    code = ("import sys, chexlib.models.truncate as t; from chexlib.models.zoo import architectures; "
-            "assert len(architectures()) >= 20 and t.parameters('resnet18', 1); "
+def test_the_papers_networks_are_named_checked_and_counted_without_torch():
+    code = ("import sys, chexlib.models.truncate as t; from chexlib.models.zoo import *; "
+            "assert len(architectures()) >= 20 and t.parameters('resnet18', 1) and t.parameters('resnet50'); "
+            "[(check_size(name, 320), t.check_minus(name, 0)) for name in ARCHITECTURES]; "
+            "[t.check_minus(name, len(how.cuts)) for name, how in t.TRUNCATIONS.items()]; "
             "assert not {'torch', 'timm', 'pretrainedmodels'} & set(sys.modules)")  # fmt: skip
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -128,6 +132,13 @@ def test_labels_are_the_papers():
 def test_an_unknown_architecture_is_refused_with_the_nearest_names():
     with pytest.raises(UserError, match=r"'DenseNet12' is not known; nearest: densenet121"):
         zoo.architecture("DenseNet12")
+
+
+@pytest.mark.parametrize("row", zoo.ARCHITECTURES.values(), ids=zoo.ARCHITECTURES)
+def test_the_papers_spelling_is_offered_the_right_name(row):
+    spellings = {row.paper_name, row.name.upper(), row.name.replace("_", "-"), row.name.replace("_", " ")} - {row.name}
+    for spelling in spellings:
+        assert f"'{spelling}' is not known; nearest: {row.name} (" in str(zoo.unknown(spelling))
 
 
 @pytest.mark.parametrize(
@@ -153,5 +164,5 @@ def test_blocks_that_are_not_there_cannot_be_dropped():
         truncate.check_minus("densenet121", 4)
     with pytest.raises(UserError, match=r"^minus=-1: ResNet18 has 4 residual stages"):
         truncate.parameters("resnet18", -1)
-    with pytest.raises(UserError, match=r"^minus=1: resnet50 is not truncated here, only densenet121"):
-        truncate.check_minus("resnet50", 1)
+    with pytest.raises(UserError, match=r"^minus=1: NASNetAMobile cannot be truncated, it has no stages"):
+        truncate.check_minus("nasnetamobile", 1)

@@ -18,6 +18,7 @@ ORDERED = (
     "06_cams",
     "10_explorer",
     "11_real_xrays",
+    "12_runs",
 )
 GLUED = {
     "01_data": "study_line",

@@ -1,8 +1,8 @@
 """What a study's results say, from runs that are made up here (no network is trained)."""
 
-import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,8 @@ from chexlib.data.labels import TASKS
 from chexlib.errors import UserError
 from chexlib.paper import results as module
 from chexlib.paper.results import open_results
-from chexlib.runs.spec import RunSpec
-from chexlib.stats import auroc, bootstrap_auroc
-from tests.made_runs import make_store, study_file, write_run
+from chexlib.stats import auroc, bootstrap_auroc, draw_seeds
+from tests.made_runs import make_store, predictions, study_file, write_run
 
 
 @pytest.fixture
@@ -142,6 +141,47 @@ def test_seed_spread_is_of_models_with_several_seeds(study, store):
     assert row["seeds"] == 3 and 0 < row["sd"] < row["max"] - row["min"]
 
 
+def test_every_seed_of_a_model_with_several_is_a_row(study, store):
+    r = open_results(study, store.folder)
+    assert list(r.by_seed["seed"]) == [0, 1, 2] * 2 and set(r.by_seed["model"]) == set(r.seed_spread.index)
+    groups = r.by_seed.groupby("model", sort=False)["auc"]
+    np.testing.assert_allclose(groups.mean(), r.models["auc"].iloc[:2])
+    np.testing.assert_allclose(groups.max(), r.seed_spread["max"])
+
+
+def test_models_with_several_seeds_have_a_wider_interval_and_others_none(study, store):
+    models = open_results(study, store.folder).models
+    several, once = models.iloc[:2], models.iloc[2:]
+    assert (several["low_seeds"] < several["low"]).all() and (several["high"] < several["high_seeds"]).all()
+    assert once[["low_seeds", "high_seeds"]].isna().all(axis=None) and once[["low", "high"]].notna().all(axis=None)
+
+
+def test_the_wider_interval_of_a_difference_draws_the_seeds_of_both(study, store):
+    r = open_results(study, store.folder)
+    d = r.difference("ResNet18 · random", "ResNet18Minus1 · random")
+    values = [r.by_seed.loc[r.by_seed["model"] == model, "auc"] for model in r.seed_spread.index]
+    shifts = draw_seeds(values).shifts([1, -1])  # (R, 2)
+    replicates = r.replicates[:, 0] + shifts[:, 0] - r.replicates[:, 1] - shifts[:, 1]
+    assert (d.low_seeds, d.high_seeds) == pytest.approx(np.quantile(replicates, [0.025, 0.975]))
+    assert d.low_seeds < d.low and d.high < d.high_seeds
+
+
+def test_a_difference_from_a_model_with_one_seed_has_no_wider_interval(study, store):
+    r = open_results(study, store.folder)
+    d = r.difference("ResNet18 · random", "EfficientNetLite0 · random")
+    assert np.isnan([d.low_seeds, d.high_seeds]).all() and d.low < d.high
+    itself = r.difference("ResNet18 · random", "ResNet18 · random")
+    assert (itself.low_seeds, itself.high_seeds) == (0, 0)
+
+
+def test_where_seeds_agree_the_two_intervals_do(study, tmp_path):
+    store = make_store(tmp_path / "alike", study, lambda spec: predictions(replace(spec, seed=0)))
+    r = open_results(study, store.folder)
+    np.testing.assert_allclose(r.models["low_seeds"].iloc[:2], r.models["low"].iloc[:2])
+    d = r.difference("ResNet18 · random", "ResNet18Minus1 · random")
+    assert (d.low_seeds, d.high_seeds) == pytest.approx((d.low, d.high))
+
+
 def test_logs(study, store):
     r = open_results(study, store.folder)
     assert list(r.log(r.runs["run_id"][0])["images"]) == [100, 200]
@@ -195,7 +235,7 @@ def test_the_order_of_images_does_not_matter(study, store):
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(study, store):
-    other = RunSpec.make(json.loads(first_run(store).spec.to_json()) | {"lr": 0.5})
+    other = replace(first_run(store).spec, lr=0.5)
     write_run(store, other)
     store.plan("made", [run.spec for run in store.planned("made")] + [other])
     with pytest.raises(UserError, match=r"are both ResNet18 · random but differ in lr"):

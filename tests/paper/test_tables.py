@@ -8,7 +8,7 @@ from chexlib.models.zoo import ARCHITECTURES
 from chexlib.paper import designs, facts, measures, sentences, tables
 from chexlib.paper.measures import Estimate
 from chexlib.paper.notes import Missing
-from chexlib.paper.wording import listed, number, reading, with_interval
+from chexlib.paper.wording import listed, number, reading, with_interval, with_intervals
 from tests.fabricated import fabricate
 
 
@@ -20,6 +20,11 @@ def demo():
 @pytest.fixture(scope="module")
 def paper():
     return fabricate("paper")
+
+
+@pytest.fixture(scope="module")
+def seeds():
+    return fabricate("seeds")
 
 
 def test_table_1_is_transcribed_for_the_papers_sixteen():
@@ -104,6 +109,55 @@ def test_an_interval_across_zero_is_never_called_no_difference():
     assert "same" not in said
 
 
+def test_verdicts_rest_on_the_interval_over_seeds_where_there_is_one():
+    assert Estimate(0.02, 0.005, 0.04).verdict() == "higher"
+    wide = Estimate(0.02, 0.005, 0.04, low_seeds=-0.01, high_seeds=0.05)
+    assert wide.verdict() == "open" and "interval over both includes zero" in reading(wide) and "0.050" in reading(wide)
+    assert Estimate(0.0, -0.005, 0.005, low_seeds=-0.02, high_seeds=0.02).verdict() == "open"
+
+
+def test_both_intervals_are_named_the_one_over_seeds_first():
+    assert with_intervals(Estimate(0.02, 0.005, 0.04), sign=True) == "+0.020 (+0.005 to +0.040)"
+    wide = Estimate(0.02, 0.005, 0.04, low_seeds=-0.01, high_seeds=0.05)
+    assert with_intervals(wide) == "0.020 (−0.010 to 0.050 over patients and seeds, 0.005 to 0.040 over patients alone)"
+
+
+def test_boosts_and_truncations_of_models_with_several_seeds_have_both_intervals(seeds):
+    nih = fabricate("nih")
+    for table in (measures.boosts(nih), designs.truncations(nih)):
+        lite = table["family"] == "EfficientNet-Lite"
+        cut = table[table["low"].notna()]  # whole models differ from themselves by nothing
+        assert (cut["low_seeds"].notna() == lite[cut.index]).all() and lite[cut.index].any()
+        assert (cut["low_seeds"] <= cut["low"])[lite].all() and (cut["high"] <= cut["high_seeds"])[lite].all()
+    found = measures.mean_boost(seeds)
+    assert found.over_seeds and found.low_seeds <= found.low and found.high <= found.high_seeds
+
+
+def test_one_model_with_a_single_seed_leaves_a_mean_and_a_correlation_without(seeds, paper):
+    assert not measures.mean_boost(paper).over_seeds
+    assert not measures.correlation(fabricate("nih"), "parameters", "random").over_seeds
+    assert measures.correlation(seeds, "parameters", "random").over_seeds
+    assert measures.boost_correlation(seeds).over_seeds
+    assert designs.between_and_within(seeds, "random")[2].over_seeds
+    assert not designs.between_and_within(paper, "random")[2].over_seeds
+
+
+@pytest.mark.parametrize("say", [sentences.boost, sentences.family, sentences.truncation_list, sentences.extremes])
+def test_sentences_on_models_with_several_seeds_give_both_intervals(say, seeds, paper):
+    assert "over patients and seeds, " in say(seeds) and "over patients alone" in say(seeds)
+    assert "seeds" not in say(paper).replace("single seeds", "")
+
+
+def test_the_spread_says_whom_the_intervals_cover(seeds, demo):
+    nih = fabricate("nih")
+    assert "no interval covers it" in facts.spread(demo)
+    assert "trained once" not in facts.spread(seeds) and "68 models were trained from 3 seeds each" in facts.spread(
+        seeds
+    )
+    once = (nih.models["seeds"] == 1).sum()
+    assert f"{once} models were trained once, and no interval of theirs covers seeds" in facts.spread(nih)
+
+
 def test_a_mean_boost_is_the_mean_of_its_boosts(paper):
     table = measures.boosts(paper)
     assert measures.mean_boost(paper).value == pytest.approx(table["boost"].mean())
@@ -148,7 +202,7 @@ ANSWERS = (sentences.imagenet, sentences.family, sentences.boost, sentences.trun
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("kind", ["demo", "nih", "paper", "smoke"])
+@pytest.mark.parametrize("kind", ["demo", "nih", "paper", "seeds", "smoke"])
 def test_answers_are_one_plain_line(answer, kind):
     said = str(answer(fabricate(kind)))
     assert said.endswith(".") and "\n" not in said and "  " not in said and "nan" not in said

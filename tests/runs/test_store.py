@@ -39,6 +39,49 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_processes_of_one_number_write_one_file_at_once(tmp_path, monkeypatch):
+    """As in containers that share a store: the first process of each has the number 1."""
+    path, sync = tmp_path / "file", os.fsync
+
+    def other_writes(descriptor):
+        monkeypatch.setattr(os, "fsync", sync)
+        write_atomically(path, "theirs")
+
+    monkeypatch.setattr(os, "fsync", other_writes)
+    write_atomically(path, "ours")
+    assert path.read_text() == "ours"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_is_on_the_disk_before_the_next_file_is_written(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino) or sync(descriptor))
+    write_atomically(tmp_path / "done.json", "{}")
+    assert synced == [(tmp_path / "done.json").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_a_store_in_no_folder_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    store = RunStore(tmp_path / "file" / "runs")
+    for work in (lambda: store.plan("s", SPECS), lambda: store.run(SPECS[0]).lock().__enter__()):
+        with pytest.raises(UserError, match="choose another folder with CHEXLIB_RUNS"):
+            work()
+
+
 def _hold(folder, held, ended):
     with RunStore(folder).run(SPECS[0]).lock():
         held.set()
@@ -79,6 +122,43 @@ def test_a_broken_spec_is_named(tmp_path):
     run.write("spec.json", '{"arch": ')
     with pytest.raises(UserError, match=r"spec\.json: not readable"):
         _ = run.spec
+
+
+READ = {
+    "spec.json": lambda run: run.spec,
+    "provenance.json": lambda run: run.provenance,
+    "log.jsonl": lambda run: run.log(),
+    "predictions.parquet": lambda run: run.predictions(),
+}
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("content", [b"", b"null", b'{"event": "eval"}\n{"eve', b"PAR1\x80\xff" * 99], ids=range(4))
+@pytest.mark.parametrize("name", READ)
+def test_a_damaged_file_is_one_line_that_says_what_to_do(name, content, finished, tmp_path):
+    run = RunStore(tmp_path).run(SPECS[0])
+    run.write(name, content)
+    if finished:
+        run.write("done.json", "")  # what is in it is for people
+    with pytest.raises(UserError) as error:
+        READ[name](run)
+    todo = f"remove {run.folder} and train it again" if finished else "train the run on, which writes it anew"
+    assert str(error.value).startswith(f"{run.folder / name}: not ") and str(error.value).endswith(todo)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_that_has_not_begun_has_no_log_and_no_predictions(tmp_path):
+    run = RunStore(tmp_path).run(SPECS[0])
+    assert run.log() == [] and run.scores() == {}
+    with pytest.raises(UserError, match="has the run been trained"):
+        run.predictions()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"study": "s", "ru'])
+def test_a_damaged_plan_is_told(content, tmp_path):
+    (tmp_path / "s.study.json").write_text(content)
+    with pytest.raises(UserError, match=r"s\.study\.json: damaged: the same chexlib study run writes it anew"):
+        RunStore(tmp_path).planned("s")
 
 
 @pytest.mark.parametrize(("aggregate", "first"), [("max", [0.6, 0.3]), ("mean", [0.4, 0.2])])

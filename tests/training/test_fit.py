@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 
 from chexlib.data.dataset import open_dataset
-from chexlib.data.labels import FINDINGS
+from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.errors import UserError
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import RunStore
+from chexlib.stats import auroc
 from chexlib.training import checkpoints
 from chexlib.training import fit as fit_module
 from chexlib.training.fit import fit
@@ -30,11 +31,38 @@ def trained(phantom_folder, tmp_path_factory):
 
 
 def test_a_run_leaves_what_the_design_says(trained):
-    names = {path.name for path in trained.folder.iterdir()} - {".lock"}
+    names = {path.name for path in trained.folder.iterdir()} - {".lock", "tensorboard"}
     assert names == {"spec.json", "log.jsonl", "checkpoints", "predictions.parquet", "provenance.json", "done.json"}
     assert [row["images"] for row in trained.log()] == [32, 64, 96, 128]
     assert len(list(trained.checkpoints.iterdir())) == 2
     assert trained.spec.run_id == trained.run_id
+
+
+def test_the_ensembles_scores_are_logged_for_each_task(trained):
+    """As they follow from the predictions, a study's score being its images' maximum."""
+    table, scores = trained.predictions(), trained.scores()
+    assert set(scores) == {"val", "test"}
+    for split, found in scores.items():
+        here = table[table["split"] == split].groupby("study").max(numeric_only=True)
+        aucs = auroc(*(here[[f"{column}:{task}" for task in TASKS]].to_numpy() for column in "yp"))
+        assert [found[f"auc:{task}"] for task in TASKS] == [None if np.isnan(auc) else auc for auc in aucs]
+        assert found["auc"] == pytest.approx(np.nanmean(aucs))
+
+
+def test_tensorboard_shows_what_was_logged(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained.folder / "tensorboard")).Reload()
+    for name in ("loss", "auc", "images_per_second", "auc:Edema"):
+        shown = {event.step: event.value for event in events.Scalars(name)}
+        assert shown == pytest.approx({row["images"]: row[name] for row in trained.log()})
+
+
+def test_provenance_says_what_was_trained(trained):
+    facts = trained.provenance
+    assert facts["model"] == {"label": "MobileNetV3", "family": "MobileNet", "parameters": 4_219_966}
+    assert (facts["processes"], facts["resumed"]) == (1, 0)
+    assert 100 < facts["peak_memory_mb"] == trained.log()[-1]["memory_mb"]
 
 
 def test_predictions_are_of_val_and_test_with_the_data_sets_labels(trained, phantom_folder):
@@ -208,6 +236,16 @@ def test_a_loss_that_is_not_a_number_names_the_images(phantom_folder, tmp_path, 
     monkeypatch.setitem(LOSSES, 1, lambda logits, *_: logits.sum() * float("nan"))
     with pytest.raises(UserError, match=r"the loss is nan on the batch train/patient.*\.jpg"):
         fit(SPEC, phantom_folder, RunStore(tmp_path), progress=False)
+
+
+def test_a_task_of_which_nothing_is_known_is_named(phantom_folder, tmp_path):
+    labels = pd.read_csv(phantom_folder / "train.csv")
+    folder = tmp_path / "data"
+    shutil.copytree(phantom_folder, folder)
+    labels.assign(Edema=-1.0).to_csv(folder / "train.csv", index=False)
+    spec = replace(SPEC, policy="u-zeros, Edema=u-ignore")
+    with pytest.raises(UserError, match=r"Edema is unknown in all 64 training images under policy .*Edema=u-ignore"):
+        fit(spec, folder, RunStore(tmp_path / "runs"), progress=False)
 
 
 def test_too_few_images_for_a_batch(phantom_folder, tmp_path):

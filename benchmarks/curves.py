@@ -1,0 +1,69 @@
+"""Whether the fast settings learn the same: the loss of the first 100 steps against a plain fp32 loop's, 16 networks.
+
+On phantom radiographs, from the same weights, in the same order. Compared are means over ten steps, as one step of
+sixteen images says little.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+
+import numpy as np
+import torch
+
+from benchmarks.compare import RESULTS, machine
+from benchmarks.training import BATCH, PAPER, plain_loop, plain_model
+from chexlib.data.dataset import open_dataset
+from chexlib.runs.spec import RunSpec
+from chexlib.study.plan import shape
+from chexlib.study.tune import settle, tune
+from chexlib.training.devices import device_type, start
+from chexlib.training.step import learner, step
+
+SIZE, STEPS, SMOOTH = 96, 100, 10
+
+
+def main() -> None:
+    specs = [RunSpec(arch=name, size=SIZE) for name in PAPER]
+    settings, _ = tune(specs, lambda spec, speed: 1 / speed.images_per_second, device_type(), 2, progress=True)
+    open_dataset("phantom", size=SIZE, n=STEPS * BATCH, n_valid=16, n_test=16)  # drawn once, before the processes
+    worst = 0.0
+    for spec in specs:
+        spec = settle(spec, settings[shape(spec)])
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            ours, plain = (found.get() for found in (pool.apply_async(f, (spec,)) for f in (our_curve, plain_curve)))
+        ours, plain = (np.reshape(curve, (-1, SMOOTH)).mean(axis=1) for curve in (ours, plain))
+        apart = np.abs(ours - plain) / plain
+        worst = max(worst, apart.max())
+        row = {"name": f"loss curve {spec.arch}", "largest": apart.max(), "mean": apart.mean(), "precision": spec.precision,
+               "first": plain[0], "last": plain[-1], "machine": machine()}  # fmt: skip
+        with RESULTS.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"loss of {spec.arch} in {spec.precision}: {plain[0]:.3f} to {plain[-1]:.3f}, at most {apart.max():.2%} apart, "
+              f"{apart.mean():.2%} in the mean", flush=True)  # fmt: skip
+    print(f"loss curves of {STEPS} steps: at most {worst:.2%} apart", flush=True)
+
+
+def images() -> tuple[np.ndarray, np.ndarray]:
+    data = open_dataset("phantom", size=SIZE, n=STEPS * BATCH, n_valid=16, n_test=16, progress=False)
+    rows = data.rows("train")[: STEPS * BATCH]
+    return data.pixels[rows], data.labels[rows]
+
+
+def our_curve(spec: RunSpec) -> list[float]:
+    it = learner(spec, start(spec), lambda: (0.5, 0.25))
+    it.model.train()
+    pixels, labels = images()
+    torch.manual_seed(0)
+    known = np.ones_like(labels)
+    return [step(it, pixels, labels, known, np.arange(BATCH) + n * BATCH).item() for n in range(STEPS)]
+
+
+def plain_curve(spec: RunSpec) -> list[float]:
+    torch.set_num_threads(1)
+    model = plain_model(spec)
+    pixels, labels = images()
+    torch.manual_seed(0)
+    learn = plain_loop(model, pixels, labels)
+    return [learn(n) for n in range(STEPS)]

@@ -1,0 +1,194 @@
+"""How long a study will take here and on more devices, and how much disk it needs.
+
+Each network is trained for a few steps on made-up images; no image of the data is read, as the label files say how
+many there are.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from chexlib.data.dataset import VIEWS
+from chexlib.data.sources import find_source, read_listing
+from chexlib.data.splits import SPLITS
+from chexlib.errors import UserError
+from chexlib.models.truncate import parameters
+from chexlib.models.zoo import architecture
+from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import RunStore
+from chexlib.study.plan import read_settings, shape, write_settings
+from chexlib.study.processes import default_workers
+from chexlib.study.status import duration
+from chexlib.study.study import Study
+from chexlib.study.tune import measured, settle
+from chexlib.study.tune import tune as tune_networks
+
+if TYPE_CHECKING:
+    from chexlib.training.measure import Speed
+
+DEVICES = (2, 4, 8, 16)
+DATA = ("dataset", "options", "views", "size")
+NAMES = ("training", "validation", "test")
+Images = Mapping[str, int]  # by split
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a study will take.
+
+    `networks` has a row a network: network, px, runs, precision, memory format, execution, images/s, seconds (a run)
+    and MB (of memory). `runs` are the seconds of every run, from its beginning.
+    """
+
+    study: str
+    device: str
+    workers: int  # runs at once on it
+    images: Images
+    networks: pd.DataFrame
+    runs: list[float]
+    cache_bytes: int
+    store_bytes: int
+
+    def seconds(self, devices: int = 1) -> float:
+        """Until the last run has ended, on so many devices like this one; the longest begin first."""
+        busy = [0.0] * (devices * self.workers)
+        for seconds in sorted(self.runs, reverse=True):
+            heapq.heapreplace(busy, busy[0] + seconds)
+        return max(busy)
+
+    def text(self) -> str:
+        """For a terminal."""
+        shown = self.networks.assign(**{"one run": self.networks["seconds"].map(duration)}).drop(columns="seconds")
+        table = shown.to_string(index=False, formatters={"images/s": "{:.1f}".format})
+        counts = [f"{self.images[split]:,} {name}" for split, name in zip(SPLITS, NAMES, strict=True)]
+        more = [f"{duration(self.seconds(n))} on {n} of them" for n in DEVICES if n * self.workers < 2 * len(self.runs)]
+        return "\n".join(
+            (
+                table,
+                f"study {self.study}: {len(self.runs)} runs on {', '.join(counts)} images",
+                f"time: {duration(self.seconds())} on this device ({self.device}, {self.workers} at once)"
+                + "".join(f", {text}" for text in more),
+                f"disk: {_size(self.cache_bytes)} for packed images, {_size(self.store_bytes)} for runs",
+            )
+        )
+
+
+def estimate(
+    study: Study,
+    root: str | Path | None = None,
+    store: RunStore | None = None,
+    tune: bool = False,
+    progress: bool = True,
+) -> Plan:
+    """Measures the study's networks, each in its settings; with `tune` in all that its specs leave open.
+
+    What tuning finds is kept in the store, for the study's runs. Raises UserError where the data cannot be listed, and
+    where a network cannot be trained here.
+    """
+    from chexlib.training.devices import device_name, device_type, safe_settings
+
+    store, specs = store or RunStore.open(), study.specs()
+    workers, data = default_workers(specs), _data_of(specs, root, progress)
+    first: dict[str, RunSpec] = {}
+    for spec in specs:
+        first.setdefault(shape(spec), spec)
+
+    def seconds(spec: RunSpec, speed: Speed) -> float:
+        return _seconds(spec, speed, data[_key(spec)].images)
+
+    if tune:
+        settings, speeds = tune_networks(first.values(), seconds, device_type(), workers, progress)
+        write_settings(study, store, device_name(), settings)
+    else:
+        settings = dict.fromkeys(first, safe_settings()) | read_settings(study, store)
+        speeds = measured((settle(spec, settings[name]) for name, spec in first.items()), workers, progress)
+        for problem in speeds.values():
+            if isinstance(problem, UserError):
+                raise problem
+    settled = {name: settle(spec, settings[name]) for name, spec in first.items()}
+    runs = [seconds(spec, speeds[settled[shape(spec)].to_json()]) for spec in specs]
+    return Plan(
+        study.name,
+        device_name(),
+        workers,
+        data[_key(specs[0])].images,
+        _networks(specs, settled, speeds, runs),
+        runs,
+        sum(found.cache_bytes for found in data.values()),
+        sum(_bytes(spec) for spec in specs),
+    )
+
+
+@dataclass(frozen=True)
+class _Data:
+    images: Images
+    cache_bytes: int
+
+
+def _key(spec: RunSpec) -> str:
+    return repr([getattr(spec, name) for name in DATA])
+
+
+def _data_of(specs: list[RunSpec], root: str | Path | None, progress: bool) -> dict[str, _Data]:
+    """How many images each of a study's data sets has, from its label files."""
+    found = {}
+    for spec in specs:
+        if _key(spec) not in found:
+            source, folder = find_source(spec.dataset, root)
+            _, listing = read_listing(source, folder, spec.size, progress, **spec.options)
+            listing.refuse()
+            splits = listing.table.loc[listing.table["view"].isin(VIEWS[spec.views]), "split"].value_counts()
+            images = {split: int(splits.get(split, 0)) for split in SPLITS}
+            if not images["train"]:
+                raise UserError(f"{folder}: no training images under views={spec.views!r}: choose other views")
+            found[_key(spec)] = _Data(images, len(listing.table) * spec.size**2)
+    return found
+
+
+def _seconds(spec: RunSpec, speed: Speed, images: Images) -> float:
+    """Of one run from its beginning, its teacher's included: learning, evaluating, and the ensemble's predictions."""
+    per_epoch = max(images["train"] // spec.batch_size, 1) * spec.batch_size
+    evaluations = math.ceil(spec.epochs * per_epoch / spec.images_between_evaluations(per_epoch))
+    predicted = evaluations * images["val"] + min(spec.keep, evaluations) * (images["val"] + images["test"])
+    learning = spec.epochs * per_epoch / (speed.images_per_second * spec.processes)
+    once = speed.start_seconds + learning + predicted / (speed.predicted_per_second * spec.processes)
+    return once * (2 if spec.teacher else 1)
+
+
+def _bytes(spec: RunSpec) -> int:
+    """What a finished run's kept weights take."""
+    return spec.keep * 4 * parameters(spec.arch, spec.minus)
+
+
+def _networks(
+    specs: list[RunSpec], settled: Mapping[str, RunSpec], speeds: Mapping[str, Speed], runs: list[float]
+) -> pd.DataFrame:
+    rows = []
+    for name, spec in settled.items():
+        speed = speeds[spec.to_json()]
+        theirs = [seconds for other, seconds in zip(specs, runs, strict=True) if shape(other) == name]
+        rows.append(
+            {
+                "network": architecture(spec.arch).label(spec.minus),
+                "px": spec.size,
+                "runs": len(theirs),
+                "precision": spec.precision,
+                "memory format": spec.memory_format,
+                "execution": spec.execution,
+                "images/s": speed.images_per_second,
+                "seconds": max(theirs),
+                "MB": speed.memory_mb,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _size(n: int) -> str:
+    return f"{n / 1e9:,.1f} GB" if n >= 1e9 else f"{n / 1e6:,.0f} MB"

@@ -1,0 +1,95 @@
+"""Truncation by one rule: it finds the paper's cuts, and what remains is what the whole network had there."""
+
+import pytest
+import torch
+
+from chexlib.errors import UserError
+from chexlib.explain.cam import _autograd, _closed_form
+from chexlib.models import create_model, depth
+from chexlib.models.stages import _stages, by_rule
+from chexlib.models.truncate import TRUNCATIONS, check_minus, parameters, pinned
+
+OTHERS = ("test_convnext", "test_resnet", "test_efficientnet", "test_nfnet", "regnetx_002", "mobilenet_v3", "dla34")
+
+
+@pytest.mark.parametrize("name", TRUNCATIONS)
+def test_the_rule_gives_the_papers_cuts(name):
+    """The paper's sizes follow from the rule; it also takes off the pooling, which has no weights."""
+    table, rule = TRUNCATIONS[name], by_rule(name)
+    assert rule.total == table.total
+    for ours, found in zip(table.cuts, rule.cuts, strict=False):
+        assert (ours.channels, ours.parameters) == (found.channels, found.parameters)
+        assert set(ours.modules) - set(found.modules) == set()
+
+
+def _keep(seen: dict, module: str):
+    """A hook that notes a copy of a module's maps (what follows may change them in place)."""
+    return lambda _, images, maps: seen.update({module: maps.clone()})
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_truncated_network_makes_the_maps_that_the_whole_one_has_there(name):
+    whole, stages = create_model(name, seed=3).eval(), by_rule(name)
+    modules, seen = _stages(whole.trunk), {}
+    for module in modules:
+        whole.trunk.get_submodule(module).register_forward_hook(_keep(seen, module))
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert stages.total == len(modules) and depth(name) == len(modules) - 1
+    with torch.inference_mode():
+        whole(x)
+        for minus in (1, depth(name)):
+            cut = create_model(name, seed=3, minus=minus).eval()
+            assert torch.equal(cut.maps(x), seen[modules[-1 - minus]])
+            torch.testing.assert_close(cut(x), cut.head(cut.maps(x).mean(dim=(2, 3))))
+            ours, all_of_it = cut.trunk.state_dict(), whole.trunk.state_dict()
+            assert set(ours) < set(all_of_it)
+            assert all(torch.equal(value, all_of_it[key]) for key, value in ours.items())
+            assert cut.label == f"{whole.label}Minus{minus}" and cut.pools_last
+            assert parameters(name, minus) == sum(weight.numel() for weight in cut.parameters())
+
+
+@pytest.mark.parametrize("name", ["test_convnext", "mobilenet_v3"])
+def test_no_weight_remains_that_learns_nothing(name):
+    model = create_model(name, minus=2)
+    model(torch.randn(4, 3, 64, 64)).square().mean().backward()
+    assert [key for key, weight in model.named_parameters() if weight.grad is None] == []
+
+
+@pytest.mark.parametrize("name", ["test_convnext", "mobilenet_v3"])
+def test_the_closed_form_of_a_map_is_right_after_a_cut_and_not_taken_before_one(name):
+    whole, cut = create_model(name).eval(), create_model(name, minus=1).eval()
+    assert (whole.pools_last, cut.pools_last) == (False, True)
+    maps = cut.maps(torch.randn(2, 3, 64, 64)).detach()
+    torch.testing.assert_close(_closed_form(cut, maps, [0, 5]), _autograd(cut, maps, [0, 5]))
+
+
+def test_a_convnext_loses_the_norm_of_its_head_with_its_last_stage():
+    whole, cut = create_model("test_convnext"), create_model("test_convnext", minus=1)
+    gone = {key for key in whole.trunk.state_dict() if key not in cut.trunk.state_dict()}
+    assert {"head.norm.weight", "head.norm.bias"} < gone
+    assert {key.split(".")[0] for key in gone} == {"head", "stages"} and "stages.2.blocks.0.gamma" not in gone
+
+
+def test_every_stage_of_an_efficientnet_counts_as_in_the_papers():
+    """timm lists five ends of seven stages; EfficientNetB3Minus1 drops what EfficientNetB0Minus1 does."""
+    assert (by_rule("efficientnet_b3").total, TRUNCATIONS["efficientnet_b0"].total) == (7, 7)
+    assert by_rule("efficientnet_b3").cuts[0].modules[-1] == "blocks.6"
+
+
+@pytest.mark.parametrize("name", ["hrnet_w18_small", "nasnetamobile", "legacy_xception"])
+def test_networks_whose_stages_do_not_follow_one_another_are_not_cut(name):
+    """Branches in parallel, cells with two inputs, and a block whose shortcut leads past what timm's list names."""
+    assert depth(name) == 0
+    with pytest.raises(UserError, match=r"^minus=1: .* cannot be truncated, it has no stages that simply follow"):
+        check_minus(name, 1)
+
+
+@pytest.mark.parametrize("minus", [-1, 4, 9, True, 1.0, "1"])
+def test_a_minus_that_a_network_does_not_have_is_refused(minus):
+    with pytest.raises(UserError, match=f"^minus={minus}: test_convnext has 4 stages, so 0 to 3 can be dropped"):
+        check_minus("test_convnext", minus)
+
+
+def test_what_is_in_no_table_is_counted_by_building_it():
+    assert pinned("resnet50") and pinned("resnet18", 1)
+    assert not pinned("resnet50", 1) and not pinned("test_convnext")

@@ -1,0 +1,213 @@
+"""Networks that the table lacks: what timm says of them, what images they take, and which are refused."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from chexlib.cli import main
+from chexlib.errors import UserError
+from chexlib.models import create_model, weights, zoo
+from chexlib.models.timm_rows import _config, _family, on_meta, shape_of_maps, timm_row
+from chexlib.models.truncate import parameters
+
+TINY = ("test_convnext", "test_efficientnet", "test_nfnet")
+
+
+def count(network) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "family"),
+    [
+        ("convnext_tiny", "convnext_tiny.in12k_ft_in1k", "ConvNeXt"),
+        ("convnext_tiny.fb_in1k", "convnext_tiny.fb_in1k", "ConvNeXt"),
+        ("resnet18.a1_in1k", "resnet18.a1_in1k", "ResNet"),
+        ("nf_regnet_b0", "nf_regnet_b0", "regnet"),  # timm has no weights of it
+    ],
+)
+def test_a_row_says_what_timm_says(name, tag, family):
+    import timm
+
+    row, config = zoo.architecture(name), timm.get_pretrained_cfg(name)
+    assert (row.name, row.paper_name, row.tag, row.family) == (name, name, tag, family)
+    assert (row.mean, row.std, row.licence) == (config.mean, config.std, config.license or "")
+    assert not row.in_paper and not row.pools_last and np.isnan(row.top1)
+    assert row.label(2) == f"{name}Minus2"
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_its_size_is_what_building_it_gives(name):
+    row, model = zoo.architecture(name), create_model(name)
+    assert parameters(name) == row.parameters == count(model)
+    assert (model.label, model.family, model.pools_last) == (name, row.family, False)
+    x = torch.randn(2, 3, row.smallest, row.smallest, generator=torch.Generator().manual_seed(0))
+    loss = binary_cross_entropy_with_logits(model(x), torch.eye(2, 14))
+    loss.backward()
+    assert [key for key, weight in model.named_parameters() if weight.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("resnet152", "ResNet"),
+        ("wide_resnet50_2", "ResNet"),
+        ("densenet161", "DenseNet"),
+        ("tf_efficientnet_lite3", "EfficientNet-Lite"),
+        ("mobilenetv2_110d", "MobileNet"),  # timm builds it as an EfficientNet
+        ("inception_resnet_v2", "Inception"),
+        ("resnext50_32x4d", "resnext"),  # timm builds it as a ResNet
+        ("legacy_xception", "Xception"),
+        ("hrnet_w18", "hrnet"),
+        ("cs3darknet_m", "darknet"),
+        ("res2net50_14w_8s", "res2net"),
+    ],
+)
+def test_a_family_is_the_tables_or_the_networks_own(name, family):
+    with torch.device("meta"):
+        import timm
+
+        assert _family(name, timm.create_model(name)) == family
+
+
+@pytest.mark.parametrize(
+    ("name", "smallest", "multiple"),
+    [
+        ("convnext_tiny", 32, 1),
+        ("ghostnetv2_100", 33, 1),  # halves maps once more than its stride says
+        ("tresnet_m", 32, 4),
+        ("dla34", 32, 32),
+        ("lambda_resnet26t", 128, 32),  # timm's own word
+    ],
+)
+def test_the_images_that_a_network_takes_are_found_by_trying(name, smallest, multiple):
+    row = zoo.architecture(name)
+    assert (row.smallest, row.multiple) == (smallest, multiple)
+    network = on_meta(row)
+    assert shape_of_maps(network, smallest) is not None and shape_of_maps(network, smallest + 7 * multiple) is not None
+    zoo.check_size(name, 10 * smallest)
+    with pytest.raises(UserError, match=f"size={smallest - 1}: {name} needs images of at least {smallest} px"):
+        zoo.check_size(name, smallest - 1)
+    if multiple > 1:
+        with pytest.raises(UserError, match=f"needs a multiple of {multiple} px, for example {2 * smallest}"):
+            zoo.check_size(name, 2 * smallest + 1)
+
+
+def test_the_table_and_timm_agree_on_the_smallest_image():
+    assert timm_row("inception_v3.tv_in1k").smallest == zoo.ARCHITECTURES["inception_v3"].smallest
+    assert timm_row("mobilenetv2_100.ra_in1k").smallest == zoo.ARCHITECTURES["mobilenet_v2"].smallest
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("vit_tiny_patch16_224", "takes images of 224 px alone, for its embeddings or windows: choose a convolutional"),
+        ("swin_tiny_patch4_window7_224", "takes images of 224 px alone"),
+        ("test_mambaout", r"its last maps are not \(N, C, h, w\) but \(2, 5, 5, 64\): choose a convolutional network"),
+        ("mobilenetv5_300m_enc", "has no pooling for a classifier: choose a convolutional network"),
+        ("efficientvim_m1", r"its last maps are not \(N, C, h, w\): choose"),
+        ("convnext_tny", "is not known; nearest: convnext_tiny"),
+        ("ConvNeXt_Tiny", "is not known; nearest: convnext_tiny"),
+        ("resnet18.nonsense", r"is not known; nearest: resnet18\."),
+        ("resnet18.", r"is not known; nearest: resnet18"),
+        ("nonsense", "is not known; nearest: "),
+        ("", "is not known; nearest: "),
+    ],
+)
+def test_what_cannot_be_had_is_refused_in_one_line(name, says):
+    for refused in (zoo.architecture, create_model, lambda name: zoo.check_size(name, 224)):
+        with pytest.raises(UserError, match=says) as caught:
+            refused(name)
+        assert "\n" not in str(caught.value) and repr(name) in str(caught.value)
+
+
+def test_looking_at_a_network_draws_no_random_number():
+    def state():
+        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+
+    before = state()
+    timm_row.__wrapped__("test_convnext2")
+    parameters("test_convnext2", 1)
+    assert state() == before
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """CHEXLIB_WEIGHTS, and no other place that has anything."""
+    monkeypatch.setenv("CHEXLIB_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(weights, "_answers", lambda url: False)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, filename: None)
+    return tmp_path
+
+
+@pytest.fixture
+def stored(folder):
+    """The file of a ConvNeXt, as timm publishes it: with `head.norm` and a 1000-class `head.fc`."""
+    import timm
+
+    torch.manual_seed(7)
+    tensors = timm.create_model("test_convnext", num_classes=1000).state_dict()
+    save_file(tensors, folder / "test_convnext.r160_in1k.safetensors")
+    return tensors
+
+
+def test_imagenet_weights_fill_the_trunk_by_name(stored):
+    model = create_model("test_convnext", init="imagenet")
+    trunk = model.trunk.state_dict()
+    assert {name for name in stored if name not in trunk} == {"head.fc.weight", "head.fc.bias"}
+    assert "head.norm.weight" in trunk
+    assert all(torch.equal(value, stored[name]) for name, value in trunk.items())
+    assert torch.equal(model.head.weight, create_model("test_convnext").head.weight)
+    assert model.mean == zoo.architecture("test_convnext").mean
+    assert {name: model.weights_source[name] for name in ("origin", "tag", "licence")} == {
+        "origin": "CHEXLIB_WEIGHTS", "tag": "test_convnext.r160_in1k", "licence": "apache-2.0"}  # fmt: skip
+
+
+def test_imagenet_weights_of_what_remains_are_those_of_the_whole(stored):
+    trunk = create_model("test_convnext", init="imagenet", minus=1).trunk.state_dict()
+    assert not [name for name in trunk if name.startswith(("head", "stages.3"))]
+    assert all(torch.equal(value, stored[name]) for name, value in trunk.items())
+
+
+def test_the_weights_verbs_take_any_name(stored, folder, capsys):
+    assert main(["weights", "list", "test_convnext", "convnext_tiny.fb_in1k"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[:3] == ["test_convnext", "test_convnext.r160_in1k", "apache-2.0"]
+    assert first.endswith("test_convnext.r160_in1k.safetensors")
+    assert second.split()[0] == second.split()[1] == "convnext_tiny.fb_in1k" and second.endswith("not here")
+    assert main(["weights", "check", "test_convnext"]) == 0
+    assert main(["weights", "fetch", "test_convnext", "--to", str(folder / "usb")]) == 0
+    copied = load_file(folder / "usb" / "test_convnext.r160_in1k.safetensors")
+    assert torch.equal(copied["stem.0.weight"], stored["stem.0.weight"])
+    assert main(["weights", "check", "vit_tiny_patch16_224"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "repository"),
+    [
+        ("convnext_tiny", "timm/convnext_tiny.in12k_ft_in1k"),
+        ("rdnet_tiny", "naver-ai/rdnet_tiny.nv_in1k"),
+        ("nf_regnet_b0", None),
+    ],
+)
+def test_the_hub_is_asked_for_the_checkpoints_own_repository(folder, monkeypatch, name, repository):
+    asked = []
+    monkeypatch.setattr(weights, "_answers", lambda url: True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(
+        "huggingface_hub.hf_hub_download", lambda repository, *_, **__: asked.append(repository) or 1 / 0
+    )
+    with pytest.raises(UserError, match=f"no ImageNet weights for {name}") as caught:
+        create_model(name, init="imagenet")
+    assert asked == ([repository] if repository else [])
+    assert ("huggingface.co" in str(caught.value)) == bool(repository)
+    assert f"put {zoo.architecture(name).tag}.safetensors into the folder" in str(caught.value)
+
+
+def test_a_tag_that_timm_does_not_have_is_no_name():
+    with pytest.raises(UserError):
+        _config("convnext_tiny.in1k_nonsense")

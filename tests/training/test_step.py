@@ -1,0 +1,79 @@
+"""One step: a batch in parts learns what the whole batch learns, and the settings compute the same thing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from chexlib.errors import UserError
+from chexlib.runs.spec import RunSpec
+from chexlib.training import devices, fit
+from chexlib.training.devices import safe_settings, start
+from chexlib.training.step import learner, step
+
+SPEC = RunSpec(arch="test_convnext", size=32, batch_size=8, lr=1e-3).resolve("data")  # layer norm: no batch statistics
+BATCH = np.arange(8)
+
+
+def data(n=8, unknown=0.3):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (n, 32, 32), dtype=np.uint8)
+    labels, known = ((rng.random((n, 14)) < share).astype(np.float32) for share in (0.4, 1 - unknown))
+    known[: n // 2] *= known[: n // 2, :1]  # parts that know unequally much
+    return pixels, labels, known
+
+
+def learned(spec, steps=2):
+    """The losses and the weights after some steps."""
+    it = learner(spec, start(spec), lambda: (0.5, 0.25))
+    it.model.train()
+    losses = [step(it, *data(), BATCH).item() for _ in range(steps)]
+    return losses, torch.cat([weight.detach().flatten() for weight in it.network.parameters()])
+
+
+def test_a_batch_in_parts_learns_what_the_whole_batch_does():
+    """Though the parts know unequally many labels: each is weighed by what it knows of the batch."""
+    (whole, at_once), (parts, in_parts) = learned(SPEC), learned(replace(SPEC, accumulate=4))
+    assert parts == pytest.approx(whole, rel=1e-5)
+    torch.testing.assert_close(in_parts, at_once, atol=2e-5, rtol=0)
+
+
+def test_a_batch_of_which_nothing_is_known_teaches_nothing():
+    it = learner(SPEC, start(SPEC), lambda: (0.5, 0.25))
+    before = [weight.clone() for weight in it.network.parameters()]
+    pixels, labels, known = data()
+    assert step(it, pixels, labels, known * 0, BATCH).item() == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, it.network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("change", [{"memory_format": "contiguous"}, {"precision": "tf32"}, {"precision": "bf16"}])
+def test_settings_change_the_last_digits_alone(change):
+    (reference, _), (losses, _) = learned(SPEC), learned(replace(SPEC, **change))
+    assert losses == pytest.approx(reference, rel=0.02)
+
+
+def test_the_cpu_computes_in_fp32_unless_told():
+    assert safe_settings() == {"precision": "fp32", "memory_format": "channels_last", "execution": "eager"}
+
+
+def test_a_gpu_that_computes_in_bf16_does(monkeypatch):
+    monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: True)
+    for can in (True, False):
+        monkeypatch.setattr(devices.torch.cuda, "is_bf16_supported", lambda including_emulation, can=can: can)
+        assert safe_settings()["precision"] == ("bf16" if can else "fp32")
+
+
+def test_compiling_without_a_compiler_is_one_line(monkeypatch):
+    monkeypatch.setattr(devices.shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
+        learned(replace(SPEC, execution="compiled"))
+
+
+def test_memory_that_is_short_is_said_with_what_to_do():
+    full = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    assert fit.should_reduce_batch_size(full)
+    line = str(fit._out_of_memory(replace(SPEC, batch_size=16, accumulate=2)))
+    assert "8 images of 32 px at once do not fit into memory: accumulate=4 takes 4 at once" in line
+    assert "batch_size=16" in line
+    assert "choose a smaller size" in str(fit._out_of_memory(replace(SPEC, batch_size=16, accumulate=16)))
