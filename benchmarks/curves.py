@@ -36,12 +36,19 @@ def main() -> None:
         ours, plain = (np.reshape(curve, (-1, SMOOTH)).mean(axis=1) for curve in (ours, plain))
         apart = np.abs(ours - plain) / plain
         worst = max(worst, apart.max())
-        row = {"name": f"loss curve {spec.arch}", "largest": apart.max(), "mean": apart.mean(), "precision": spec.precision,
-               "first": plain[0], "last": plain[-1], "machine": machine()}  # fmt: skip
+        row = {
+            "name": f"loss curve {spec.arch}",
+            "largest": apart.max(),
+            "mean": apart.mean(),
+            "precision": spec.precision,
+            "first": plain[0],
+            "last": plain[-1],
+            "machine": machine(),
+        }
         with RESULTS.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        print(f"loss of {spec.arch} in {spec.precision}: {plain[0]:.3f} to {plain[-1]:.3f}, at most {apart.max():.2%} apart, "
-              f"{apart.mean():.2%} in the mean", flush=True)  # fmt: skip
+        found = f"{apart.max():.2%} apart at most, {apart.mean():.2%} in the mean"
+        print(f"loss of {spec.arch} in {spec.precision}: {plain[0]:.3f} to {plain[-1]:.3f}, {found}", flush=True)
     print(f"loss curves of {STEPS} steps: at most {worst:.2%} apart", flush=True)
 
 

@@ -1,8 +1,8 @@
 """Images a second of the paper's 16 networks on all cores, ours against a plain PyTorch loop over the same timm models.
 
 Plain: one network at a time on all cores (or on the GPU, under AMP), fp32, contiguous, torch's own Adam. Ours: what
-`study run` does with the settings of `study plan --tune`: as many runs at once as there are cores, a thread each (or one
-on the GPU). Both learn from the same batches, in memory as uint8, from the same weights.
+`study run` does with the settings of `study plan --tune`: as many runs at once as there are cores, a thread each (or
+one on the GPU). Both learn from the same batches, in memory as uint8, from the same weights.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
-from dataclasses import replace
-from math import exp, log
+from statistics import geometric_mean
 
 import numpy as np
 import timm
@@ -37,10 +36,8 @@ def main() -> None:
     workers = default_workers(specs)
     settings, _ = tune(specs, lambda spec, speed: 1 / speed.images_per_second, device_type(), workers, progress=True)
     ratios = [compare_one(settle(spec, settings[shape(spec)]), workers) for spec in specs]
-    mean = exp(sum(map(log, ratios)) / len(ratios))
-    print(
-        f"training, geometric mean over {len(ratios)} networks: {mean:.2f} times a plain loop ({machine()})", flush=True
-    )
+    mean = geometric_mean(ratios)
+    print(f"training, {len(ratios)} networks: {mean:.2f} times a plain loop, geometric mean ({machine()})", flush=True)
 
 
 def compare_one(spec: RunSpec, workers: int) -> float:
@@ -51,13 +48,20 @@ def compare_one(spec: RunSpec, workers: int) -> float:
     barrier = context.Manager().Barrier(workers)
     with context.Pool(workers) as pool:
         ours = sum(pool.starmap(our_rate, [(spec, barrier)] * workers))
-    words = f"{spec.precision}, {spec.memory_format}, {spec.execution}, {workers} at once"
-    row = {"name": f"training {spec.arch}", "ours_images_per_second": ours, "plain_images_per_second": plain,
-           "ratio": ours / plain, "settings": words, "work": f"batches of {BATCH} at {SIZE} px", "machine": machine()}  # fmt: skip
+    settings = f"{spec.precision}, {spec.memory_format}, {spec.execution}, {workers} at once"
+    row = {
+        "name": f"training {spec.arch}",
+        "ours_images_per_second": ours,
+        "plain_images_per_second": plain,
+        "ratio": ours / plain,
+        "settings": settings,
+        "work": f"batches of {BATCH} at {SIZE} px",
+        "machine": machine(),
+    }
     with RESULTS.open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(
-        f"training {spec.arch}: {ours:.1f} images/s against {plain:.1f}: {ours / plain:.2f} times ({words})", flush=True
+        f"training {spec.arch}: {ours:.1f} images/s to {plain:.1f}, {ours / plain:.2f} times ({settings})", flush=True
     )
     return ours / plain
 

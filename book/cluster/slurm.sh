@@ -27,7 +27,7 @@ start() { # NODE OPTION...: one of Ray's nodes, until the job ends
 trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
 
 start "${nodes[0]}" --head --port="$port" --include-dashboard=false
-until ray status --address "$address" &>/dev/null; do
+until ray status --address "$address" 2>&1 | grep -q "1 node_"; do
   kill -0 $! # or the head did not start
   sleep 2
 done

@@ -1,7 +1,7 @@
 """ImageNet architectures for chest X-rays: the table (`zoo`), their truncation, their initial weights.
 
-`zoo` and `truncate` are plain data and import neither torch nor timm; `create_model` (`build`, `inits`) does,
-when first used.
+`zoo` and `truncate` are plain data and import neither torch nor timm for the networks of their tables; `create_model`
+(`build`, `inits`) does when first used, and so does what is asked of any other network of timm (`timm_rows`, `stages`).
 """
 
 from typing import TYPE_CHECKING, Any

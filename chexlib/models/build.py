@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ class Classifier(nn.Module):
         self.pools_last = row.pools_last or self.truncated
         self.mean: tuple[float, ...] | None = None
         self.std: tuple[float, ...] | None = None
-        self.weights_source: dict[str, str] | None = None
+        self.weights_source: dict[str, Any] | None = None
 
     def maps(self, x: Tensor) -> Tensor:
         """The last feature maps, as the pooling sees them: (N, 3, H, W) to (N, C, h, w)."""

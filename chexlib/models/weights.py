@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chexlib.errors import UserError
 from chexlib.models.zoo import Architecture
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, Tensor]
 
-Source = dict[str, str]  # origin, file, sha256, tag, licence: where weights came from
+Source = dict[
+    str, Any
+]  # origin, file, sha256, tag, licence: where weights came from; mean, std, input_size: their images
 HUB = "https://huggingface.co"
 CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
 PROBE_SECONDS = 5  # how long an address may take to answer at all
@@ -67,7 +69,8 @@ def read(place: Place, path: Path, row: Architecture, network: nn.Module) -> tup
     """A file's tensors by the network's names, and where they came from. Raises UserError where it is another file."""
     facts = source(place.origin(row), path, row)
     place.check(row, path, facts["sha256"])
-    return place.load(path, network), facts
+    size = getattr(network, "pretrained_cfg", {}).get("input_size", (3, row.top1_px, row.top1_px))[-1]
+    return place.load(path, network), facts | {"mean": row.mean, "std": row.std, "input_size": size}
 
 
 def ways(row: Architecture) -> str:

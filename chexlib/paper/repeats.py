@@ -17,17 +17,17 @@ from chexlib.paper.shown import Tables
 from chexlib.paper.wording import counted, listed
 from chexlib.runs.store import project_folder
 
-SAME = "same again"
+SAME = "the same again"
 """The change that is none: the same spec, trained twice."""
 
 
 def differences(path: Path | None = None) -> pd.DataFrame:
-    """One row a network and change: arch, change, max_abs_difference, median_abs_difference, auc_difference.
+    """One row a network and change: arch, change, largest, median, auc_test.
 
     Empty where nobody has measured them.
     """
     path = path or project_folder() / "results" / "determinism.json"
-    return pd.DataFrame(json.loads(path.read_text())["networks"] if path.exists() else [])
+    return pd.DataFrame(json.loads(path.read_text())["rows"] if path.exists() else [])
 
 
 def table(path: Path | None = None) -> Tables | Note:
@@ -37,9 +37,9 @@ def table(path: Path | None = None) -> Tables | Note:
         return Note("")  # the sentence says why
     shown = {
         "Changed": found["change"],
-        "Probability, greatest difference": found["max_abs_difference"].map(_short),
-        "Probability, median difference": found["median_abs_difference"].map(_short),
-        "Mean AUC, difference": found["auc_difference"].abs().map(_short),
+        "Probability, greatest difference": found["largest"].map(_short),
+        "Probability, median difference": found["median"].map(_short),
+        "Mean AUC, difference": found["auc_test"].abs().map(_short),
     }
     return Tables({"": pd.DataFrame(shown).set_index(pd.Index(_labels(found))).rename_axis(columns="Network")})
 
@@ -49,21 +49,22 @@ def sentence(path: Path | None = None) -> Note:
     found = differences(path)
     if found.empty:
         return Note(
-            "How far two trainings of one spec lie apart has not been measured: `python -m benchmarks determinism` "
-            "trains networks twice and writes `results/determinism.json`, and this page then says what came out."
+            "How far two trainings of one spec lie apart has not been measured: `python -m benchmarks.determinism "
+            "--publish` trains networks twice and writes `results/determinism.json`, and this page then says what "
+            "came out."
         )
     again = found[found["change"] == SAME]
-    exact = again["max_abs_difference"] == 0
+    exact = again["largest"] == 0
     text = f"Trained twice with nothing changed, {len(again[exact])} of {counted(len(again), 'network')} give the same "
     text += "predictions to the last bit"
     if not exact.all():
         text += f" ({listed(_labels(again[~exact]))} {'does' if (~exact).sum() == 1 else 'do'} not)"
     moved = [
-        f"{change}, by {_short(rows['max_abs_difference'].max())} in a probability and "
-        f"{_short(rows['auc_difference'].abs().max())} in the mean AUC"
+        f"{change}, by {_short(rows['largest'].max())} in a probability and "
+        f"{_short(rows['auc_test'].abs().max())} in the mean AUC"
         for change, rows in found[found["change"] != SAME].groupby("change", sort=False)
     ]
-    text += f". Computed in another way they move: with {'; with '.join(moved)} at most" if moved else ""
+    text += f". Computed in another way they move: {'; '.join(moved)} at most" if moved else ""
     return Note(f"{text}.")
 
 

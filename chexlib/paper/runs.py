@@ -21,6 +21,7 @@ from chexlib.paper.notes import Note, skips_missing
 from chexlib.paper.points import DEVIATES, SILENT, Training
 from chexlib.paper.wording import INIT_NAMES, counted, listed, number, with_interval
 from chexlib.runs.spec import RunSpec
+from chexlib.study.status import duration
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +120,6 @@ def cost(results: Any) -> Note:
     missing = len(results.missing)
     text += f". {counted(missing, 'run')} of the study, not finished, {_are(missing)} not shown" if missing else ""
     return Note(f"{text}.")
-
-
-def duration(seconds: float) -> str:
-    """As 1 h 05 min, 12 min or 40 s."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours:,} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def shown_id(run_id: str, spec: RunSpec) -> str:

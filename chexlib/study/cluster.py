@@ -144,8 +144,8 @@ def _ask_nodes(address: str, share: float, alive: list[dict], root, store: RunSt
         for node, answer in zip(alive, answers, strict=True):
             try:
                 trouble = ray.get(answer, timeout=PATIENCE)
-            except RayError as error:
-                trouble = f"cannot run chexlib: {_reason(error)}: install one environment on all"
+            except RayError:
+                trouble = "does not find chexlib or what it needs, or does not answer: install one environment on all"
             if trouble:
                 raise UserError(f"--ray {address}: node {node['NodeManagerAddress']} {trouble}")
     settings = ray.remote(num_cpus=0, num_gpus=share)(on_node.settings).remote()

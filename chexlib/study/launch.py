@@ -6,11 +6,8 @@ imported torch, so that a run starts at once. What is finished is reused, what w
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import sys
-import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import partial
@@ -22,6 +19,7 @@ from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.study.plan import plan_study
+from chexlib.study.processes import default_workers, fresh_processes
 from chexlib.study.study import Study
 
 
@@ -71,16 +69,6 @@ def _this_machine(workers: int | None):
     return nullcontext((None, partial(_train_all, workers=workers)))
 
 
-def default_workers(specs: list[RunSpec]) -> int:
-    """One run at a time on a GPU; on a CPU as many as its cores can give their threads to."""
-    import torch
-
-    if torch.cuda.is_available():
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS lacks it
-    return max(1, cores // max(spec.threads for spec in specs))
-
-
 def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int | None):
     """Yields (run_id, error or "") as runs end.
 
@@ -95,7 +83,7 @@ def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int | None)
         if waiting and workers == 1:
             run_id = next(iter(waiting))
             del waiting[run_id]
-            yield run_id, "its process died: killed, or out of memory?"
+            yield run_id, "its process died: killed, or out of memory? accumulate=2 needs less"
         elif waiting:
             workers = min(workers, len(waiting) + 1) - 1
             tqdm.write(f"a training process died: going on with {workers} at once", file=sys.stderr)
@@ -103,10 +91,8 @@ def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int | None)
 
 def _train_in_pool(specs: list[RunSpec], root, store: RunStore, workers: int):
     """Yields (run_id, error or "") of the runs that end, until all have or a process dies."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "chexlib.training.fit", "timm", "pretrainedmodels"])
-    with ProcessPoolExecutor(min(workers, len(specs)), mp_context=context, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(_train_in_child, spec.to_json(), root, store.folder): spec.run_id for spec in specs}
+    with fresh_processes(min(workers, len(specs))) as pool:
+        futures = {pool.submit(train_one, spec.to_json(), root, store.folder): spec.run_id for spec in specs}
         try:
             for future in as_completed(futures):
                 error = future.exception()
@@ -115,11 +101,6 @@ def _train_in_pool(specs: list[RunSpec], root, store: RunStore, workers: int):
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _train_in_child(spec_json: str, root, folder: Path) -> str:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    return train_one(spec_json, root, folder)
 
 
 def train_one(spec_json: str, root: str | Path | None, folder: Path) -> str:
@@ -132,9 +113,3 @@ def train_one(spec_json: str, root: str | Path | None, folder: Path) -> str:
     except UserError as error:
         return str(error)
     return ""
-
-
-def _end_with_parent() -> None:
-    """A run whose study was killed would go on unseen, and hold its lock against the next command."""
-    multiprocessing.parent_process().join()
-    os._exit(1)

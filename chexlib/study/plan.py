@@ -35,10 +35,8 @@ def plan_study(
     `settings` is what `auto` becomes where nothing was measured (chexlib.runs.spec.SETTINGS); those that are safe on
     this machine's device where None.
     """
-    from chexlib.training.devices import safe_settings
-
     store = store or RunStore.open()
-    safe, tuned = settings or safe_settings(), read_settings(study, store)
+    safe, tuned = settings or _safe_settings(), read_settings(study, store)
     fingerprints: dict[str, str] = {}
     specs = []
     for spec in study.specs():
@@ -48,6 +46,12 @@ def plan_study(
         specs.append(spec.resolve(fingerprints[key], tuned.get(shape(spec), safe)))
     store.plan(study.name, specs)
     return specs
+
+
+def _safe_settings() -> dict[str, str]:
+    from chexlib.training.devices import safe_settings
+
+    return safe_settings()
 
 
 def shape(spec: RunSpec) -> str:

@@ -45,7 +45,7 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+    return f"{hours:,} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def text(table: pd.DataFrame, store: RunStore) -> str:

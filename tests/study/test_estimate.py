@@ -23,7 +23,8 @@ SPEED = Speed(100.0, 400.0, 2.0, 500, (0.7, 0.6, 0.5))
 def study(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(
-        "common: {dataset: phantom, options: {n: 64, n_valid: 24, n_test: 40}, size: 32, epochs: 2, eval_every: 32, keep: 3}\n"
+        "common: {dataset: phantom, options: {n: 64, n_valid: 24, n_test: 40}, size: 32, epochs: 2, eval_every: 32,\n"
+        "         keep: 3}\n"
         "runs:\n- {arch: mobilenet_v3, seed: [0, 1]}\n- {arch: resnet18, precision: fp32}\n"
     )
     return load_study(path)

@@ -61,7 +61,7 @@ def test_watching_ends_when_all_runs_are_finished(store, capsys, monkeypatch):
     assert "4 of 4 runs finished in" in capsys.readouterr().out.splitlines()[-1]
 
 
-def testdurations_in_words():
+def test_durations_in_words():
     assert [duration(s) for s in (5, 89, 100, 3599, 7199, 7260)] == [
         "5 s", "89 s", "2 min", "1 h 00 min", "2 h 00 min", "2 h 01 min"
     ]  # fmt: skip

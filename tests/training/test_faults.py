@@ -18,7 +18,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,6 +32,7 @@ from safetensors.torch import load_file
 
 from chexlib.cli import main
 from chexlib.runs.store import Run
+from chexlib.study.processes import PRELOAD
 
 SPEC = ("arch=mobilenet_v3", "size=32", "batch_size=8", "lr=0.001", "keep=2")  # dropout and batch norm
 SPEC += ("augment={rotation: 10, crop: 0.8, jitter: 0.2, flip: 0.5}",)
@@ -54,7 +57,7 @@ def _main(arguments: list[str], out: Path, before) -> None:
 def forked(arguments: list[str], out: Path, before=None):
     """Starts a command at once, after `before` has prepared its process."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["chexlib.training.fit", "timm", "pretrainedmodels"])
+    context.set_forkserver_preload(PRELOAD)
     process = context.Process(target=_main, args=(arguments, out, before))
     process.start()
     return process
@@ -67,7 +70,7 @@ def typed(arguments: list[str], out: Path) -> subprocess.Popen:
         return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
 
 
-def ended(process, seconds: float = 60) -> int:
+def ended(process, seconds: float = 180) -> int:
     """The exit code of a process that must end by itself; below 0, the signal that ended it."""
     if isinstance(process, subprocess.Popen):
         return process.wait(seconds)
@@ -86,7 +89,7 @@ def kill(process) -> bool:
     return ended(process) == -signal.SIGKILL
 
 
-def until(true, *processes, seconds: float = 60, pause: float = 0.005) -> None:
+def until(true, *processes, seconds: float = 180, pause: float = 0.005) -> None:
     """Waits for something to become true, or for one of the processes to end."""
     last = time.monotonic() + seconds
     while not true() and all(map(alive, processes)):
@@ -437,7 +440,7 @@ def test_sigterm_ends_a_run_promptly_and_the_same_command_goes_on(short):
     process = short.start("terminated", forked)
     until(lambda: evaluations(run) >= 1, process)
     process.terminate()
-    assert ended(process, seconds=5) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert ended(process, seconds=10) in (-signal.SIGTERM, 128 + signal.SIGTERM)
     rows = run.log()[: evaluations(run)]
     assert short.finish("terminated").log()[: len(rows)] == rows
     assert_same(run, short.whole)
@@ -479,7 +482,7 @@ def gone(processes: list[psutil.Process], seconds: float) -> bool:
 
 
 def test_a_killed_study_takes_its_processes_along_and_repeats_no_finished_run(study, tmp_path):
-    process = typed(study(4), tmp_path / "out.txt")
+    process = typed(study(2), tmp_path / "out.txt")
     until(lambda: any(run.finished for run in begun(tmp_path / "runs")), process, pause=0.1)
     processes = family(process)
     assert len(processes) >= 3
@@ -488,23 +491,25 @@ def test_a_killed_study_takes_its_processes_along_and_repeats_no_finished_run(st
     finished = [run for run in begun(tmp_path / "runs") if run.finished]
     was = {path: stamp(path) for run in finished for path in run.folder.rglob("*") if path.is_file()}
     assert was and len(finished) < 3
-    assert ended(forked(study(4), tmp_path / "out.txt")) == 0, (tmp_path / "out.txt").read_text()
+    assert main(study(2)) == 0
     assert {path: stamp(path) for path in was} == was
     assert all(run.finished for run in begun(tmp_path / "runs")) and len(begun(tmp_path / "runs")) == 3
     assert not [path for path in (tmp_path / "runs").rglob(".*") if path.name != ".lock"]
 
 
 def test_two_commands_at_once_train_each_run_once(study, tmp_path):
-    both = [forked(study(1), tmp_path / f"{i}.txt") for i in range(2)]
-    times: dict[str, set] = {}
-    while any(map(alive, both)):
-        for run in begun(tmp_path / "runs"):
-            if run.finished:
-                times.setdefault(run.run_id, set()).add(stamp(run.folder / "done.json"))
-        time.sleep(0.1)
-    assert [ended(process) for process in both] == [0, 0]
-    assert len(times) == 3 and all(len(stamps) == 1 for stamps in times.values())
-    assert all(run.provenance["resumed"] == 0 for run in begun(tmp_path / "runs"))
+    with ThreadPoolExecutor(2) as pool:  # the runs are trained in processes
+        both = [pool.submit(main, study(1)) for _ in range(2)]
+        times: dict[str, set] = {}
+        while not all(command.done() for command in both):
+            for run in begun(tmp_path / "runs"):
+                if run.finished:
+                    times.setdefault(run.run_id, set()).add(stamp(run.folder / "done.json"))
+            time.sleep(0.1)
+    assert [command.result() for command in both] == [0, 0]
+    assert len(begun(tmp_path / "runs")) == 3
+    assert all(times.get(run.run_id, set()) <= {stamp(run.folder / "done.json")} for run in begun(tmp_path / "runs"))
+    assert times and all(run.provenance["resumed"] == 0 for run in begun(tmp_path / "runs"))
 
 
 def at_work(folder: Path) -> list[psutil.Process]:
@@ -517,18 +522,39 @@ def at_work(folder: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("by", [typed, forked])
-def test_an_interrupted_study_ends_its_processes_and_says_what_to_do(by, study, tmp_path):
-    """By Ctrl-C in a terminal, which reaches every process, or by kill -INT, which reaches one."""
-    process = by(study(400), tmp_path / "out.txt")
+INTERRUPTED = "chexlib: interrupted: the same command goes on from here"
+
+
+def test_ctrl_c_ends_a_study_with_all_its_processes_and_says_what_to_do(study, tmp_path):
+    """In a terminal it reaches every process."""
+    process = typed(study(400), tmp_path / "out.txt")
     until(lambda: len(at_work(tmp_path)) == 2, process, pause=0.1)
-    processes = at_work(tmp_path) if by is forked else family(process)
+    processes = family(process)
+    os.killpg(process.pid, signal.SIGINT)
     try:
-        (os.killpg if by is typed else os.kill)(process.pid, signal.SIGINT)
         assert ended(process, seconds=20) == 130
         assert gone(processes, seconds=20)
     finally:
-        for one in processes:
-            with contextlib.suppress(psutil.Error):
-                one.kill()
-    assert said(tmp_path / "out.txt") == "chexlib: interrupted: the same command goes on from here"
+        for one in filter(psutil.Process.is_running, processes):
+            one.kill()
+    assert said(tmp_path / "out.txt") == INTERRUPTED
+
+
+def test_an_interrupt_of_the_command_alone_ends_its_processes(study, tmp_path, capsys):
+    """As by kill -INT, or by what started it."""
+    left = []
+
+    def interrupt() -> None:
+        until(lambda: len(at_work(tmp_path)) == 2, pause=0.1)
+        processes = at_work(tmp_path)
+        os.kill(os.getpid(), signal.SIGINT)
+        left.extend(psutil.wait_procs(processes, timeout=20)[1])
+        for process in left:
+            process.kill()  # or the command would wait for it
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert main(study(400)) == 130
+    thread.join()
+    assert not left
+    assert INTERRUPTED in capsys.readouterr().err.splitlines()
