@@ -93,14 +93,10 @@ def _train_in_pool(specs: list[RunSpec], root, store: RunStore, workers: int):
     """Yields (run_id, error or "") of the runs that end, until all have or a process dies."""
     with fresh_processes(min(workers, len(specs))) as pool:
         futures = {pool.submit(train_one, spec.to_json(), root, store.folder): spec.run_id for spec in specs}
-        try:
-            for future in as_completed(futures):
-                error = future.exception()
-                if not isinstance(error, BrokenProcessPool):
-                    yield futures[future], f"{type(error).__name__}: {error}" if error else future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(futures):
+            error = future.exception()
+            if not isinstance(error, BrokenProcessPool):
+                yield futures[future], f"{type(error).__name__}: {error}" if error else future.result()
 
 
 def train_one(spec_json: str, root: str | Path | None, folder: Path) -> str:

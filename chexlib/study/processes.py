@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 
 from chexlib.runs.spec import RunSpec
 
 PRELOAD = ["chexlib.training.fit", "chexlib.training.measure", "timm", "pretrainedmodels", "torch.utils.tensorboard"]
 
 
-def fresh_processes(workers: int) -> ProcessPoolExecutor:
-    """A pool whose tasks each have a process of their own: Accelerate's precision cannot change within one."""
-    from chexlib.training.together import end_with_parent
+@contextmanager
+def fresh_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool whose tasks each have a process of their own: Accelerate's precision cannot change within one.
 
+    Where the block is left by an error, Ctrl-C among them, and where this process is killed, they end at once.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    return ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1, initializer=end_with_parent)
+    ours, theirs = context.Pipe()
+    with ProcessPoolExecutor(
+        workers, mp_context=context, max_tasks_per_child=1, initializer=_end_with, initargs=(theirs,)
+    ) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            ours.close()
+            raise
+
+
+def _end_with(study: Connection) -> None:
+    """Ends this process when the other end is closed. Ctrl-C reaches all processes of a terminal: the study answers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=lambda: study.poll(None) and os._exit(1), daemon=True).start()  # nothing is ever sent
 
 
 def default_workers(specs: list[RunSpec]) -> int:

@@ -133,7 +133,7 @@ def _restore(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: 
 
 
 def _write(run: Run, name: str, tensors: dict[str, torch.Tensor], **metadata: str) -> None:
-    run.write(f"checkpoints/{name}", save(tensors, metadata={"sha256": _sha256(tensors), **metadata}))
+    run.write(f"checkpoints/{name}", save(tensors, metadata={"sha256": _sha256(tensors, metadata), **metadata}))
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -142,15 +142,16 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             metadata = file.metadata() or {}
+            sha256 = metadata.pop("sha256", None)  # None: written before files had one
     except SafetensorError as error:
         raise ValueError(f"cannot be read ({error})") from None
-    if metadata.get("sha256") not in (None, _sha256(tensors)):  # None: written before files had one
-        raise ValueError("is damaged (its tensors are not those that were written)")
+    if sha256 not in (None, _sha256(tensors, metadata)):
+        raise ValueError("is damaged (it holds not what was written)")
     return tensors, metadata
 
 
-def _sha256(tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def _sha256(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
+    digest = hashlib.sha256("".join(f"{name}={metadata[name]}" for name in sorted(metadata)).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy())

@@ -68,6 +68,8 @@ def _fit(spec: RunSpec, root: str | Path | None, dataset: Dataset, store: RunSto
                 _train(run, spec, dataset, progress)
             else:
                 together.call(_open_and_train, spec.processes, run, spec, root, progress)
+        elif any(run.checkpoints.glob(checkpoints.STATES)):  # killed between its last file and tidying up
+            checkpoints.keep_only(run, checkpoints.ensemble_members(run.log(), spec.keep), states=0)
     return run
 
 
@@ -200,8 +202,10 @@ def _check_finite(losses: list[torch.Tensor], batches: list[np.ndarray], dataset
 def _validate(it: Learner, dataset: Dataset) -> dict:
     """Validation AUC of each of the paper's tasks and their mean; None where validation lacks a class."""
     rows = dataset.rows("val")
-    table = table_of(dataset, rows, predict(it.model, it.prepare, dataset.pixels, rows, it.accelerator))
-    return aucs(table, it.spec.aggregate)
+    p = predict(it.model, it.prepare, dataset.pixels, rows, it.accelerator)  # (N, 14)
+    if not np.isfinite(p).all():
+        raise UserError("the network predicts no numbers for validation images: lower the learning rate")
+    return aucs(table_of(dataset, rows, p), it.spec.aggregate)
 
 
 def _checkpoint(run: Run, it: Learner, log: list[dict]) -> None:

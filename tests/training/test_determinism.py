@@ -10,7 +10,8 @@ from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 
 SPEC = RunSpec(
-    arch="mobilenet_v3",
+    arch="mnasnet",
+    minus=3,
     size=32,
     epochs=1,
     batch_size=16,
