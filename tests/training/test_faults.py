@@ -68,7 +68,12 @@ def typed(arguments: list[str], out: Path) -> subprocess.Popen:
     """Starts a command as a shell does, in a process group of its own."""
     command = [sys.executable, "-m", "chexlib.cli", *arguments]
     with open(out, "w") as file:
-        return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+        return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, preexec_fn=_hear_ctrl_c)
+
+
+def _hear_ctrl_c() -> None:
+    """What was started in the background, as these tests may be, ignores it, and so would its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def ended(process, seconds: float = 180) -> int:
@@ -572,9 +577,14 @@ def test_an_interrupt_of_the_command_alone_ends_its_processes(study, tmp_path, c
         for process in left:
             process.kill()  # or the command would wait for it
 
+    before = signal.getsignal(signal.SIGINT)
+    _hear_ctrl_c()
     thread = threading.Thread(target=interrupt)
     thread.start()
-    assert main(study(400)) == 130
+    try:
+        assert main(study(400)) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert not left
     assert INTERRUPTED in capsys.readouterr().err.splitlines()
