@@ -149,7 +149,7 @@ def _ask_nodes(address: str, share: float, alive: list[dict], root, store: RunSt
             if trouble:
                 raise UserError(f"--ray {address}: node {node['NodeManagerAddress']} {trouble}")
     settings = ray.remote(num_cpus=0, num_gpus=share)(on_node.settings).remote()
-    if not ray.wait([settings], timeout=PATIENCE)[0]:
+    if share and not ray.wait([settings], timeout=PATIENCE)[0]:
         print(f"--ray {address}: all GPUs are at work: waiting for one", file=sys.stderr)
     return ray.get(settings)
 

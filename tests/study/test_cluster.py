@@ -93,7 +93,7 @@ def until(true, process: subprocess.Popen):
     while time.monotonic() < end and process.poll() is None:
         if found := true():
             return found
-        time.sleep(0.02)
+        time.sleep(0.1)  # looking is not free
     pytest.fail(f"it never was, and the command said {outcome(process)}")
 
 
