@@ -5,7 +5,6 @@ peer, peer_seconds, ratio (peer / ours), agree (largest difference between the t
 """
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+
+from chexlib.machine import cores
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 
@@ -57,14 +58,19 @@ def compare(
         "work": work,
         "machine": machine(),
     }
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    record(row)
     print(
         f"{name}: {row['ours_seconds']:.3g} s against {row['peer_seconds']:.3g} s of {row['peer']}: "
         f"{_readable(row['ratio'])} times, equal within {row['agree']:.1g} ({work}; {row['machine']})",
         flush=True,
     )
     return row
+
+
+def record(row: dict[str, Any]) -> None:
+    """Appends what was measured to the results."""
+    with RESULTS.open("a") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def _readable(ratio: float) -> str:
@@ -94,5 +100,4 @@ def machine() -> str:
         name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+    return f"{name}, {cores()} cores"

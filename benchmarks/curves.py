@@ -6,13 +6,12 @@ the same weights, in the same order. Compared are means over ten steps, as one s
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 
 import numpy as np
 import torch
 
-from benchmarks.compare import RESULTS, machine
+from benchmarks.compare import machine, record
 from benchmarks.training import BATCH, PAPER, plain_loop, plain_model
 from chexlib.data.dataset import open_dataset
 from chexlib.runs.spec import RunSpec
@@ -41,8 +40,7 @@ def main() -> None:
             "last": plain[-1],
             "machine": machine(),
         }
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        record(row)
         found = f"{apart.max():.2%} apart at most, {apart.mean():.2%} in the mean"
         print(f"loss of {spec.arch} in {spec.precision}: {plain[0]:.3f} to {plain[-1]:.3f}, {found}", flush=True)
     print(f"loss curves of {STEPS} steps: at most {worst:.2%} apart", flush=True)

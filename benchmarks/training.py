@@ -7,7 +7,6 @@ one on the GPU). Both learn from the same batches, in memory as uint8, from the 
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import time
 from statistics import geometric_mean
@@ -16,7 +15,7 @@ import numpy as np
 import timm
 import torch
 
-from benchmarks.compare import RESULTS, machine
+from benchmarks.compare import machine, record
 from chexlib.models import create_model
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.runs.spec import RunSpec
@@ -58,8 +57,7 @@ def compare_one(spec: RunSpec, workers: int) -> float:
         "work": f"batches of {BATCH} at {SIZE} px",
         "machine": machine(),
     }
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    record(row)
     print(
         f"training {spec.arch}: {ours:.1f} images/s to {plain:.1f}, {ours / plain:.2f} times ({settings})", flush=True
     )

@@ -21,6 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from chexlib.machine import cores
+
 START_TIMEOUT = 60  # seconds for a kernel to start; a slow or unlucky start is tried once more
 INJECTED = ("injected-parameters", "remove-cell")  # Papermill's tag, and the book's for a cell that it leaves out
 ERROR_MARKER = "papermill-error-cell-tag"  # on the notes that Papermill puts into a failed notebook
@@ -158,9 +160,8 @@ def kernel_environment(scratch: Path, jobs: int) -> dict[str, str]:
     """The notebooks' environment: that kernel, this chexlib, a share of the cores, absolute paths, no stray files."""
     environment = dict(os.environ)
     environment.pop("MPLBACKEND", None)  # the kernel's own draws into the notebook
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in THREADS:
-        environment.setdefault(name, str(max(1, cores // jobs)))
+        environment.setdefault(name, str(max(1, cores() // jobs)))
     for name in FOLDERS:
         if environment.get(name):
             environment[name] = str(Path(environment[name]).expanduser().resolve())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -10,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from chexlib.data.images import BadImage, Images
+from chexlib.machine import cores
 
 CHUNK, CHUNK_BYTES = 512, 2**24
 """Images of a chunk, at most, and how long it may be: what a killed process loses, and half of the memory used."""
@@ -29,8 +29,7 @@ def decode(
     n, size, _ = shape
     step = min(CHUNK, max(1, CHUNK_BYTES // size**2))
     blocks = [np.empty((step, size, size), np.uint8) for _ in range(2)]
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    pool = ThreadPoolExecutor(threads)  # decoding is outside the interpreter lock
+    pool = ThreadPoolExecutor(cores())  # decoding is outside the interpreter lock
 
     def begin(start: int) -> list[Future]:
         starts = range(start, min(start + step, n), PIECE)

@@ -21,6 +21,7 @@ from chexlib.paper.notes import Note, skips_missing
 from chexlib.paper.points import DEVIATES, SILENT, Training
 from chexlib.paper.wording import INIT_NAMES, counted, listed, number, with_interval
 from chexlib.runs.spec import RunSpec
+from chexlib.study.export import without_folders
 from chexlib.study.status import duration
 
 
@@ -188,11 +189,10 @@ def _interrupted(times: int | None) -> str:
 
 def _images(spec: RunSpec, made: Mapping) -> str:
     data = made.get("data", {})
-    options = {name: Path(v).name if str(v).startswith(("/", "~")) else v for name, v in spec.options.items()}
     return _joined(
         SOURCES[spec.dataset].title,
         _text(data.get("images"), "{:,} in all splits"),
-        ", ".join(f"{name} {value}" for name, value in options.items()),
+        ", ".join(f"{name} {value}" for name, value in without_folders(spec).options.items()),
         f"fingerprint {spec.fingerprint}",
         data.get("attribution", "").rstrip("."),
     )

@@ -20,9 +20,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from chexlib.errors import UserError
+from chexlib.machine import cores
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import RunStore
 from chexlib.study import node as on_node
+from chexlib.study.plan import safe_settings
 
 RETRIES = 5
 """How often a run is taken up again after its process or its node has died; then it has failed."""
@@ -79,8 +81,7 @@ def _joined(address: str, gpus: float | None):
     options = {"runtime_env": {"env_vars": variables}, "log_to_driver": False, "logging_level": "FATAL"}
     if address == "local":
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex())  # or Ray would leave one in the home folder
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 2**27}  # nothing is in it
+        options |= {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": 2**27}  # nothing is in it
     else:
         _knock(address)
     try:
@@ -148,7 +149,7 @@ def _ask_nodes(address: str, share: float, alive: list[dict], root, store: RunSt
                 trouble = "does not find chexlib or what it needs, or does not answer: install one environment on all"
             if trouble:
                 raise UserError(f"--ray {address}: node {node['NodeManagerAddress']} {trouble}")
-    settings = ray.remote(num_cpus=0, num_gpus=share)(on_node.settings).remote()
+    settings = ray.remote(num_cpus=0, num_gpus=share)(safe_settings).remote()
     if share and not ray.wait([settings], timeout=PATIENCE)[0]:
         print(f"--ray {address}: all GPUs are at work: waiting for one", file=sys.stderr)
     return ray.get(settings)

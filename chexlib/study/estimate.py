@@ -23,7 +23,7 @@ from chexlib.models.truncate import parameters
 from chexlib.models.zoo import architecture
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import RunStore
-from chexlib.study.plan import read_settings, shape, write_settings
+from chexlib.study.plan import having, read_settings, safe_settings, shape, write_settings
 from chexlib.study.processes import default_workers
 from chexlib.study.status import duration
 from chexlib.study.study import Study
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from chexlib.training.measure import Speed
 
 DEVICES = (2, 4, 8, 16)
-DATA = ("dataset", "options", "views", "size")
+PIXELS = ("dataset", "options", "size")
+DATA = (*PIXELS, "views")
+"""Fields of a spec that decide which images are packed, and which of them it takes."""
+
 NAMES = ("training", "validation", "test")
 Images = Mapping[str, int]  # by split
 
@@ -92,16 +95,16 @@ def estimate(
     What tuning finds is kept in the store, for the study's runs. Raises UserError where the data cannot be listed, and
     where a network cannot be trained here.
     """
-    from chexlib.training.devices import device_name, device_type, safe_settings
+    from chexlib.training.devices import device_name, device_type
 
     store, specs = store or RunStore.open(), study.specs()
-    workers, data = default_workers(specs), _data_of(specs, root, progress)
+    workers, (images, cache_bytes) = default_workers(specs), _data_of(specs, root, progress)
     first: dict[str, RunSpec] = {}
     for spec in specs:
         first.setdefault(shape(spec), spec)
 
     def seconds(spec: RunSpec, speed: Speed) -> float:
-        return _seconds(spec, speed, data[_key(spec)].images)
+        return _seconds(spec, speed, images[having(spec, DATA)])
 
     if tune:
         settings, speeds = tune_networks(first.values(), seconds, device_type(), workers, progress)
@@ -118,38 +121,28 @@ def estimate(
         study.name,
         device_name(),
         workers,
-        data[_key(specs[0])].images,
+        images[having(specs[0], DATA)],
         _networks(specs, settled, speeds, runs),
         runs,
-        sum(found.cache_bytes for found in data.values()),
+        cache_bytes,
         sum(_bytes(spec) for spec in specs),
     )
 
 
-@dataclass(frozen=True)
-class _Data:
-    images: Images
-    cache_bytes: int
-
-
-def _key(spec: RunSpec) -> str:
-    return repr([getattr(spec, name) for name in DATA])
-
-
-def _data_of(specs: list[RunSpec], root: str | Path | None, progress: bool) -> dict[str, _Data]:
-    """How many images each of a study's data sets has, from its label files."""
-    found = {}
+def _data_of(specs: list[RunSpec], root: str | Path | None, progress: bool) -> tuple[dict[str, Images], int]:
+    """How many images each of a study's data sets has, from its label files, and the bytes of all when packed."""
+    found, packed = {}, {}
     for spec in specs:
-        if _key(spec) not in found:
+        if having(spec, DATA) not in found:
             source, folder = find_source(spec.dataset, root)
             _, listing = read_listing(source, folder, spec.size, progress, **spec.options)
             listing.refuse()
             splits = listing.table.loc[listing.table["view"].isin(VIEWS[spec.views]), "split"].value_counts()
-            images = {split: int(splits.get(split, 0)) for split in SPLITS}
+            images = found[having(spec, DATA)] = {split: int(splits.get(split, 0)) for split in SPLITS}
+            packed[having(spec, PIXELS)] = len(listing.table) * spec.size**2
             if not images["train"]:
                 raise UserError(f"{folder}: no training images under views={spec.views!r}: choose other views")
-            found[_key(spec)] = _Data(images, len(listing.table) * spec.size**2)
-    return found
+    return found, sum(packed.values())
 
 
 def _seconds(spec: RunSpec, speed: Speed, images: Images) -> float:

@@ -50,7 +50,7 @@ def export_study(study: Study, out: str | Path, store: RunStore | None = None, p
     replicates_file(published.folder, study.name).unlink(missing_ok=True)
     _clear(published.folder, f".{study.name}.*.[0-9]*")
     hashed = keyed_hash(secrets.token_bytes(32))
-    specs = [_without_folders(run.spec) for run in runs]
+    specs = [without_folders(run.spec) for run in runs]
     bar = tqdm(runs, f"exporting {study.name}", unit="run", disable=not progress, leave=False)
     for run, spec in zip(bar, specs, strict=True):
         _export_run(run, published.run(spec), spec, hashed)
@@ -99,7 +99,7 @@ def _shown(run: Run, hashed: Callable[[str], str]) -> bytes:
     return buffer.getvalue()
 
 
-def _without_folders(spec: RunSpec) -> RunSpec:
+def without_folders(spec: RunSpec) -> RunSpec:
     """The spec with the names, and not the places, of files on this machine: its weights' file, and in its options."""
     init = f"file:{Path(spec.init).name}" if spec.init.startswith(("file:/", "file:~")) else spec.init
     options = {name: Path(value).name if _is_place(value) else value for name, value in spec.options.items()}

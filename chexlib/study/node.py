@@ -37,13 +37,6 @@ def trouble(expected: dict[str, str], root: str | None, seen: str = "") -> str:
     return ""
 
 
-def settings() -> dict[str, str]:
-    """What `auto` in a spec becomes on this node's device."""
-    from chexlib.training.devices import safe_settings
-
-    return safe_settings()
-
-
 def train(spec_json: str, root: str | None, folder: str, expected: dict[str, str], where: str) -> str:
     """Trains a resolved spec into the store `folder`, with `where` as working folder; returns what was wrong, or ""."""
     name = f"node {socket.gethostname()}"

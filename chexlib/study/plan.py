@@ -7,7 +7,7 @@ measured, kept in the store as <study>.settings.json, or else what is safe on th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from chexlib.data.dataset import open_for
@@ -36,27 +36,33 @@ def plan_study(
     this machine's device where None.
     """
     store = store or RunStore.open()
-    safe, tuned = settings or _safe_settings(), read_settings(study, store)
+    safe, tuned = settings or safe_settings(), read_settings(study, store)
     fingerprints: dict[str, str] = {}
     specs = []
     for spec in study.specs():
-        key = repr([getattr(spec, name) for name in DATA_FIELDS])
-        if key not in fingerprints:
-            fingerprints[key] = open_for(spec, root, progress).fingerprint
-        specs.append(spec.resolve(fingerprints[key], tuned.get(shape(spec), safe)))
+        data = having(spec, DATA_FIELDS)
+        if data not in fingerprints:
+            fingerprints[data] = open_for(spec, root, progress).fingerprint
+        specs.append(spec.resolve(fingerprints[data], tuned.get(shape(spec), safe)))
     store.plan(study.name, specs)
     return specs
 
 
-def _safe_settings() -> dict[str, str]:
-    from chexlib.training.devices import safe_settings
+def safe_settings() -> dict[str, str]:
+    """Those of the device on which this is called, a cluster's node among them; torch is imported only then."""
+    from chexlib.training import devices
 
-    return safe_settings()
+    return devices.safe_settings()
+
+
+def having(spec: RunSpec, names: Iterable[str]) -> str:
+    """These fields of a spec as text, by which specs that share them are told from others."""
+    return " ".join(f"{name}={getattr(spec, name)}" for name in names)
 
 
 def shape(spec: RunSpec) -> str:
     """What of a spec decides which settings are fast, as text."""
-    return " ".join(f"{name}={getattr(spec, name)}" for name in SHAPE)
+    return having(spec, SHAPE)
 
 
 def settings_file(study: Study, store: RunStore) -> Path:

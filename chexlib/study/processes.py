@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
+from chexlib.machine import cores
 from chexlib.runs.spec import RunSpec
 
 PRELOAD = ["chexlib.training.fit", "chexlib.training.measure", "timm", "pretrainedmodels", "torch.utils.tensorboard"]
@@ -48,5 +49,4 @@ def default_workers(specs: list[RunSpec]) -> int:
 
     if torch.cuda.is_available():
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS lacks it
-    return max(1, cores // max(spec.threads * spec.processes for spec in specs))
+    return max(1, cores() // max(spec.threads * spec.processes for spec in specs))

@@ -22,15 +22,9 @@ from chexlib.study.processes import fresh_processes
 if TYPE_CHECKING:
     from chexlib.training.measure import Speed
 
+PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16")}
 FORMATS = ("contiguous", "channels_last")
-TRIED = {
-    "cpu": [{"precision": precision, "memory_format": name} for precision, name in product(("fp32", "bf16"), FORMATS)],
-    "cuda": [
-        {"precision": precision, "memory_format": name}
-        for precision, name in product(("fp32", "tf32", "bf16"), FORMATS)
-    ],
-}
-"""What is tried on a device, uncompiled. With the first, every other has to agree."""
+"""What is tried on a device, each with each, uncompiled. With the first of both, every other has to agree."""
 
 COMPILING_PAYS = 1200.0
 """Seconds of a run from which on compiling its network, which takes minutes on a CPU, is worth a try."""
@@ -50,7 +44,11 @@ def tune(
     `seconds` says how long a run of a spec takes at a speed. Raises UserError where the reference cannot be had.
     """
     networks = {shape(spec): spec for spec in specs}
-    tried = {name: [settle(spec, settings) for settings in TRIED[device]] for name, spec in networks.items()}
+    pairs = list(product(PRECISIONS[device], FORMATS))
+    tried = {
+        name: [settle(spec, {"precision": precision, "memory_format": layout}) for precision, layout in pairs]
+        for name, spec in networks.items()
+    }
     speeds = measured(chain(*tried.values()), workers, progress)
     best = {name: _fastest(candidates, speeds, seconds) for name, candidates in tried.items()}
     for name, spec in networks.items():

@@ -26,7 +26,7 @@ def call(train: Callable, processes: int, *arguments) -> None:
 
 
 def _one(rank: int, train: Callable, processes: int, port: int, errors, arguments: tuple) -> None:
-    end_with_parent()
+    _end_with_parent()
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # until the spec's threads are set
@@ -39,14 +39,14 @@ def _one(rank: int, train: Callable, processes: int, port: int, errors, argument
         os._exit(1)  # the others wait for this one, and are ended by the parent
 
 
-def end_with_parent() -> None:
-    """Lets this process end when the one that started it does: it would go on unseen, and hold its run's lock."""
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
+def _end_with_parent() -> None:
+    """Lets this process end when the one that started it does: it would go on unseen, and hold a GPU."""
 
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
 
-def _wait_for_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _free_port() -> int:

@@ -42,19 +42,27 @@ def cluster(cache, tmp_path_factory):
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         from ray.cluster_utils import Cluster
 
-        before = set(psutil.Process().children(recursive=True))
         cluster = Cluster()
         try:
             cluster.add_node(num_cpus=1, include_dashboard=False)
             yield cluster
         finally:
-            left = set(psutil.Process().children(recursive=True)) - before
+            left = [one for node in cluster.list_all_nodes() for one in processes_of(node)]
             with contextlib.suppress(Exception):
                 cluster.shutdown()
             for process in left:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
             psutil.wait_procs(left, timeout=10)
+
+
+def processes_of(node) -> list[psutil.Process]:
+    """All processes of a node of Ray that are alive; those that this process has beside them are none."""
+    found = []
+    for started in (info.process.pid for infos in node.all_processes.values() for info in infos):
+        with contextlib.suppress(psutil.Error):
+            found += [psutil.Process(started), *psutil.Process(started).children(recursive=True)]
+    return found
 
 
 @pytest.fixture
