@@ -56,10 +56,11 @@ def measure(spec: RunSpec) -> Speed:
     it.model.train()
     try:
         losses = [learn(0)]
-        started = time.perf_counter()
-        while len(losses) < 3 or (len(losses) <= STEPS and time.perf_counter() - started < SECONDS):
+        ends = [time.perf_counter()]
+        while len(losses) < 4 or (len(losses) <= STEPS and ends[-1] - ends[0] < SECONDS):
             losses.append(learn(len(losses)))
-        a_step = (time.perf_counter() - started) / (len(losses) - 1)
+            ends.append(time.perf_counter())
+        a_step = float(np.median(np.diff(ends)))  # one step that was held up says nothing of the others
         some = pixels[: spec.batch_size]
         predicting = _seconds_to_predict(it, some) / len(some)
     except (RuntimeError, MemoryError) as error:
@@ -67,7 +68,7 @@ def measure(spec: RunSpec) -> Speed:
     return Speed(
         images_per_second=spec.batch_size / a_step,
         predicted_per_second=1 / predicting,
-        start_seconds=started - began,
+        start_seconds=ends[0] - began,
         memory_mb=peak_memory_mb(accelerator),
         losses=tuple(losses),
     )

@@ -15,6 +15,7 @@ import pandas as pd
 
 from chexlib.data.dataset import Dataset
 from chexlib.data.labels import FINDINGS, parse_policy, uncertain
+from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run
 from chexlib.training.objectives import UNCERTAIN
@@ -45,7 +46,11 @@ def labels_to_learn(run: Run, spec: RunSpec, dataset: Dataset) -> tuple[np.ndarr
     policy, where = parse_policy(spec.policy), _uncertain_in_training(dataset)
     labels, known = dataset.labels.copy(), dataset.known.copy()
     if policy.teacher:
-        labels[where] = pd.read_parquet(run.folder / SOFT_LABELS)["p"]  # in the order of np.nonzero(where)
+        path = run.folder / SOFT_LABELS
+        try:
+            labels[where] = pd.read_parquet(path)["p"]  # in the order of np.nonzero(where)
+        except (OSError, ValueError, KeyError):  # damaged, or of other labels
+            raise UserError(f"{path}: damaged: remove it, and its labels are predicted again") from None
     elif policy.classes == 3:
         labels[where] = UNCERTAIN
     else:

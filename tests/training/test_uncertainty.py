@@ -12,8 +12,9 @@ import torch
 
 from chexlib.data.dataset import open_dataset
 from chexlib.data.labels import FINDINGS, POLICIES, uncertain
+from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
-from chexlib.runs.store import RunStore
+from chexlib.runs.store import Run, RunStore
 from chexlib.training import checkpoints, uncertainty
 from chexlib.training import fit as fit_module
 from chexlib.training.fit import fit
@@ -118,6 +119,17 @@ def test_soft_labels_are_the_mean_predictions_of_a_u_ignore_run(student, store, 
     assert table["finding"].value_counts().to_dict() == {
         finding: n for finding, n in zip(FINDINGS, in_doubt.sum(axis=0), strict=True) if n
     }
+
+
+def test_soft_labels_that_are_damaged_or_of_other_images_are_refused(student, store, dataset, tmp_path):
+    run, path = Run(tmp_path), tmp_path / uncertainty.SOFT_LABELS
+    whole = (student.folder / uncertainty.SOFT_LABELS).read_bytes()
+    path.write_bytes(whole)
+    fewer = pd.read_parquet(path).iloc[1:]
+    for damage in (lambda: path.write_bytes(whole[:100]), lambda: fewer.to_parquet(path)):
+        damage()
+        with pytest.raises(UserError, match=f"{uncertainty.SOFT_LABELS}: damaged: remove it"):
+            uncertainty.labels_to_learn(run, student.spec, dataset)
 
 
 def test_a_students_validation_and_test_labels_are_those_of_the_data(student, store):
