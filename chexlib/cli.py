@@ -45,6 +45,8 @@ def _parser(training: bool = True) -> argparse.ArgumentParser:
     _weights_verbs(verbs)
     _train_verb(verbs, training)
     _study_verbs(verbs)
+    _evaluate_verb(verbs)
+    _claims_verb(verbs)
     _page_verbs(verbs)
     return parser
 
@@ -177,6 +179,36 @@ def _study_verbs(verbs) -> None:
     _study(export)
     export.add_argument("--out", help="the folder to write (default results/STUDY)")
     _store(export)
+
+
+def _evaluate_verb(verbs) -> None:
+    evaluate = _verb(verbs, "evaluate", evaluate_files, "score files of predictions: AUROCs, intervals, differences")
+    evaluate.epilog = """A file is a CSV or Parquet table with a row a study (or image): one column names it (Study,
+        Path, Image ...), the others hold a score a task, on any scale and in any order; or it is a run's folder, whose
+        images count by study. Where patients can be told (patient64741 in the names, or a column patient), they are
+        drawn. Example: chexlib evaluate a.csv b.csv --truth groundtruth.csv --tasks Edema,Atelectasis"""
+    evaluate.add_argument("predictions", nargs="+", metavar="PREDICTIONS", help="CSV, Parquet, or a run's folder")
+    evaluate.add_argument("--truth", metavar="FILE", help="the labels: 1, 0 or empty (none for a run's own)")
+    evaluate.add_argument(
+        "--tasks", metavar="TASK,TASK", help="what to score (default: what all files have; repeatable)", action="append"
+    )
+    evaluate.add_argument("--inner", action="store_true", help="score what all files have, where one lacks some rows")
+    evaluate.add_argument("--draws", type=int, default=1000, help="draws of the bootstrap (default 1000)")
+    shown = evaluate.add_mutually_exclusive_group()
+    shown.add_argument("--csv", action="store_true", help="print the table as CSV, a row a model and task")
+    shown.add_argument("--json", action="store_true", help="print all for machines, the pairs too")
+    evaluate.add_argument("--plot", metavar="FILE", help="draw it, too (.png, .svg or .pdf)")
+
+
+def _claims_verb(verbs) -> None:
+    claims = _verb(verbs, "claims", claims_list, "what the papers state, held against their own numbers and a study")
+    claims.epilog = """Every statement is judged three ways: against what else its paper prints, against networks whose
+        parameters are counted again, and, with --study, against that study's finished runs."""
+    claims.add_argument("--study", metavar="STUDY", help="a name in notebooks/studies, or a YAML file (default: none)")
+    _store(claims)
+    shown = claims.add_mutually_exclusive_group()
+    shown.add_argument("--csv", action="store_true", help="print a row a statement as CSV")
+    shown.add_argument("--json", action="store_true", help="print the rows, and how often each verdict fell, as JSON")
 
 
 def _page_verbs(verbs) -> None:
@@ -424,6 +456,44 @@ def study_export(args) -> None:
     print(
         f"wrote {export_study(study, args.out or project_folder() / 'results' / study.name, RunStore.open(args.runs))}"
     )
+
+
+def evaluate_files(args) -> None:
+    import shutil
+
+    from chexlib.evaluation import evaluate
+
+    tasks = [task.strip() for text in args.tasks or () for task in text.split(",")]
+    found = evaluate(args.predictions, args.truth, tasks or None, args.inner, args.draws)
+    if args.plot:
+        from chexlib.figures.evaluation import evaluation
+
+        evaluation(found).save(args.plot)
+    if args.json:
+        print(json.dumps(found.to_json(), indent=1))
+    elif args.csv:
+        print(found.table.to_csv(index=False), end="")
+    else:
+        print(found.text(shutil.get_terminal_size((100, 24)).columns))
+
+
+def claims_list(args) -> None:
+    from chexlib.paper import claims
+
+    if args.runs and not args.study:
+        raise UserError(f"--runs {args.runs}: goes with --study, e.g. --study demo")
+    results = None
+    if args.study:
+        from chexlib.paper.results import open_results
+
+        results = open_results(args.study, args.runs)
+    judged = claims.ledger(results)
+    if args.json:
+        print(json.dumps({"statements": claims.records(judged), "counts": claims.tally(judged)}, indent=1))
+    elif args.csv:
+        print(claims.frame(judged).to_csv(index=False), end="")
+    else:
+        print(claims.text(judged))
 
 
 def notebooks_run(args) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,18 +15,25 @@ from matplotlib.text import Text
 from chexlib import figures
 from chexlib.data.labels import FINDINGS
 from chexlib.figures import maps
-from chexlib.figures.style import BOTH, FAMILIES, PATIENTS, WIDTH
+from chexlib.figures.style import BOTH, FAMILIES, PATIENTS, WIDE, WIDTH
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.paper.notes import Missing, Note
 from tests.fabricated import fabricate
 
-OF_RESULTS = ("figure2", "figure3", "figure4", "auc_by_model", "families", "truncations", "learning_curves", "seeds")
+OF_PAPER = ("figure1", "figure2", "figure3", "figure4")
+OF_RESULTS = (*OF_PAPER, "auc_by_model", "families", "truncations", "learning_curves", "seeds")
 STUDIES = ("demo", "nih", "paper", "smoke")
 
 
 @pytest.fixture(scope="module")
 def studies():
     return {kind: fabricate(kind) for kind in (*STUDIES, "seeds")}
+
+
+@pytest.fixture(scope="module")
+def drawn(studies):
+    """A figure by its name and the kind of its study, drawn once."""
+    return cache(lambda name, kind: getattr(figures, name)(studies[kind]))
 
 
 def words(figure: Figure) -> str:
@@ -39,25 +47,25 @@ def boxes(texts, figure):
 
 @pytest.mark.parametrize("kind", STUDIES)
 @pytest.mark.parametrize("name", OF_RESULTS)
-def test_every_figure_is_drawn_or_says_why_not(studies, name, kind):
-    shown = getattr(figures, name)(studies[kind])
+def test_every_figure_is_drawn_or_says_why_not(drawn, studies, name, kind):
+    shown = drawn(name, kind)
     assert isinstance(shown, (Figure, Note))
     if isinstance(shown, Note):
         assert shown.endswith(".") and len(shown.split()) > 5
     else:
         assert shown._repr_png_()[:4] == b"\x89PNG"
-        assert shown.get_figwidth() == WIDTH
+        assert shown.get_figwidth() == (WIDE if name in OF_PAPER else WIDTH)
         assert studies[kind].caption in words(shown)
 
 
 @pytest.mark.parametrize("name", [name for name in OF_RESULTS if name != "seeds"])
-def test_phantom_figures_carry_the_word_phantom(studies, name):
-    assert "phantom" in words(getattr(figures, name)(studies["demo"])).lower()
+def test_phantom_figures_carry_the_word_phantom(drawn, name):
+    assert "phantom" in words(drawn(name, "demo")).lower()
 
 
 @pytest.mark.parametrize("name", OF_RESULTS)
-def test_figures_of_real_images_do_not_say_phantom(studies, name):
-    assert "phantom" not in words(getattr(figures, name)(studies["nih"])).lower()
+def test_figures_of_real_images_do_not_say_phantom(drawn, name):
+    assert "phantom" not in words(drawn(name, "nih")).lower()
 
 
 @pytest.mark.parametrize("name", OF_RESULTS)
@@ -66,12 +74,12 @@ def test_missing_results_are_shown_as_nothing(name):
     assert isinstance(shown, Note) and shown == ""
 
 
-def test_figure_2_puts_each_model_at_its_accuracy_and_auc(studies):
+def test_figure_2_puts_each_model_at_its_accuracy_and_auc(drawn, studies):
     results = studies["demo"]
-    left, right = figures.figure2(results).axes
-    drawn = {(round(line.get_xdata()[0], 3), round(line.get_ydata()[0], 6)) for line in left.lines}
+    left, right = drawn("figure2", "demo").axes
+    marks = {(round(line.get_xdata()[0], 3), round(line.get_ydata()[0], 6)) for line in left.lines}
     whole = results.models[(results.models["minus"] == 0) & (results.models["init"] == "random")]
-    assert {(round(m.top1, 3), round(m.auc, 6)) for m in whole.itertuples()} <= drawn
+    assert {(round(m.top1, 3), round(m.auc, 6)) for m in whole.itertuples()} <= marks
     assert "no correlation" in right.get_title("left")  # Lite alone has ImageNet weights
 
 
@@ -86,11 +94,11 @@ def test_every_seed_is_a_dot_below_its_models_mean(studies):
         assert np.mean(line.get_xdata()) == pytest.approx(model.auc)
 
 
-@pytest.mark.parametrize("name", ["figure4", "auc_by_model", "truncations", "seeds"])
-def test_a_thin_line_over_patients_and_seeds_is_named_where_there_is_one(studies, name):
-    assert "95 % interval over patients and seeds" in words(getattr(figures, name)(studies["nih"]))
+@pytest.mark.parametrize("name", [*OF_PAPER, "auc_by_model", "truncations", "seeds"])
+def test_a_thin_line_over_patients_and_seeds_is_named_where_there_is_one(drawn, name):
+    assert "95 % over patients and seeds" in words(drawn(name, "nih"))
     if name != "seeds":
-        assert "seeds" not in words(getattr(figures, name)(studies["demo"]))
+        assert "seeds" not in words(drawn(name, "demo"))
 
 
 def test_lines_reach_as_far_as_their_intervals(studies):
@@ -104,15 +112,15 @@ def test_lines_reach_as_far_as_their_intervals(studies):
         np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(expected, axis=0))
 
 
-def test_three_pretrained_models_get_no_rank_correlation(studies):
-    assert "ρ" not in words(figures.figure4(studies["demo"]))
-    assert "ρ" in words(figures.figure4(studies["paper"]))
+def test_three_pretrained_models_get_no_rank_correlation(drawn):
+    assert "ρ" not in words(drawn("figure4", "demo"))
+    assert "ρ" in words(drawn("figure4", "paper"))
 
 
-@pytest.mark.parametrize("name", ["figure2", "figure3", "figure4", "auc_by_model", "families", "truncations"])
+@pytest.mark.parametrize("name", [*OF_PAPER, "auc_by_model", "families", "truncations"])
 @pytest.mark.parametrize("kind", ["demo", "paper", "seeds"])
-def test_tick_labels_and_titles_do_not_overlap(studies, name, kind):
-    figure = getattr(figures, name)(studies[kind])
+def test_tick_labels_and_titles_do_not_overlap(drawn, name, kind):
+    figure = drawn(name, kind)
     figure.draw_without_rendering()
     for axes in figure.axes:
         for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
@@ -122,9 +130,9 @@ def test_tick_labels_and_titles_do_not_overlap(studies, name, kind):
     assert not any(a.overlaps(b) for i, a in enumerate(titles) for b in titles[i + 1 :])
 
 
-@pytest.mark.parametrize("name", ["figure2", "figure3", "figure4", "truncations", "learning_curves", "seeds"])
-def test_the_signature_is_clear_of_axes_and_legend(studies, name):
-    figure = getattr(figures, name)(studies["nih"])
+@pytest.mark.parametrize("name", [*OF_PAPER, "truncations", "learning_curves", "seeds"])
+def test_the_signature_is_clear_of_axes_and_legend(drawn, name):
+    figure = drawn(name, "nih")
     figure.draw_without_rendering()
     [foot] = boxes(figure.texts[:1], figure)
     above = [axes.get_tightbbox() for axes in figure.axes if axes.get_visible()]

@@ -8,8 +8,7 @@ family has a colour (Okabe and Ito's, safe for colour-blind readers) and a marke
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
+from textwrap import fill
 from typing import Any
 from zlib import crc32
 
@@ -19,10 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from chexlib.errors import UserError
+from chexlib.figures.plate import Plate
 
-WIDTH = 6.4
-"""Inches."""
+WIDTH, WIDE, NARROW = 6.4, 7.4, 3.75
+"""Inches: of a figure with one layout, and of an exhibit's two, which a screen and a phone show at about true size."""
 
 RC = {
     "font.size": 11,
@@ -40,6 +39,16 @@ RC = {
     "axes.edgecolor": "#666666",
     "font.family": "DejaVu Sans",
 }
+
+PAGE = RC | {
+    "font.size": 9.5,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+}
+"""RC for exhibits, which are shown at about true size."""
 
 INK, FAINT = "#222222", "#8a8a8a"
 
@@ -81,40 +90,24 @@ INITS = {"random": Mark("#8a8a8a", "o"), "imagenet": Mark("#0072B2", "s")}
 INIT_TITLES = {"random": "random weights", "imagenet": "ImageNet weights"}
 
 
-class Plate(Figure):
-    """A matplotlib Figure that shows itself as a PNG wherever a notebook displays it."""
-
-    def _repr_png_(self) -> bytes:
-        out = BytesIO()
-        self.savefig(out, format="png", bbox_inches="tight")
-        return out.getvalue()
-
-    def save(self, path: str | Path) -> None:
-        """Writes the PNG. Raises UserError where it cannot, or where the name ends in something else."""
-        path = Path(path).expanduser()
-        if path.suffix.lower() != ".png":
-            raise UserError(f"{path}: figures are written as PNG: give a name that ends in .png")
-        try:
-            path.write_bytes(self._repr_png_())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from None
-
-
 def plate(
     rows: int = 1,
     columns: int = 1,
     height: float = 3.6,
     source: Any = None,
     legend: float = 0.0,
+    width: float = WIDTH,
     **options: Any,
 ) -> tuple[Plate, np.ndarray]:
-    """A figure 6.4 inches wide and its axes (rows, columns); `source` signs it, `legend` inches are kept free below.
+    """A figure and its axes (rows, columns), in inches; `source` signs it, `legend` inches are kept free below.
 
     `source` is a Results, a Dataset or a Description: what `signature` makes of it is written at the foot, so that a
     figure of phantom images says so on its face wherever it is pasted.
     """
-    with rc_context(RC):
-        figure = Plate(figsize=(WIDTH, height + legend), dpi=150, layout="constrained")
+    words = "" if source is None else fill(signature(source), int(12 * width))
+    legend += 0.15 * words.count("\n")
+    with rc_context(RC if width == WIDTH else PAGE):
+        figure = Plate(figsize=(width, height + legend), dpi=150, layout="constrained")
         foot = (0.28 + legend) / (height + legend)
         figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot), w_pad=0.05, h_pad=0.05)
         axes = figure.subplots(rows, columns, squeeze=False, **options)
@@ -122,7 +115,7 @@ def plate(
             figure.text(
                 0.01,
                 0.02 / (height + legend) * 2,
-                signature(source),
+                words,
                 ha="left",
                 va="bottom",
                 fontsize=9,
@@ -191,18 +184,19 @@ def point(
                 capsize=0,
                 zorder=2,
             )
-    axes.plot(
-        [x],
-        [y],
-        marker=mark.marker,
-        color=mark.colour,
-        markersize=size * SCALE.get(mark.marker, 1),
-        markerfacecolor="white" if apart else mark.colour,
-        markeredgecolor=mark.colour if apart else "white",
-        markeredgewidth=1.4 if apart else 0.8,
-        linestyle="none",
-        zorder=3,
-    )
+    axes.plot([x], [y], color=mark.colour, zorder=3, **mark_style(mark, apart, size))
+
+
+def mark_style(mark: Mark, apart: bool, size: float) -> dict[str, Any]:
+    """How matplotlib draws a mark of this size in points, filled in its family's colour, or hollow where `apart`."""
+    return {
+        "marker": mark.marker,
+        "markersize": size * SCALE.get(mark.marker, 1),
+        "markerfacecolor": "white" if apart else mark.colour,
+        "markeredgecolor": mark.colour if apart else "white",
+        "markeredgewidth": (1.4 if apart else 0.8) * min(1, size / 7),
+        "linestyle": "none",
+    }
 
 
 def family_legend(figure: Figure, families: list[str], apart: set[str] = frozenset(), columns: int = 3) -> None:
@@ -235,21 +229,22 @@ def family_handles(families: list[str], apart: set[str] = frozenset()) -> list[L
 def interval_handles() -> list[Line2D]:
     """What thick and thin lines mean, for the legend of a figure in which any model has several seeds."""
     return [
-        Line2D([], [], color=INK, alpha=0.45, linewidth=PATIENTS, label="95 % interval over patients"),
-        Line2D([], [], color=INK, alpha=0.9, linewidth=BOTH, label="95 % interval over patients and seeds"),
+        Line2D([], [], color=INK, alpha=0.45, linewidth=PATIENTS, label="95 % over patients"),
+        Line2D([], [], color=INK, alpha=0.9, linewidth=BOTH, label="95 % over patients and seeds"),
     ]
 
 
 def bottom_legend(figure: Figure, handles: list[Line2D], columns: int = 3) -> None:
     """A legend without a frame, above the foot."""
-    with rc_context(RC):
+    lines = figure.texts[0].get_text().count("\n") if figure.texts else 0
+    with rc_context(RC if figure.get_figwidth() == WIDTH else PAGE):
         figure.legend(
             handles=handles,
             loc="lower center",
             ncols=columns,
             frameon=False,
-            handletextpad=0.3,
-            bbox_to_anchor=(0.5, 0.24 / figure.get_figheight()),
+            handletextpad=0.5,
+            bbox_to_anchor=(0.5, (0.24 + 0.15 * lines) / figure.get_figheight()),
             columnspacing=1.4,
             labelspacing=0.35,
         )

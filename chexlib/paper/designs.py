@@ -17,14 +17,14 @@ from chexlib.paper.measures import INTERVALS, Estimate, estimate, intervals, row
 from chexlib.stats import seeds_interval
 
 
-def families(results: Any, init: str) -> pd.DataFrame:
+def families(results: Any, init: str, in_paper: bool | None = None) -> pd.DataFrame:
     """One row a family with two or more sizes: its largest minus its smallest architecture, paired.
 
     Columns: family, n, smallest, largest (labels), times (parameters of the largest over the smallest), auc (family
     mean), difference, low, high, low_seeds, high_seeds, p (over patients).
     """
     found = []
-    for family, members in rows(results, init).groupby("family"):
+    for family, members in rows(results, init, in_paper=in_paper).groupby("family"):
         if len(members) < 2:
             continue
         small, large = members["parameters"].idxmin(), members["parameters"].idxmax()
@@ -45,16 +45,18 @@ def families(results: Any, init: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=columns)
 
 
-def between_and_within(results: Any, init: str) -> tuple[Estimate, Estimate, Estimate] | None:
+def between_and_within(
+    results: Any, init: str, in_paper: bool | None = None
+) -> tuple[Estimate, Estimate, Estimate] | None:
     """Mean gap between two families, mean gap between a family's largest and smallest, and first minus second.
 
     Over the families of `families`; gaps are absolute. None with fewer than two such families. Noise (patients, seeds)
     widens both gaps, so only their difference, paired, says which is larger.
     """
-    names = list(families(results, init)["family"])
+    names = list(families(results, init, in_paper)["family"])
     if len(names) < 2:
         return None
-    models = rows(results, init)
+    models = rows(results, init, in_paper=in_paper)
     models = models[models["family"].isin(names)]
     both = results.over_seeds(weighing(results, models["row"]))  # (R, M)
     value = _gaps(models, names, models["auc"].to_numpy(float)[None])[:, 0]  # (3,)

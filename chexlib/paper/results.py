@@ -22,6 +22,7 @@ from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.models import zoo
 from chexlib.models.truncate import parameters, pinned
+from chexlib.runs.predictions import by_study
 from chexlib.runs.store import Run, RunStore, project_folder
 from chexlib.stats import (
     BootstrapAuroc,
@@ -194,8 +195,12 @@ class Results:
     @cached_property
     def rare(self) -> pd.DataFrame:
         """Tasks kept out of the mean, with their positives and negatives among the test studies; indexed by task."""
-        counts = self._test.counts
-        return counts[counts.min(axis=1) < RARE]
+        return self.counts[self.counts.min(axis=1) < RARE]
+
+    @property
+    def counts(self) -> pd.DataFrame:
+        """Positive and negative test studies of each task: columns positives, negatives, indexed by task."""
+        return self._test.counts
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -231,6 +236,29 @@ class Results:
     def patients(self) -> np.ndarray:
         """(S,) whose study it is."""
         return self._test.patients
+
+    @cached_property
+    def studies(self) -> pd.DataFrame:
+        """One row a test study, in the order of `labels`: study, images (a tuple), patient, sex, age, view.
+
+        sex, view: "" and age: NaN where they are not known; view: that of the frontal images, "" where they differ, and
+        "LATERAL" where there are none. Raises UserError where these are withheld.
+        """
+        if self.withheld:
+            _ = self.labels  # says why
+        return _one_a_study(self.finished[0].predictions().query("split == 'test'"))
+
+    @cached_property
+    def validation(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each run, labels (V, T) and its scores (V, T) of V validation studies: to choose thresholds on.
+
+        V is 0 where a run has none. Raises UserError where these are withheld.
+        """
+        if self.withheld:
+            _ = self.labels  # says why
+        tables = [run.predictions().query("split == 'val'") for run in self.finished]
+        found = zip(tables, self.finished, strict=True)
+        return [by_study(table, self.all_tasks, run.spec.aggregate)[:2] for table, run in found]
 
     @cached_property
     def bootstrap(self) -> BootstrapAuroc:
@@ -314,6 +342,17 @@ class Results:
                 known = ", ".join(self.models.index)
                 raise ValueError(f"model {label!r} is not in study {self.name}: choose from {known}")
         return self.models.index.get_indexer(labels)
+
+
+def _one_a_study(images: pd.DataFrame) -> pd.DataFrame:
+    """What `Results.studies` says, from rows of images; in the order of `by_study`."""
+    frontal = images["view"].where(images["view"] != "LATERAL")
+    views = frontal.groupby(images["study"], sort=True)
+    studies = images.groupby("study", sort=True)
+    table = studies[["patient", "sex", "age"]].first()
+    table["view"] = views.first().where(views.nunique() <= 1, "").fillna("LATERAL")
+    table.insert(0, "images", studies["image"].agg(tuple))
+    return table.fillna({"sex": ""}).reset_index()
 
 
 def _facts(run: Run) -> dict:

@@ -1,31 +1,35 @@
-"""Bootstrap of AUROC for many models at once, by matrix products.
+"""Bootstrap of AUROC for many models at once, by sparse matrix products.
 
 A replicate draws patients with replacement, so it is a vector of counts c, and its AUROC is a quadratic form
 c+' K c- over the counts of positives and negatives, K the Mann-Whitney kernel (1 where the positive scores higher,
-1/2 at a tie). K need not be formed: with the smaller class in order of score it is a running sum over a sparse
-matrix S with at most two entries a row of the larger class, so that all replicates of a model cost one sparse
-product, one running sum and one dot product: O(R N), not O(R P Q). One matrix of counts serves all models, which
-pairs them, so that any difference between models is a subtraction.
+1/2 at a tie). K need not be formed (`chexlib.stats.kernel`): a replicate costs two passes over its rows. One matrix of
+counts serves all models, which pairs them, so that any difference between models is a subtraction.
 
 Sums of counts and halves are exact, so replicates equal a loop over resampled rows but for the last division.
-Intervals are percentile (Efron and Tibshirani 1993, ch. 13); BCa and stratified resampling are left out.
+Intervals are percentile, the paper's (Efron and Tibshirani 1993, ch. 13), or on request BCa (`chexlib.stats.bca`);
+stratified resampling is left out, as the prevalence of a test set is chance, too.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from chexlib.stats.auc import Floats, auroc, check_labels, check_scores
+from chexlib.machine import cores
+from chexlib.stats.auc import Floats, check_labels, check_scores
+from chexlib.stats.bca import bca_interval, leave_one_out
+from chexlib.stats.kernel import Kernel, kernel, wins
 
-BLOCK = 4_000_000  # most counts held at once: 16 MB, 32 MB where the sums outgrow single precision
+BLOCK = 4_000_000  # most counts held at once: 8 MB, which stay near the processor
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference of mean AUROCs: `value`, its percentile interval `low` to `high`, two-sided bootstrap `p`.
+    """A paired difference of mean AUROCs: `value`, its interval `low` to `high`, two-sided bootstrap `p`.
 
     These are over patients. `low_seeds` to `high_seeds` is over patients and seeds, NaN where it is not known.
     """
@@ -39,16 +43,29 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Differences:
+    """All paired differences of M models, the row's minus the column's: value, interval and p, each (M, M)."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+    p: Floats
+
+
+@dataclass(frozen=True)
 class BootstrapAuroc:
     """AUROC of M models on T tasks and its R bootstrap replicates, the same resamples for every model.
 
     auroc: (M, T). replicates: (R, M, T), NaN where that replicate lacks a class of that task.
     dropped: (T,) how many replicates do. A mean over tasks is over those that are not NaN.
+    jackknife: (G, M, T) the AUROC without each of the G groups, which BCa intervals need; None unless asked for.
+    Methods take the `level` of their interval, and `method`, "percentile" or "bca"; they raise ValueError for others.
     """
 
     auroc: Floats
     replicates: Floats
     dropped: NDArray[np.int64]
+    jackknife: Floats | None = None
 
     @property
     def mean(self) -> Floats:
@@ -60,58 +77,115 @@ class BootstrapAuroc:
         """Mean over tasks in each replicate, (R, M)."""
         return _mean_over_tasks(self.replicates)
 
-    def interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
-        """Percentile interval of each AUROC: low (M, T), high (M, T)."""
+    def interval(self, level: float = 0.95, method: str = "percentile") -> tuple[Floats, Floats]:
+        """Interval of each AUROC: low (M, T), high (M, T)."""
+        if self._corrected(method):
+            return bca_interval(self.auroc, self.replicates, self.jackknife, level)
         return percentile_interval(self.replicates, level)
 
-    def mean_interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
-        """Percentile interval of each model's mean over tasks: low (M,), high (M,)."""
+    def mean_interval(self, level: float = 0.95, method: str = "percentile") -> tuple[Floats, Floats]:
+        """Interval of each model's mean over tasks: low (M,), high (M,)."""
+        if self._corrected(method):
+            return bca_interval(self.mean, self.mean_replicates, self._mean_jackknife, level)
         return percentile_interval(self.mean_replicates, level)
 
     def select(self, tasks: Sequence[int]) -> "BootstrapAuroc":
         """The same resamples with these tasks only, for a mean over fewer tasks."""
         tasks = list(tasks)
-        return BootstrapAuroc(self.auroc[:, tasks], self.replicates[:, :, tasks], self.dropped[tasks])
+        without = None if self.jackknife is None else self.jackknife[:, :, tasks]
+        return BootstrapAuroc(self.auroc[:, tasks], self.replicates[:, :, tasks], self.dropped[tasks], without)
 
-    def difference(self, a: int | Sequence[int], b: int | Sequence[int], level: float = 0.95) -> Difference:
+    def difference(
+        self, a: int | Sequence[int], b: int | Sequence[int], level: float = 0.95, method: str = "percentile"
+    ) -> Difference:
         """Mean AUROC over tasks of model a minus that of model b, on the same resamples.
 
         a, b: index of a model, or several, which are averaged (seeds of one architecture).
         """
         a, b = np.atleast_1d(a), np.atleast_1d(b)
-        mean, replicates = self.mean, self.mean_replicates
-        return paired_difference(
-            mean[a].mean() - mean[b].mean(), replicates[:, a].mean(axis=1) - replicates[:, b].mean(axis=1), level
-        )
+
+        def apart(means: Floats) -> Floats:  # (..., M) -> (...)
+            return means[..., a].mean(axis=-1) - means[..., b].mean(axis=-1)
+
+        without = apart(self._mean_jackknife) if self._corrected(method) else None
+        found = _paired(apart(self.mean), apart(self.mean_replicates), level, without)
+        return Difference(*map(float, found))
+
+    def differences(self, level: float = 0.95, method: str = "percentile") -> Differences:
+        """All paired differences of the models' means over tasks, each (M, M), as `difference` gives one.
+
+        A model at a time against those after it, so that memory does not grow with the square of M.
+        """
+        mean, replicates = self.mean, self.mean_replicates  # (M,), (R, M)
+        without = self._mean_jackknife if self._corrected(method) else None  # (G, M)
+        found = np.zeros((4, len(mean), len(mean)))
+        for a in range(len(mean)):
+            b = slice(a, None)
+            row = _paired(
+                mean[a] - mean[b],
+                replicates[:, [a]] - replicates[:, b],
+                level,
+                None if without is None else without[:, [a]] - without[:, b],
+            )
+            value, low, high, p = row
+            found[:, b, a] = -value, -high, -low, p
+            found[:, a, b] = row
+        return Differences(*found)
+
+    @property
+    def _mean_jackknife(self) -> Floats:
+        """Mean over tasks without each group, (G, M)."""
+        return _mean_over_tasks(self.jackknife)
+
+    def _corrected(self, method: str) -> bool:
+        """Whether the method is BCa; ValueError where it is unknown or lacks its jackknife."""
+        if method not in ("percentile", "bca"):
+            raise ValueError(f'method={method!r}: it must be "percentile" or "bca"')
+        if method == "bca" and self.jackknife is None:
+            raise ValueError("BCa needs the areas without each group: call bootstrap_auroc(..., jackknife=True)")
+        return method == "bca"
 
 
 def bootstrap_auroc(
-    y: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0
+    y: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+    jackknife: bool = False,
 ) -> BootstrapAuroc:
     """Bootstrap the AUROC of every model and task with one set of resamples.
 
     y: (N, T) labels, 1, 0 or NaN (unknown). scores: (M, N, T), one model a slice. groups: (N,) what is drawn, each
-    with all its rows: patients; rows themselves when None. Raises ValueError for shapes that do not fit.
+    with all its rows: patients; rows themselves when None. jackknife: find what BCa intervals need as well.
+    Beside its arguments it holds about as much as `scores`, and a few BLOCKs. Raises ValueError for shapes that do not
+    fit, for labels and scores as `auroc`, and for n_boot below 1.
     """
     y, scores = np.asarray(y, dtype=float), np.asarray(scores, dtype=float)
     if y.ndim != 2 or scores.ndim != 3 or scores.shape[1:] != y.shape:
         raise ValueError(f"y {y.shape} and scores {scores.shape}: (N, T) and (M, N, T) are needed")
     check_scores(scores, check_labels(y))
+    group, (models, n, tasks) = _groups(len(y), groups), scores.shape
+    positive, negative = (csr_array(np.equal(y.T, label), dtype=np.int32) for label in (1, 0))  # (T, N)
 
-    replicates = np.full((n_boot, len(scores), y.shape[1]), np.nan)  # (R, M, T)
-    done = 0
-    for counts in _count_blocks(len(y), groups, n_boot, seed):  # (N, r), r replicates at a time
-        block = replicates[done : done + counts.shape[1]]
-        for task in range(y.shape[1]):
-            block[:, :, task] = _task_replicates(y[:, task], scores[:, :, task], counts).T
-        done += counts.shape[1]
-    dropped = np.isnan(replicates[:, 0]).sum(axis=0) if len(scores) else np.zeros(y.shape[1], dtype=int)
-    return BootstrapAuroc(np.array([auroc(y, model) for model in scores]).reshape(len(scores), -1), replicates, dropped)
+    areas = np.full((n_boot + 1, models, tasks), np.nan)  # of the rows themselves, then of each replicate
+    with ThreadPoolExecutor(cores()) as pool:
+        kernels = list(pool.map(lambda m: [kernel(y[:, t], scores[m, :, t]) for t in range(tasks)], range(models)))
+        done = 0
+        for counts in _count_blocks(group, n_boot, seed):  # (N, r), r replicates at a time
+            if not done:
+                counts = np.concatenate([np.ones((n, 1), dtype=counts.dtype), counts], axis=1)
+            pairs = (positive @ counts).astype(float) * (negative @ counts)  # (T, r)
+            block = areas[done : done + counts.shape[1]].transpose(1, 2, 0)  # (M, T, r)
+            list(pool.map(partial(_fill, counts, pairs, int(counts.max(initial=0))), kernels, block))
+            done += counts.shape[1]
+    dropped = np.isnan(areas[1:, 0]).sum(axis=0) if models else np.zeros(tasks, dtype=int)
+    return BootstrapAuroc(areas[0], areas[1:], dropped, leave_one_out(y, scores, group) if jackknife else None)
 
 
 def resample_counts(n: int, groups: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0) -> NDArray:
     """How often each of n rows is in each replicate, (R, N): what `bootstrap_auroc` uses, for checks by other means."""
-    return np.concatenate([block.T for block in _count_blocks(n, groups, n_boot, seed)]).astype(int)
+    return np.concatenate([block.T for block in _count_blocks(_groups(n, groups), n_boot, seed)]).astype(int)
 
 
 def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
@@ -132,14 +206,22 @@ def paired_difference(value: float, replicates: ArrayLike, level: float = 0.95) 
     p = 2 min(1 + #{d <= 0}, 1 + #{d >= 0}) / (R + 1), at most 1 (Davison and Hinkley 1997, sec. 4.2): never 0, and
     1 for two models that do not differ in any replicate. NaN replicates are left out; with none, p is NaN.
     """
-    d = np.asarray(replicates, dtype=float)
-    d = d[~np.isnan(d)]
+    return Difference(*map(float, _paired(value, replicates, level)))
+
+
+def _paired(value: ArrayLike, replicates: ArrayLike, level: float, jackknife: Floats | None = None) -> Floats:
+    """Value, low, high, p of differences (...), (4, ...), from replicates (R, ...); BCa where a jackknife is given."""
+    value, d = np.array(value, dtype=float), np.array(replicates, dtype=float)
     d[np.abs(d) < 1e-12] = 0.0  # averages differ by rounding alone
-    value = 0.0 if abs(value) < 1e-12 else float(value)
-    low, high = percentile_interval(d, level) if d.size else (np.nan, np.nan)
-    tail = min((d <= 0).sum(), (d >= 0).sum())
-    p = min(1.0, 2 * (1 + tail) / (1 + d.size)) if d.size and not np.isnan(value) else np.nan
-    return Difference(value, float(low), float(high), float(p))
+    value[np.abs(value) < 1e-12] = 0.0
+    if jackknife is None:
+        low, high = percentile_interval(d, level) if len(d) else (np.full(value.shape, np.nan),) * 2
+    else:
+        low, high = bca_interval(value, d, jackknife, level)
+    n = (~np.isnan(d)).sum(axis=0)
+    tail = np.minimum((d <= 0).sum(axis=0), (d >= 0).sum(axis=0))
+    p = np.minimum(1.0, 2 * (1 + tail) / (1 + n))
+    return np.array([value, low, high, np.where((n == 0) | np.isnan(value), np.nan, p)])
 
 
 def _mean_over_tasks(values: Floats) -> Floats:
@@ -149,50 +231,31 @@ def _mean_over_tasks(values: Floats) -> Floats:
     return np.divide(np.where(there, values, 0.0).sum(axis=-1), n, out=np.full(n.shape, np.nan), where=n > 0)
 
 
-def _count_blocks(n: int, groups: ArrayLike | None, n_boot: int, seed: int) -> Iterator[NDArray]:
-    """Blocks (N, r) of how often each row is drawn; the draws do not depend on the size of the blocks."""
-    if n_boot < 1:
-        raise ValueError(f"n_boot={n_boot}: at least one replicate is needed")
+def _groups(n: int, groups: ArrayLike | None) -> NDArray[np.intp]:
+    """The number of each row's group, (N,), from 0 on."""
     group = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     if group.shape != (n,):
         raise ValueError(f"groups {group.shape}: one group a row is needed, ({n},)")
+    return group
+
+
+def _count_blocks(group: NDArray[np.intp], n_boot: int, seed: int) -> Iterator[NDArray[np.uint16]]:
+    """Blocks (N, r) of how often each row is drawn; the draws do not depend on the size of the blocks."""
+    if n_boot < 1:
+        raise ValueError(f"n_boot={n_boot}: at least one replicate is needed")
+    n = len(group)
     size = int(group.max()) + 1 if n else 0
     rng = np.random.default_rng(seed)
     step = max(1, BLOCK // max(n, 1))
     for start in range(0, n_boot, step):
         r = min(step, n_boot - start)
         drawn = rng.integers(size, size=(r, size)) if size else np.empty((r, 0), dtype=int)
-        flat = (drawn * r + np.arange(r)[:, None]).ravel()  # group-major, so rows are contiguous
-        counts = np.bincount(flat, minlength=size * r).reshape(size, r)[group]  # (N, r)
-        # Twice the sums are integers: exact in single precision while below 2**24.
-        exact = counts.sum(axis=0).max(initial=0) ** 2 / 4 < 2**23
-        yield counts.astype(np.float32 if exact else np.float64)
+        drawn *= r  # group-major, so rows are contiguous
+        drawn += np.arange(r)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * r).astype(np.uint16).reshape(size, r)[group]  # (N, r)
 
 
-def _task_replicates(y: Floats, scores: Floats, counts: NDArray) -> Floats:
-    """AUROC of each model under each column of counts. y (N,), scores (M, N), counts (N, r) -> (M, r)."""
-    few, many, sign = y == 1, y == 0, 1
-    if few.sum() > many.sum():
-        few, many, sign = many, few, -1  # AUROC(y, p) = AUROC(1 - y, -p)
-    few_counts, many_counts = counts[few], counts[many]  # (P, r), (Q, r)
-    pairs = few_counts.sum(axis=0, dtype=float) * many_counts.sum(axis=0, dtype=float)
-    out = np.full((len(scores), counts.shape[1]), np.nan)
-    for row, score in zip(out, sign * scores, strict=True):
-        ordered = np.argsort(score[few])
-        below = np.cumsum(_steps(score[few][ordered], score[many]) @ many_counts, axis=0)  # (P, r)  K times counts
-        wins = np.einsum("pr,pr->r", few_counts[ordered], below)
-        np.divide(wins, pairs, out=row, where=pairs > 0)
-    return out
-
-
-def _steps(ordered: Floats, others: Floats) -> csr_array:
-    """The matrix S (P, Q) whose running sum down its rows is the Mann-Whitney kernel of sorted scores against others.
-
-    Another's column steps by 1/2 at the first row that reaches it and by 1/2 at the first that exceeds it.
-    """
-    p, q = len(ordered), len(others)
-    rows = np.concatenate([np.searchsorted(ordered, others, side) for side in ("left", "right")])
-    columns = np.tile(np.arange(q), 2)
-    inside = rows < p
-    half = np.full(int(inside.sum()), 0.5, dtype=np.float32)
-    return csr_array((half, (rows[inside], columns[inside])), shape=(p, q))  # equal places add up to 1
+def _fill(counts: NDArray[np.uint16], pairs: Floats, most: int, kernels: list[Kernel], areas: Floats) -> None:
+    """Writes one model's AUROC under each column of counts (N, r) into areas (T, r), NaN where pairs (T, r) is 0."""
+    for of_task, area, n in zip(kernels, areas, pairs, strict=True):
+        np.divide(wins(of_task, counts, most), n, out=area, where=n > 0)

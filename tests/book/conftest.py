@@ -19,6 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from chexlib.book import build
+from chexlib.paper import audit
 from chexlib.widgets import Explorer
 
 ROOT = Path(__file__).parents[2]
@@ -28,11 +29,17 @@ ANSWERS = {  # notebook -> (title, what it glues ...)
     "02_baselines": ("ImageNet transfer performance", "answer_imagenet"),
     "03_pretraining_boost": ("ImageNet pretraining boost", "answer_boost"),
     "04_family_analysis": ("Performance and efficiency", "answer_family"),
-    "05_truncation": ("Truncated architectures", "answer_truncation", "recount"),
+    "05_truncation": ("Truncated architectures", "answer_truncation"),
     "06_cams": ("Class activation maps", "answer_cams"),
+    "07_claims": (
+        "Every claim",
+        *("answer_claims", "consistency", "recounted", *(finding.__name__ for finding in audit.FINDINGS)),
+    ),
     "10_explorer": ("Explore the models",),
     "11_real_xrays": ("Real X-rays", "answer_real"),
     "12_runs": ("The runs",),
+    "13_power": ("What could have been seen", "answer_power"),
+    "14_errors": ("Errors that models share", "answer_errors"),
 }
 ARCHITECTURES = [  # name, family, parameters, top1, in the paper
     ("DenseNet121", "DenseNet", 6_968_206, 74.75, True),

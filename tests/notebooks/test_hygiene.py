@@ -16,9 +16,12 @@ ORDERED = (
     "04_family_analysis",
     "05_truncation",
     "06_cams",
+    "07_claims",
     "10_explorer",
     "11_real_xrays",
     "12_runs",
+    "13_power",
+    "14_errors",
 )
 GLUED = {
     "01_data": "study_line",
@@ -27,7 +30,10 @@ GLUED = {
     "04_family_analysis": "answer_family",
     "05_truncation": "answer_truncation",
     "06_cams": "answer_cams",
+    "07_claims": "answer_claims",
     "11_real_xrays": "answer_real",
+    "13_power": "answer_power",
+    "14_errors": "answer_errors",
 }
 
 

@@ -1,5 +1,9 @@
 """The paper's tables are transcribed as printed, and ours say what the numbers say."""
 
+import io
+import re
+from urllib.parse import unquote
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,6 +84,45 @@ def test_table_2_puts_the_papers_pretrained_numbers_beside_pretrained_models(pap
 def test_tables_of_a_study_without_truncations_are_empty():
     assert tables.table2(fabricate("smoke")) == ""
     assert len(tables.table1(fabricate("smoke"))) == 2
+
+
+def numbers_of(shown) -> pd.DataFrame:
+    """The CSV that a page offers with a table."""
+    [(name, address)] = re.findall(
+        r'<a download="([^"]+)" href="data:text/csv;charset=utf-8,([^"]+)"', shown._repr_html_()
+    )
+    assert name.endswith(".csv")
+    return pd.read_csv(io.StringIO(unquote(address)))
+
+
+def test_the_csv_of_table_1_holds_its_numbers_and_the_papers(paper):
+    shown = tables.table1(paper)
+    numbers = numbers_of(shown).set_index(["model", "init"])
+    assert len(numbers) == 2 * len(shown)
+    for (model, init), row in numbers.iterrows():
+        column = {"random": "AUC, random weights", "imagenet": "AUC, ImageNet weights"}[init]
+        assert shown.loc[model, column] == with_interval(row["auc"], row["low"], row["high"])
+        assert shown.loc[model, "Parameters (M)"] == f"{row['parameters'] / 1e6:.3f}"
+    assert numbers.loc[("ResNet18", "imagenet"), "paper_imagenet_auc"] == 0.862
+    assert np.isnan(numbers.loc[("NASNetAMobile", "imagenet"), "paper_imagenet_auc"])
+
+
+def test_the_csv_of_table_2_holds_its_numbers_and_both_intervals(seeds):
+    shown, numbers = tables.table2(seeds), numbers_of(tables.table2(seeds))
+    assert list(numbers["model"]) == [name.rstrip("*") for name in shown.index]
+    for text, row in zip(shown["AUC change (hundredths)"], numbers.itertuples(), strict=True):
+        assert text == with_interval(100 * row.change, 100 * row.low, 100 * row.high, 2)
+    cut = numbers[numbers["times"] > 1]
+    assert (cut["low_seeds"] <= cut["low"]).all()
+    printed = numbers.set_index(["model", "init"])["paper_change_percent"]
+    assert printed[("ResNet18Minus1", "imagenet")] == 0.24 and np.isnan(printed[("ResNet18Minus1", "random")])
+
+
+def test_a_table_shows_its_caption_and_what_is_taken_from_it_is_plain(demo):
+    shown = tables.table1(demo)
+    assert "<figcaption>" in shown._repr_html_() and "Table 1." in shown._repr_html_()
+    assert type(shown.head(2)) is type(shown.copy()) is pd.DataFrame
+    assert "<figcaption>" not in shown.head(2)._repr_html_()
 
 
 def test_rare_tasks_are_shown_apart():
@@ -242,11 +285,3 @@ def test_the_view_alone_is_scored_by_what_validation_says_of_it():
     results = SimpleNamespace(tasks=TASKS, finished=[run])
     assert measures.view_alone(results).value == 1
     assert measures.positive_by_view(results, "No Finding") == {"AP": 0, "PA": 1}
-
-
-def test_the_papers_mean_times_smaller_counted_with_one_head():
-    """3.25 from the printed table; 2.96 where every network has a 14-finding head (4.72, 1.49, 1.63, 4.01)."""
-    text = tables.recounted()
-    assert "3.25 times smaller, taken over 4.7, 2.5, 1.6 and 4.2" in text
-    assert "becomes 2.96" in text
-    assert "(4.72, 1.49, 1.63 and 4.01)" in text

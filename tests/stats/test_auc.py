@@ -98,6 +98,8 @@ def test_does_not_depend_on_the_order_of_rows(data, random):
     ([0, 1], [0.1, 0.2, 0.3], None, r"y \(2,\) and p \(3,\)"),
     ([0, -1], [0.1, 0.2], None, "y holds -1.*policy"),
     ([0, 1], [0.1, np.nan], None, "p holds 1 NaN"),
+    ([0, 1], ["low", "high"], None, "could not convert string"),
+    ([[[0]]], [[[1]]], None, r"both must be \(N, T\)"),
     ([0, 1], [0.1, 0.2], [1, 1, 1], "one weight a row"),
     ([0, 1], [0.1, 0.2], [1, -1], "not negative"),
 ])  # fmt: skip

@@ -155,6 +155,55 @@ def test_an_obvious_difference_has_the_smallest_p_there_is():
     assert d.p == pytest.approx(2 / 200)
 
 
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_all_differences_are_those_of_each_pair(method):
+    y, scores, patients = made()
+    b = bootstrap_auroc(y, scores, patients, 150, jackknife=True)
+    found = b.differences(0.9, method)
+    for a in range(4):
+        for other in range(4):
+            one = b.difference(a, other, 0.9, method)
+            for name in ("value", "low", "high", "p"):
+                assert getattr(found, name)[a, other] == pytest.approx(getattr(one, name), abs=1e-12)
+    np.testing.assert_array_equal(np.diag(found.p), 1)
+    np.testing.assert_array_equal(found.low, -found.high.T)
+
+
+def test_differences_leave_out_replicates_without_a_class():
+    y = np.zeros((20, 1))
+    y[:2] = 1
+    b = bootstrap_auroc(y, y + np.random.default_rng(0).normal(size=(3, 20, 1)), n_boot=200)
+    assert b.dropped[0] > 0
+    found, one = b.differences(), b.difference(0, 2)
+    assert (found.low[0, 2], found.p[0, 2]) == pytest.approx((one.low, one.p)) and np.isfinite(found.high).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6))
+def test_turning_labels_and_scores_round_changes_nothing(seed):
+    y, scores, patients = made(n=30, patients=20, seed=seed)
+    one, other = (bootstrap_auroc(*way, patients, 10, seed) for way in ((y, scores), (1 - y, -scores)))
+    np.testing.assert_allclose(one.replicates, other.replicates, atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6))
+def test_increasing_maps_change_no_replicate(seed):
+    y, scores, patients = made(n=30, patients=20, seed=seed)
+    one, other = (bootstrap_auroc(y, mapped, patients, 10, seed) for mapped in (scores, np.exp(scores) + scores**3))
+    np.testing.assert_array_equal(one.replicates, other.replicates)
+
+
+def test_intervals_shrink_as_rows_are_added():
+    """By the root of how many times as many, 4 each step."""
+    widths = []
+    for n in (100, 400, 1600):
+        y, scores, _ = made(n=n, tasks=1, models=8, decimals=8)
+        low, high = bootstrap_auroc(y, scores, n_boot=400).interval()
+        widths.append((high - low).mean())
+    np.testing.assert_allclose(np.divide(widths[:-1], widths[1:]), 2, rtol=0.2)
+
+
 def test_p_by_hand():
     d = paired_difference(0.02, [0.01, 0.02, 0.03, -0.01, 0.04, 0.02, 0.05, 0.01, 0.03])
     assert d.p == pytest.approx(2 * (1 + 1) / (9 + 1))
@@ -195,6 +244,8 @@ def test_intervals_that_forget_patients_are_too_narrow():
     ({"scores": np.full((4, 80, 3), np.nan)}, "NaN where the label is known"),
     ({"groups": np.zeros(3)}, "one group a row"),
     ({"n_boot": 0}, "at least one replicate"),
+    ({"scores": np.full((4, 80, 3), "high")}, "could not convert string"),
+    ({"y": np.full((80, 3), -1.0)}, "y holds -1.*policy"),
 ])  # fmt: skip
 def test_refuses_in_words(change, says):
     y, scores, groups = made()

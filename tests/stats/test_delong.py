@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from chexlib.stats import auroc, delong
+from chexlib.stats import auroc, bootstrap_auroc, delong, delong_covariance
 from chexlib.stats.delong import structural_components
 
 
@@ -54,6 +54,32 @@ def test_identical_scores_and_increasing_maps_differ_by_nothing():
         assert (delong(y, a, b).z, delong(y, a, b).p) == (0, 1)
 
 
+def test_covariance_of_many_models_is_that_of_each_pair():
+    rng = np.random.default_rng(4)
+    y = np.append((rng.random(80) < 0.3).astype(float), np.nan)
+    scores = np.round(rng.normal(size=(5, 81)) + np.nan_to_num(y), 1)
+    auc, covariance = delong_covariance(y, scores)
+    assert auc.shape == (5,) and covariance.shape == (5, 5)
+    for a, b in [(0, 1), (3, 2), (4, 0)]:
+        pair = delong(y, scores[a], scores[b])
+        np.testing.assert_allclose(auc[[a, b]], pair.auc)
+        np.testing.assert_allclose(covariance[np.ix_([a, b], [a, b])], pair.covariance)
+
+
+def test_covariance_is_near_that_of_the_bootstrap():
+    rng = np.random.default_rng(5)
+    y = (rng.random(300) < 0.4).astype(float)
+    scores = y + rng.normal(size=(3, 300)) + rng.normal(size=300)
+    replicates = bootstrap_auroc(y[:, None], scores[:, :, None], n_boot=4000).replicates[:, :, 0]
+    np.testing.assert_allclose(delong_covariance(y, scores)[1], np.cov(replicates.T), rtol=0.12)
+
+
+def test_one_model_and_a_missing_class_keep_their_shape():
+    assert delong_covariance([0, 1, 1, 0], [[1, 2, 3, 2]])[1].shape == (1, 1)
+    auc, covariance = delong_covariance([0, 0], np.ones((3, 2)))
+    assert np.isnan(auc).all() and np.isnan(covariance).all() and covariance.shape == (3, 3)
+
+
 def test_swapping_the_two_turns_the_sign():
     rng = np.random.default_rng(1)
     y, (a, b) = rng.integers(0, 2, 60), rng.normal(size=(2, 60))
@@ -88,3 +114,7 @@ def test_p_is_uniform_when_nothing_differs():
 def test_refuses_other_shapes():
     with pytest.raises(ValueError, match=r"all three must be \(N,\)"):
         delong([0, 1], [1, 2, 3], [1, 2, 3])
+    with pytest.raises(ValueError, match=r"\(M, N\) are needed"):
+        delong_covariance([0, 1], [1, 2])
+    with pytest.raises(ValueError, match="NaN where the label is known"):
+        delong_covariance([0, 1], [[1, np.nan]])

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from chexlib.stats import auroc, bootstrap_auroc, delong
+from chexlib.stats import auroc, average_precision, bootstrap_auroc, delong, delong_covariance, holm
 
 # 113 patients with aneurysmal subarachnoid haemorrhage (Turck et al., Intensive Care Medicine 2010), the example of the
 # R package pROC (Robin et al. 2011). An AUROC sees only the order of scores, so only ranks are kept here, and outcomes.
@@ -113,3 +113,34 @@ def test_leaderboard_bootstrap_covers_the_observed_mean(leaderboard):
     assert (low < b.mean).all() and (b.mean < high).all()
     assert (b.mean > 0.85).all() and (high - low < 0.06).all()
     assert b.difference(names.index("jfaboy"), names.index("jfaboy")).p == 1
+
+
+@needs_chexpert
+def test_leaderboard_precision_equals_sklearn(leaderboard):
+    _, y, scores, _ = leaderboard
+    expected = [[average_precision_score(y[:, t], model[:, t]) for t in range(5)] for model in scores]
+    np.testing.assert_allclose([average_precision(y, model) for model in scores], expected, atol=1e-12)
+
+
+@needs_chexpert
+def test_leaderboard_covariances_agree_with_delongs(leaderboard):
+    """One study a patient in the test set, so that DeLong's rows are independent as the bootstrap's patients are."""
+    _, y, scores, patients = leaderboard
+    assert len(set(patients)) == len(patients) == 500
+    b = bootstrap_auroc(y, scores, patients, 2000)
+    for t in range(5):
+        deviations = [
+            np.sqrt(np.diag(delong_covariance(y[:, t], scores[:, :, t])[1])),
+            b.replicates[:, :, t].std(axis=0),
+        ]
+        np.testing.assert_allclose(*deviations, rtol=0.1)
+
+
+@needs_chexpert
+def test_leaderboard_pairs_are_all_there(leaderboard):
+    _, y, scores, patients = leaderboard
+    found = bootstrap_auroc(y, scores, patients).differences()
+    assert found.p.shape == (7, 7) and (np.diag(found.p) == 1).all()
+    best, worst = (f(b for b in bootstrap_auroc(y, scores, patients, 1).mean) for f in (max, min))
+    assert found.value.max() == pytest.approx(best - worst)
+    assert (holm(found.p[np.triu_indices(7, 1)]) >= found.p[np.triu_indices(7, 1)]).all()

@@ -1,0 +1,84 @@
+"""Arithmetic with printed numbers: each stands for every value that would have been printed so.
+
+"0.859" is anything from 0.8585 to 0.8595, ends included, since how a tie is rounded is not known. A number worked out
+from printed ones is a span, too, and it agrees with a printed one where the two spans meet.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+SLACK = 1e-9
+"""What binary fractions add to ends that are equal in decimals."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """All values from `low` to `high`, ends included."""
+
+    low: float
+    high: float
+
+    def __add__(self, other: Span) -> Span:
+        return Span(self.low + other.low, self.high + other.high)
+
+    def __sub__(self, other: Span) -> Span:
+        return Span(self.low - other.high, self.high - other.low)
+
+    def __neg__(self) -> Span:
+        return Span(-self.high, -self.low)
+
+    def __mul__(self, other: Span) -> Span:
+        ends = [a * b for a in (self.low, self.high) for b in (other.low, other.high)]
+        return Span(min(ends), max(ends))
+
+    def __truediv__(self, other: Span) -> Span:
+        """Over a span of positive numbers."""
+        return self * Span(1 / other.high, 1 / other.low)
+
+    def __and__(self, other: Span) -> Span:
+        """What both allow; `low` above `high` where they do not meet."""
+        return Span(max(self.low, other.low), min(self.high, other.high))
+
+    def meets(self, other: Span) -> bool:
+        """Whether there is a value in both."""
+        both = self & other
+        return both.low <= both.high + SLACK
+
+    def holds(self, value: float) -> bool:
+        """Whether a value lies in it."""
+        return self.low - SLACK <= value <= self.high + SLACK
+
+
+def span(printed: str) -> Span:
+    """What a printed number stands for: "0.859", "−0.45", "2.62e-4"; also "1 to 2", "> 0.006" and "< 40"."""
+    if printed[0] in "<>":
+        bound = span(printed[1:])
+        return Span(bound.low, math.inf) if printed[0] == ">" else Span(-math.inf, bound.high)
+    if " to " in printed:
+        first, last = (span(end) for end in printed.split(" to "))
+        return Span(first.low, last.high)
+    number = Decimal(re.sub("[ ,x×%]", "", printed.replace("−", "-")))
+    half = Decimal((0, (5,), int(number.as_tuple().exponent) - 1))  # half a unit of the last digit
+    return Span(float(number - half), float(number + half))
+
+
+def exactly(value: float) -> Span:
+    """One value that is known."""
+    return Span(float(value), float(value))
+
+
+def mean(spans: Iterable[Span]) -> Span:
+    """The mean of numbers that are known to a span each."""
+    spans = list(spans)
+    return Span(sum(one.low for one in spans) / len(spans), sum(one.high for one in spans) / len(spans))
+
+
+def common(spans: Iterable[Span]) -> Span:
+    """What all of them allow; `low` above `high` where that is nothing."""
+    spans = list(spans)
+    return Span(max(one.low for one in spans), min(one.high for one in spans))

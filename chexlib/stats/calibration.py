@@ -1,0 +1,70 @@
+"""Calibration of probabilities: the Brier score, and observed frequency against predicted probability.
+
+The classes of a reliability diagram hold equally many rows, not equal widths: a network's probabilities crowd near 0,
+and of ten equal widths most would hold a handful of rows. One summary number of the diagram (expected calibration
+error) is left out, as it changes with the number of classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chexlib.stats.auc import Floats, checked
+from chexlib.stats.proportion import wilson
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Of each of B classes of rows: mean `predicted` probability, `observed` frequency of the finding, `count` of rows,
+    and the 95 % Wilson interval of the frequency, `low` to `high`; all (B,), in ascending order of `predicted`."""
+
+    predicted: Floats
+    observed: Floats
+    count: NDArray[np.int64]
+    low: Floats
+    high: Floats
+
+
+def brier(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Mean squared difference of probability and label of each task (Brier, Monthly Weather Review 1950).
+
+    y: (N, T) labels, 1, 0 or NaN (left out). p: (N, T) probabilities. weights: (N,), as for `auroc`. Returns (T,), 0
+    best, NaN where nothing is known. Raises ValueError where `auroc` does, and for p outside [0, 1].
+    """
+    y, p, row = checked(y, p, weights)
+    _check_probabilities(y, p)
+    if y.ndim == 1:
+        return brier(y[:, None], p[:, None], row)[0]
+    known = ~np.isnan(y)
+    weight = np.where(known, row[:, None], 0.0)  # (N, T)
+    squares = (weight * np.where(known, p - y, 0.0) ** 2).sum(axis=0)
+    total = weight.sum(axis=0)
+    return np.divide(squares, total, out=np.full(y.shape[1], np.nan), where=total > 0)
+
+
+def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10) -> Reliability:
+    """Observed frequency by class of predicted probability, for one task.
+
+    y: (N,) labels, 1, 0 or NaN (left out). p: (N,) probabilities. bins: how many classes of equally many rows; rows of
+    equal probability share one, so that there may be fewer. Raises ValueError as `brier`, and for bins below 1.
+    """
+    y, p, _ = checked(y, p, None)
+    if y.ndim != 1:
+        raise ValueError(f"y {y.shape} and p {p.shape}: reliability is of one task, both must be (N,)")
+    if bins < 1:
+        raise ValueError(f"bins={bins}: at least one is needed")
+    _check_probabilities(y, p)
+    y, p = y[~np.isnan(y)], p[~np.isnan(y)]
+    inner = np.quantile(p, np.arange(1, bins) / bins, method="inverted_cdf") if len(p) else np.empty(0)
+    # `inverted_cdf` gives values of p, so that a class ends with all rows that share its last value
+    place = np.unique(np.searchsorted(inner, p), return_inverse=True)[1]
+    count = np.bincount(place)
+    hits, total = np.bincount(place, weights=y), np.bincount(place, weights=p)
+    return Reliability(total / count, hits / count, count, *wilson(hits, count))
+
+
+def _check_probabilities(y: Floats, p: Floats) -> None:
+    outside = ~np.isnan(y) & ((p < 0) | (p > 1))
+    if outside.any():
+        raise ValueError(f"p holds {p[outside][0]:g}: calibration is of probabilities, in [0, 1]")

@@ -1,0 +1,89 @@
+"""A threshold chosen on validation rows, and what it does on others.
+
+A row is called positive where its score is at or above the threshold. Choosing the threshold on the rows on which
+sensitivity and specificity are then stated would flatter both. Costs and prevalences as rules are left out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from chexlib.stats.auc import Floats, checked
+from chexlib.stats.proportion import wilson
+
+Rule = str | tuple[str, float]
+RULES = '"youden", ("sensitivity", least) or ("specificity", least)'
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Sensitivity and specificity at a threshold, each with its 95 % Wilson interval, and of how many rows.
+
+    Numbers for one task, (T,) for several; NaN where the class has no row.
+    """
+
+    sensitivity: Floats
+    sensitivity_low: Floats
+    sensitivity_high: Floats
+    specificity: Floats
+    specificity_low: Floats
+    specificity_high: Floats
+    positives: Floats
+    negatives: Floats
+
+
+def choose_threshold(y: ArrayLike, p: ArrayLike, rule: Rule = "youden") -> float:
+    """The threshold that a rule picks on these rows, of one task: one of their scores, or just above the highest.
+
+    y: (N,) labels, 1, 0 or NaN (left out). p: (N,) scores. rule: "youden", the largest sum of sensitivity and
+    specificity (Youden, Cancer 1950), of equal ones the most sensitive; ("sensitivity", 0.9), the highest threshold
+    that reaches it, and so the most specific; ("specificity", 0.9), the lowest that does.
+    Raises ValueError for another rule, where a class is missing, and where `auroc` does.
+    """
+    y, p, _ = checked(y, p, None)
+    if y.ndim != 1:
+        raise ValueError(f"y {y.shape} and p {p.shape}: a threshold is of one task, both must be (N,)")
+    kind, least = rule if isinstance(rule, tuple) and len(rule) == 2 else (rule, None)
+    reachable = kind in ("sensitivity", "specificity") and least is not None and 0 <= least <= 1
+    if rule != "youden" and not reachable:
+        raise ValueError(f"rule={rule!r}: it must be {RULES}, with least in [0, 1]")
+    positive, negative = np.sort(p[y == 1]), np.sort(p[y == 0])
+    if not positive.size or not negative.size:
+        raise ValueError(f"{positive.size} positives, {negative.size} negatives: a threshold needs both")
+    scores = np.unique(np.concatenate([positive, negative]))  # ascending
+    scores = np.append(scores, np.nextafter(scores[-1], np.inf))
+    sensitivity = 1 - np.searchsorted(positive, scores) / positive.size
+    specificity = np.searchsorted(negative, scores) / negative.size
+    if kind == "sensitivity":
+        return float(scores[sensitivity >= least][-1])
+    if kind == "specificity":
+        return float(scores[specificity >= least][0])
+    return float(scores[np.argmax((sensitivity + specificity).round(12))])
+
+
+def operating_point(y: ArrayLike, p: ArrayLike, threshold: ArrayLike) -> OperatingPoint:
+    """Sensitivity and specificity of calling rows positive whose score is at or above the threshold.
+
+    y: (N,) or (N, T) labels, 1, 0 or NaN (left out). p: scores of that shape. threshold: a number, or one a task (T,).
+    Raises ValueError where `auroc` does, and for thresholds of another shape.
+    """
+    y, p, _ = checked(y, p, None)
+    threshold = np.asarray(threshold, dtype=float)
+    if threshold.shape not in ((), y.shape[1:]):
+        raise ValueError(f"threshold {threshold.shape}: a number is needed, or one a task, {y.shape[1:]}")
+    called, positive, negative = p >= threshold, y == 1, y == 0
+    positives, negatives = positive.sum(axis=0), negative.sum(axis=0)
+    found, left = (positive & called).sum(axis=0), (negative & ~called).sum(axis=0)
+    return OperatingPoint(
+        _share(found, positives),
+        *wilson(found, positives),
+        _share(left, negatives),
+        *wilson(left, negatives),
+        positives,
+        negatives,
+    )
+
+
+def _share(hits: Floats, n: Floats) -> Floats:
+    return np.divide(hits, n, out=np.full(np.shape(n), np.nan), where=n > 0)

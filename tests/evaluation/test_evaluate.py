@@ -1,0 +1,239 @@
+"""`chexlib evaluate`: files as they come, refused where they do not fit, scored as scikit-learn scores them."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from chexlib.cli import main
+from chexlib.errors import UserError
+from chexlib.evaluation import evaluate
+
+CHEXPERT = Path(__file__).parents[3] / "shared" / "data" / "chexpert_test"
+needs_chexpert = pytest.mark.skipif(not CHEXPERT.is_dir(), reason=f"the CheXpert test labels are not in {CHEXPERT}")
+
+N = 60
+STUDIES = [f"CheXpert-v1.0/test/patient{64741 + i // 2}/study{1 + i % 2}" for i in range(N)]  # two of each patient
+RNG = np.random.default_rng(0)
+LABELS = pd.DataFrame(
+    {"Study": STUDIES, "Edema": RNG.permutation(N) % 3 == 0, "Atelectasis": RNG.permutation(N) % 2}
+).astype({"Edema": int})
+SCORES = pd.DataFrame({"Study": STUDIES} | {task: LABELS[task] + RNG.normal(size=N) for task in LABELS.columns[1:]})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The labels and two models' scores, in files; the second has other rows first, and scores far above 1."""
+    monkeypatch.chdir(tmp_path)
+    LABELS.to_csv("truth.csv", index=False)
+    SCORES.to_csv("a.csv", index=False)
+    other = SCORES[["Study", "Atelectasis", "Edema"]].assign(Edema=10 * SCORES["Edema"] ** 3)
+    other.sample(frac=1, random_state=0).to_csv("b.csv", index=False)
+    return tmp_path
+
+
+def changed(name: str, change) -> str:
+    """A copy of a.csv that was changed."""
+    table = pd.read_csv("a.csv", dtype=object)
+    table = change(table)
+    table.to_csv(name, index=False)
+    return name
+
+
+def said(capsys, *arguments: str) -> str:
+    """What the command says of bad input: one line, and exit code 2."""
+    assert main(["evaluate", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "Traceback" not in err
+    return err
+
+
+def test_areas_are_scikit_learns_whatever_the_order_of_rows_columns_and_the_scale(folder):
+    found = evaluate(["a.csv", "b.csv"], "truth.csv")
+    table = found.table.set_index(["model", "task"])["auroc"]
+    for task in ("Edema", "Atelectasis"):
+        area = roc_auc_score(LABELS[task], SCORES[task])
+        assert table["a", task] == pytest.approx(area, abs=1e-12)
+        assert table["b", task] == pytest.approx(area, abs=1e-12)
+    assert table["a", "mean"] == pytest.approx(table["a"][["Edema", "Atelectasis"]].mean())
+
+
+def test_a_model_ties_with_what_ranks_as_it_does(folder):
+    [pair] = evaluate(["a.csv", "b.csv"], "truth.csv").pairs.to_dict("records")
+    assert (pair["difference"], pair["low"], pair["high"], pair["p"]) == (0, 0, 0, 1)
+
+
+def test_patients_are_drawn_where_the_names_tell_them(folder):
+    found = evaluate(["a.csv"], "truth.csv")
+    assert (found.n, found.patients) == (N, N // 2)
+    numbered = changed("numbers.csv", lambda t: t.assign(Study=[f"s{i}" for i in range(N)]))
+    LABELS.assign(Study=[f"s{i}" for i in range(N)]).to_csv("numbered.csv", index=False)
+    assert evaluate([numbered], "numbered.csv").patients == N
+
+
+def test_images_score_their_studys_maximum(folder):
+    images = pd.concat([SCORES.assign(view="view1_frontal.jpg"), SCORES.assign(view="view2_lateral.jpg")])
+    images.iloc[N:, 1:3] -= 5.0  # the second views score lower, so they change nothing
+    images["Path"] = images["Study"] + "/" + images["view"]
+    images.drop(columns=["Study", "view"]).to_csv("images.csv", index=False)
+    one, other = (evaluate([name], "truth.csv").table["auroc"] for name in ("a.csv", "images.csv"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_runs_folder_brings_its_own_labels(folder):
+    table = SCORES.assign(split="test", image=[f"{s}/view1.jpg" for s in STUDIES], patient=[s[19:31] for s in STUDIES])
+    table = table.rename(columns={"Study": "study"} | {task: f"p:{task}" for task in ("Edema", "Atelectasis")})
+    for task in ("Edema", "Atelectasis"):
+        table[f"y:{task}"] = LABELS[task].astype(np.float32)
+    (folder / "run").mkdir()
+    other = table.assign(split="val", study="v", image=[f"v{i}" for i in range(N)])
+    pd.concat([table, other]).to_parquet(folder / "run" / "predictions.parquet")
+    found, as_files = evaluate(["run"]), evaluate(["a.csv"], "truth.csv")
+    assert found.models == ("run",) and found.n == N
+    assert found.table["auroc"].sort_values().tolist() == pytest.approx(as_files.table["auroc"].sort_values().tolist())
+
+
+def test_unknown_labels_leave_their_study_out_of_that_task(folder):
+    LABELS.assign(Edema=LABELS["Edema"].where(LABELS.index > 9)).to_csv("holes.csv", index=False)
+    found = evaluate(["a.csv"], "holes.csv", tasks=["Edema"])
+    assert found.table["auroc"].iloc[1] == pytest.approx(roc_auc_score(LABELS["Edema"][10:], SCORES["Edema"][10:]))
+    assert found.counts.loc["Edema"].sum() == N - 10
+
+
+def test_other_names_of_a_finding_are_understood(folder):
+    name = changed("effusion.csv", lambda t: t.rename(columns={"Edema": "Effusion"}))
+    LABELS.rename(columns={"Edema": "Pleural Effusion"}).to_csv("pleural.csv", index=False)
+    assert evaluate([name], "pleural.csv").tasks == ("Pleural Effusion", "Atelectasis")
+
+
+def test_tasks_that_one_file_lacks_are_left_out_and_said(folder):
+    name = changed("few.csv", lambda t: t.drop(columns="Edema"))
+    found = evaluate(["a.csv", name], "truth.csv")
+    assert found.tasks == ("Atelectasis",)
+    assert "Left out, as not every file has them: Edema." in found.text()
+
+
+def test_rows_that_do_not_match_are_refused_or_with_inner_left_out(folder, capsys):
+    name = changed("short.csv", lambda t: t.iloc[5:])
+    line = said(capsys, name, "--truth", "truth.csv")
+    assert "short.csv: lacks 5 rows (CheXpert-v1.0/test/patient64741/study1, " in line and "--inner" in line
+    found = evaluate(["a.csv", name], "truth.csv", inner=True)
+    assert found.n == N - 5
+    kept = slice(5, None)
+    edema = found.table.set_index(["model", "task"])["auroc"][("a", "Edema")]
+    assert edema == pytest.approx(roc_auc_score(LABELS["Edema"][kept], SCORES["Edema"][kept]))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda t: t.assign(Edema=["high", *t["Edema"][1:]]),
+            r"patient64741/study1, column Edema: 'high' is not a num",
+        ),
+        (
+            lambda t: t.assign(Edema=[None, *t["Edema"][1:]]),
+            r"patient64741/study1, column Edema: no score \(1 in all\)",
+        ),
+        (lambda t: pd.concat([t, t.iloc[:2]]), r"2 rows \(.*patient64741/study1, .*/study2\) more than once"),
+        (lambda t: t.assign(Study=[f"x{i}" for i in range(N)]), r"no row is of truth.csv: it names 'x0'"),
+        (
+            lambda t: t.rename(columns={"Edema": "Effusion", "Atelectasis": "Pleural Effusion"}),
+            "two columns are of Ple",
+        ),
+        (lambda t: t.rename(columns={"Edema": "Fracture", "Atelectasis": "Tilt"}), "no task is in all files"),
+        (lambda t: t[["Study"]], "no column beside 'Study'"),
+        (lambda t: t.drop(columns="Study").assign(Edema=0.5), "no column names the study or image"),
+        (lambda t: t.iloc[:0], "no rows"),
+    ],
+)
+def test_scores_that_are_wrong_are_refused_in_one_line(folder, capsys, change, words):
+    assert re.search(words, said(capsys, changed("wrong.csv", change), "--truth", "truth.csv"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"Edema": 1}, "Edema has only positives in these studies: an AUROC needs both classes"),
+        ({"Edema": np.nan}, "Edema has no known label"),
+        ({"Edema": -1}, "-1 is no label: 1, 0 or empty: decide first what an uncertain label counts as"),
+        ({"Edema": 0.3}, "column Edema: 0.3 is no label"),
+    ],
+)
+def test_labels_that_are_wrong_are_refused_in_one_line(folder, capsys, change, words):
+    LABELS.assign(**change).to_csv("odd.csv", index=False)
+    assert words in said(capsys, "a.csv", "--truth", "odd.csv", "--tasks", "Edema")
+
+
+def test_a_task_of_one_class_is_left_out_where_none_was_asked_for(folder):
+    LABELS.assign(Edema=0).to_csv("none.csv", index=False)
+    found = evaluate(["a.csv"], "none.csv")
+    assert found.tasks == ("Atelectasis",) and found.notes == (
+        "Left out, as the labels have one class only: Edema.",
+        *found.notes[1:],
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a.csv"], "a.csv: holds no labels: give them with --truth"),
+        (["a.csv", "a.csv", "--truth", "truth.csv"], "given twice"),
+        (["a.csv", "--truth", "truth.csv", "--draws", "0"], "at least 1"),
+        (["nowhere.csv", "--truth", "truth.csv"], "nowhere.csv: no such file"),
+        (["a.csv", "--truth", "nowhere.csv"], "nowhere.csv: no such file"),
+        (["nowhere.parquet", "--truth", "truth.csv"], "nowhere.parquet: no such file"),
+        (["a.csv", "--truth", "truth.csv", "--tasks", "Gout"], "has no labels of 'Gout'"),
+        (["a.csv", "--truth", "truth.csv", "--plot", "a.docx"], "a.docx"),
+    ],
+)
+def test_a_command_that_cannot_be_followed_says_why_in_one_line(folder, capsys, arguments, words):
+    assert words in said(capsys, *arguments)
+
+
+def test_broken_files_are_refused_in_one_line(folder, capsys):
+    Path("broken.parquet").write_bytes(b"PAR1" + bytes(50))
+    assert "broken.parquet: not readable as Parquet" in said(capsys, "broken.parquet", "--truth", "truth.csv")
+    Path("bytes.csv").write_bytes(bytes(range(256)))
+    assert "bytes.csv" in said(capsys, "bytes.csv", "--truth", "truth.csv")
+
+
+def test_the_command_prints_a_table_csv_and_json_and_draws(folder, capsys):
+    assert main(["evaluate", "a.csv", "b.csv", "--truth", "truth.csv", "--plot", "plot.png"]) == 0
+    text = capsys.readouterr().out
+    assert f"2 models on {N} studies of {N // 2} patients" in text and re.search(r"1 a +=", text)
+    assert Path("plot.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["evaluate", "a.csv", "b.csv", "--truth", "truth.csv", "--csv"]) == 0
+    Path("out.csv").write_text(capsys.readouterr().out)
+    assert pd.read_csv("out.csv")["model"].tolist() == ["a"] * 3 + ["b"] * 3
+    assert main(["evaluate", "a.csv", "b.csv", "--truth", "truth.csv", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["models"]["a"]["tasks"]) == {"Edema", "Atelectasis"}
+    assert set(found["models"]["a"]["mean"]) == {"auroc", "low", "high"}
+    assert set(found["pairs"][0]) >= {"a", "b", "difference", "low", "high", "p"}
+
+
+@needs_chexpert
+def test_seven_leaderboard_models_are_read_as_they_are():
+    """Their columns are in two orders, and one scores up to 2.8; some share their scores of most tasks."""
+    found = evaluate(sorted((CHEXPERT / "predictions").glob("*.csv")), CHEXPERT / "groundtruth.csv")
+    assert (found.n, found.patients, len(found.models), len(found.tasks)) == (500, 500, 7, 5)
+    truth = pd.read_csv(CHEXPERT / "groundtruth.csv").set_index("Study")
+    for model, task, area in found.table.query("task != 'mean'")[["model", "task", "auroc"]].itertuples(index=False):
+        scores = pd.read_csv(CHEXPERT / "predictions" / f"{model}.csv").set_index("Study").loc[truth.index, task]
+        assert area == pytest.approx(roc_auc_score(truth[task], scores), abs=1e-12)
+    consolidation = evaluate(
+        [CHEXPERT / "predictions" / f"{name}_predictions.csv" for name in ("drnet", "uestc")],
+        CHEXPERT / "groundtruth.csv",
+        tasks=["Consolidation"],
+    )
+    assert consolidation.pairs["p"].tolist() == [1.0]
+
+
+def test_no_file_is_refused():
+    with pytest.raises(UserError, match="at least one file"):
+        evaluate([])
