@@ -17,10 +17,11 @@ import pandas as pd
 
 from chexlib.errors import UserError
 from chexlib.evaluation import files
-from chexlib.stats import BootstrapAuroc, bootstrap_auroc
+from chexlib.stats import BootstrapAreas, bootstrap_auroc
 from chexlib.stats.multiple import holm
 
 MEAN = "mean"
+MOST = 100_000  # draws: more would take hours, and change no third digit
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Evaluation:
     n: int
     patients: int
     counts: pd.DataFrame  # positives, negatives, indexed by task
-    bootstrap: BootstrapAuroc
+    bootstrap: BootstrapAreas
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -43,7 +44,7 @@ class Evaluation:
         dropped: how many draws lack a class of the task, and are left out of it.
         """
         found = self.bootstrap
-        values = np.column_stack([found.mean, found.auroc])  # (M, 1 + T)
+        values = np.column_stack([found.mean, found.area])  # (M, 1 + T)
         low, high = (
             np.column_stack(ends) for ends in zip(found.mean_interval(), found.interval(), strict=True)
         )  # (M, 1 + T) each
@@ -151,8 +152,9 @@ def evaluate(
     """
     if not predictions:
         raise UserError("no predictions: give at least one file")
-    if n_boot < 1:
-        raise UserError(f"n_boot={n_boot}: give a number of draws of at least 1, e.g. 1000")
+    if not 1 <= n_boot <= MOST:
+        raise UserError(f"{n_boot:,} draws: give a number from 1 to {MOST:,}, e.g. 1000")
+    tasks = list(dict.fromkeys(map(files.task_name, tasks or ())))
     names = files.names_of(predictions)
     labels = files.own_truth(predictions[0]) if truth is None else files.read_truth(truth)
     tables = [files.aligned(files.read_predictions(path), labels, inner) for path in predictions]
@@ -179,11 +181,11 @@ def evaluate(
 
 
 def _tasks(
-    labels: files.Table, tables: Sequence[files.Table], asked: Sequence[str] | None, common: list[str]
+    labels: files.Table, tables: Sequence[files.Table], asked: Sequence[str], common: list[str]
 ) -> tuple[list[str], list[str]]:
     """The tasks to score, in the order of the labels' columns or as asked; and notes on what is left out."""
     y = labels.values.loc[common]
-    for task in asked or ():
+    for task in asked:
         if task not in labels.tasks:
             raise UserError(f"{labels.path}: has no labels of {task!r}: it has {', '.join(labels.tasks)}")
         for table in tables:

@@ -22,8 +22,9 @@ from chexlib.errors import UserError
 NAMES = ("study", "path", "image", "image index", "image id", "filename", "file", "id", "name")
 """Columns that can say which study or image a row is, the best first; another column serves if it is the first."""
 
-ABOUT = {"split", "patient", "patient id", "view", "sex", "age", "frontal/lateral", "ap/pa", "unnamed: 0"}
-"""Columns that are neither a score nor a label."""
+PATIENTS = ("patient", "patient id", "patientid")
+ABOUT = {*PATIENTS, "split", "view", "sex", "age", "frontal/lateral", "ap/pa", "unnamed: 0"}
+"""Columns that say whose a row is, and all that are neither a score nor a label."""
 
 PATIENT = re.compile(r"patient\d+")
 SHOWN = 3
@@ -113,17 +114,19 @@ def _read(path: Path, prefix: str, what: str) -> Table:
     ours = [column for column in rows if str(column).startswith(prefix)]
     if ours and "split" in rows:  # a run's predictions.parquet
         rows = rows[rows["split"] == "test"]
-    column = _name_column(path, rows, bool(ours))
-    names = rows[column].astype(str).str.strip()
+    plain = {str(column).strip().casefold(): column for column in rows}
+    column = _name_column(path, rows, plain, bool(ours))
+    names = _filled(path, rows[column])
     columns = ours or [c for c in rows if c != column and str(c).strip().casefold() not in ABOUT]
     if not columns:
         raise UserError(f"{path}: no column beside {column!r}: give a file of {what}")
     values = pd.DataFrame({c: _numbers(path, rows[c], names) for c in columns})
-    values.columns = [_task(str(c).removeprefix(prefix)) for c in columns]
+    values.columns = [task_name(str(c).removeprefix(prefix)) for c in columns]
     if twice := sorted({task for task in values.columns if list(values.columns).count(task) > 1}):
         raise UserError(f"{path}: two columns are of {twice[0]}: leave one")
     values.index = names
-    patients = rows.set_axis(names)["patient"].astype(str) if "patient" in rows else None
+    whose = next((plain[name] for name in PATIENTS if name in plain), None)
+    patients = None if whose is None else _filled(path, rows[whose]).set_axis(names)
     if ours:  # a row an image; a study scores its views' maximum
         values = values.groupby(level=0).max()
         patients = None if patients is None else patients.groupby(level=0).first()
@@ -141,8 +144,15 @@ def _parquet(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: not readable as Parquet: write it again") from None
 
 
-def _name_column(path: Path, rows: pd.DataFrame, ours: bool) -> str:
-    plain = {str(column).strip().casefold(): column for column in rows}
+def _filled(path: Path, cells: pd.Series) -> pd.Series:
+    """Names of studies or patients; UserError where a cell has none."""
+    names = cells.astype("string").str.strip()
+    if (empty := np.flatnonzero(names.isna() | (names == ""))).size:
+        raise UserError(f"{path}: row {empty[0] + 2}, column {cells.name}: empty: every row needs a name there")
+    return names.astype(object)
+
+
+def _name_column(path: Path, rows: pd.DataFrame, plain: dict[str, str], ours: bool) -> str:
     if ours and "study" not in plain:
         raise UserError(f"{path}: column study missing: is this a run's predictions.parquet?")
     found = next((plain[name] for name in NAMES if name in plain), rows.columns[0])
@@ -151,7 +161,7 @@ def _name_column(path: Path, rows: pd.DataFrame, ours: bool) -> str:
     return found
 
 
-def _task(name: str) -> str:
+def task_name(name: str) -> str:
     """CheXpert's name of a finding, however it is spelt; another task's own."""
     name = name.strip()
     return (finding_of(name) if is_known(name) else None) or name

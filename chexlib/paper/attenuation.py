@@ -46,7 +46,7 @@ class Attenuation:
         return float(np.interp(POWER, power, true)) if power[-1] >= POWER else np.nan
 
     def compatible(self, rho: float) -> tuple[float, float]:
-        """The true values whose 95 % hold the rho that came out: a confidence interval by inversion."""
+        """The true values whose 95 % hold the rho that came out, if AUCs are truly spread as `pairs` has it."""
         low, high = np.maximum.accumulate(self.low), np.maximum.accumulate(self.high)
         return float(np.interp(rho, high, self.true)), float(np.interp(rho, low, self.true))
 

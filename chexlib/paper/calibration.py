@@ -30,14 +30,15 @@ BINS = 40
 class Calibration:
     """brier, gap: (M,) each architecture's mean over tasks; gap is mean score minus share of positives.
 
-    of_best, gap_of_best: those of the best architecture. nothing: the Brier score of always saying the share of
-    positives.
+    of_best, gap_of_best: those of the best architecture, gap_of_tasks: (T,) its gap by task. nothing: the Brier score
+    of always saying the share of positives among these studies.
     """
 
     brier: np.ndarray
     gap: np.ndarray
     of_best: Estimate
     gap_of_best: Estimate
+    gap_of_tasks: np.ndarray
     nothing: float
 
 
@@ -54,6 +55,12 @@ def calibration(found: Scored) -> Calibration:
         gap,
         estimate(brier[found.best], replicates[0]),
         estimate(gap[found.best], replicates[1]),
+        np.divide(
+            np.where(known, best - y, 0.0).sum(axis=0),
+            known.sum(axis=0),
+            out=np.full(y.shape[1], np.nan),
+            where=known.any(axis=0),
+        ),
         float((rate * (1 - rate))[known.any(axis=0)].mean()),
     )
 
@@ -106,11 +113,14 @@ def sentence(results: Any) -> Note:
         return Note("")
     of = calibration(found)
     name, low, high = found.names[found.best], of.gap_of_best.low, of.gap_of_best.high
-    lean = "too high" if low > 0 else "too low" if high < 0 else "neither too high nor too low, as far as can be told"
+    lean = "too high" if low > 0 else "too low" if high < 0 else "not told apart from it"
+    of_tasks = of.gap_of_tasks[~np.isnan(of.gap_of_tasks)]
+    if len(of_tasks) > 1:
+        lean += f" (by task from {number(of_tasks.min(), sign=True)} to {number(of_tasks.max(), sign=True)})"
     text = (
         f"{name}'s Brier score (mean squared error of a probability; 0 is best) is "
-        f"{with_interval(of.of_best.value, of.of_best.low, of.of_best.high)}, where always saying the share of "
-        f"positives would have {number(of.nothing)}. Its scores lie "
+        f"{with_interval(of.of_best.value, of.of_best.low, of.of_best.high)}, where always saying the test "
+        f"studies' own share of positives would have {number(of.nothing)}. Its scores lie "
         f"{with_interval(of.gap_of_best.value, low, high, sign=True)} from the share of positives on average: {lean}. "
     )
     if len(found.names) > 1:

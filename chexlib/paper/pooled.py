@@ -68,12 +68,10 @@ def mean_sentence(results: Any) -> Note:
         if np.isnan(found.se_seeds)
         else f"{number(found.se_seeds)} from seeds"
     )
-    near, far = found.value - 2 * found.tau, found.value + 2 * found.tau
     tau = (
-        "beyond that, no spread between architectures shows"
-        if found.tau < 5e-4
-        else f"true boosts spread by {number(found.tau)} between architectures (standard deviation), so that another "
-        f"architecture's may well lie anywhere from {number(near, sign=True)} to {number(far, sign=True)}"
+        f"true boosts are estimated to spread by {number(found.tau)} between architectures (standard deviation), and "
+        f"another architecture's is foretold to lie between {number(found.low_another, sign=True)} and "
+        f"{number(found.high_another, sign=True)} (95 %)"
     )
     return closed(
         f"As one estimate over {counted(found.k, 'architecture')}{where(results)}, the mean boost of ImageNet weights "

@@ -3,8 +3,9 @@
 For a study, the replicates of all models share their patients, so the standard error of every paired difference is
 known. For CheXpert's test set only what the paper prints is known: half the width of a printed interval is 1.96
 standard errors of a mean AUC, and how much of it cancels in a difference depends on r, the correlation of two models'
-errors over patients. Three differences are printed with their own intervals, which gives r for those pairs.
-Printed intervals are rounded, so that errors have two digits, and r about one.
+errors over patients. Three differences are printed with their own intervals, which gives r for those pairs: one of two
+architectures, and two of a network and its own truncation, which err more alike than two architectures do. Printed
+intervals are rounded, so that errors have two digits, and r about one.
 """
 
 from __future__ import annotations
@@ -29,11 +30,10 @@ POWER = 0.8
 STUDIES = 500
 """CheXpert's test set (Irvin et al. 2019, section 5)."""
 
-IMPLYING = (  # a printed difference, and the printed intervals of its two models: a statement's id, or a row of Table 1
-    ("4.1-gap", ("4.1-best-auc", "4.1-worst-auc")),
-    ("4.4-resnet18", ("ResNet18", "ResNet18")),  # the truncated model's interval is not printed: as wide, we take it
-    ("4.4-efficientnet", ("EfficientNetB0", "EfficientNetB0")),
-)
+TWO_ARCHITECTURES = ("4.1-gap", ("4.1-best-auc", "4.1-worst-auc"))
+TRUNCATED = (("4.4-resnet18", ("ResNet18",) * 2), ("4.4-efficientnet", ("EfficientNetB0",) * 2))
+"""A printed difference and the printed intervals of its two models, each a statement's id or a row of Table 1. The
+truncated models' are not printed: they are taken to be as wide as the whole models'."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,18 +140,16 @@ def paper_pairs(r: float) -> Pairs:
 
 
 def least_r() -> float:
-    """The r below which patients alone would spread Table 1's 16 AUCs more than they are spread."""
+    """The r below which patients alone would be expected to spread Table 1's 16 AUCs more than they are spread."""
     variance = PAPER_TABLE1["auc"].to_numpy().var(ddof=1)
     return float(1 - variance / (paper_errors() ** 2).mean())
 
 
-def implied_r() -> dict[str, float]:
-    """r of the pairs whose difference the paper prints with an interval, by the place of the statement in the paper."""
-    found = {}
-    for id, models in IMPLYING:
-        of_difference, a, b = _printed_error(id), *map(_printed_error, models)
-        found[id] = (a**2 + b**2 - of_difference**2) / (2 * a * b)
-    return found
+def implied_r(pair: tuple[str, tuple[str, str]] = TWO_ARCHITECTURES) -> float:
+    """r of a pair whose difference the paper prints with an interval: TWO_ARCHITECTURES, or one of TRUNCATED."""
+    id, models = pair
+    of_difference, a, b = _printed_error(id), *map(_printed_error, models)
+    return (a**2 + b**2 - of_difference**2) / (2 * a * b)
 
 
 def formula(results: Any, auc: float) -> float:

@@ -16,7 +16,7 @@ from chexlib.paper.attenuation import Attenuation
 from chexlib.paper.claims.statements import BY_ID
 from chexlib.paper.measures import FEWEST
 from chexlib.paper.notes import Note, says_missing, skips_missing
-from chexlib.paper.power import ASSUMED, POWER, Pairs
+from chexlib.paper.power import ASSUMED, POWER, TRUNCATED, Pairs
 from chexlib.paper.shown import Tables
 from chexlib.paper.wording import INIT_NAMES, closed, counted, listed, number, where
 
@@ -76,7 +76,7 @@ def formula(results: Any) -> Note:
 def paper_differences(results: Any = None) -> Note:
     """What Table 1's printed intervals allow: how wide they are, what cancels in a difference, what could be seen."""
     found, errors = {r: numbers.paper_pairs(r) for r in ASSUMED}, numbers.paper_errors()
-    of_printed = sorted(numbers.implied_r().values())
+    of_truncated = sorted(map(numbers.implied_r, TRUNCATED))
     spread = found[0.0].spread
     text = (
         f"Table 1's intervals come from CheXpert's {numbers.STUDIES} test studies. They say that a mean AUC has a "
@@ -85,23 +85,25 @@ def paper_differences(results: Any = None) -> Note:
         "how the errors of two models correlate over patients. Were they independent, a difference would have to be "
         f"{number(np.median(found[0.0].least))} to be found with {POWER:.0%} power; "
         + listed([f"{number(np.median(found[r].least))} with a correlation of {number(r, 1)}" for r in ASSUMED[1:]])
-        + f". The paper prints {len(of_printed)} differences with their own intervals, and those imply correlations of "
-        + listed([number(r, 2) for r in of_printed])
-        + ". "
+        + ". The difference of the best and the worst architecture without pretraining is printed with an interval of "
+        f"its own, which implies a correlation of {number(implied(), 2)}; two differences of a network and its own "
+        "truncation, which err more alike, imply "
+        + listed([number(r, 2) for r in of_truncated])
+        + " if the truncated model's interval, which is not printed, is as wide as the whole one's. "
     )
     measured = _measured(results)
     if measured is not None:
         text += f"Between the architectures of this study the median is {number(measured, 2)}. "
     text += (
-        f"Below {number(numbers.least_r(), 2)} it cannot well be: patients alone would then spread the "
-        f"{len(errors)} AUCs more than they are spread."
+        f"Below about {number(numbers.least_r(), 2)} it is not likely to be: patients alone would then be expected to "
+        f"spread the {len(errors)} AUCs more than they are spread."
     )
     return closed(text)
 
 
 def paper_table(results: Any = None) -> Tables:
     """One row a correlation r of two models' errors: what CheXpert's test set could show of Table 1's 16 models."""
-    cases = {number(r, 2): r for r in ASSUMED} | {f"{number(implied(), 2)} (implied by printed intervals)": implied()}
+    cases = {number(r, 2): r for r in ASSUMED} | {f"{number(implied(), 2)} (implied by a printed interval)": implied()}
     measured = _measured(results)
     if measured is not None and 0 <= measured < 1:
         cases[f"{number(measured, 2)} (measured in this study)"] = measured
@@ -138,22 +140,25 @@ def relationship(results: Any) -> Note:
 
 def paper_relationship() -> Note:
     """What the paper's "no relationship" can mean: the true rho that its printed ones are compatible with."""
-    r = implied()
-    seen = attenuation.of_paper(r)
+    r, most = implied(), max(map(numbers.implied_r, TRUNCATED))
+    seen, kinder = attenuation.of_paper(r), attenuation.of_paper(most)
     ideal = attenuation.noiseless(seen.n)
     rho = {init: printed_rho(init) for init in PRINTED_RHO}
     low, high = seen.compatible(rho["imagenet"])
+    at_most = kinder.compatible(rho["imagenet"])
     alone = ideal.compatible(rho["random"])
     return closed(
         f"The paper finds no relationship of ImageNet accuracy and AUC: Spearman's ρ = {number(rho['imagenet'], 3)} "
         f"with ImageNet weights and {number(rho['random'], 3)} without. {seen.n} architectures whose true AUCs were "
         f"known would find a true ρ of {number(ideal.least, 2)} with {POWER:.0%} power, and nothing much weaker. "
         "With ImageNet weights noise is added: where errors correlate by "
-        f"{number(r, 2)}, the median of what printed intervals imply, {_weakest_words(seen)}, and the printed ρ is "
-        f"compatible with a true one from {number(low, 2)} to {number(high, 2)}. Without pretraining the AUCs are "
-        "spread more widely, so noise matters less there; the number of architectures alone leaves "
-        f'{number(alone[0], 2)} to {number(alone[1], 2)}. So "no relationship" can mean that a strong one, in either '
-        "direction, was not excluded; it is no evidence that there is none"
+        f"{number(r, 2)}, as a printed interval implies for two architectures, {_weakest_words(seen)}, and the "
+        f"printed ρ is compatible with a true one from {number(low, 2)} to {number(high, 2)}; even at "
+        f"{number(most, 2)}, as for a network and its truncation, from {number(at_most[0], 2)} to "
+        f"{number(at_most[1], 2)}. Without pretraining the AUCs are spread more widely, so noise matters less there; "
+        f"the number of architectures alone leaves {number(alone[0], 2)} to {number(alone[1], 2)}. So "
+        '"no relationship" can mean that a strong one, in either direction, was not excluded; it is no '
+        "evidence that there is none"
     )
 
 
@@ -177,8 +182,8 @@ def answer(results: Any) -> Note:
 
 
 def implied() -> float:
-    """The median r that the paper's printed intervals imply."""
-    return float(np.median(list(numbers.implied_r().values())))
+    """The r of two architectures that a printed interval implies."""
+    return numbers.implied_r()
 
 
 def printed_rho(init: str) -> float:

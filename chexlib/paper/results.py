@@ -25,7 +25,7 @@ from chexlib.models.truncate import parameters, pinned
 from chexlib.runs.predictions import by_study
 from chexlib.runs.store import Run, RunStore, project_folder
 from chexlib.stats import (
-    BootstrapAuroc,
+    BootstrapAreas,
     Difference,
     SeedDraws,
     draw_seeds,
@@ -106,7 +106,7 @@ class Results:
         alone = np.eye(len(table))
         table["low_seeds"], table["high_seeds"] = np.transpose([self.seeds_interval(one) for one in alone])
         for t, task in enumerate(self.all_tasks):
-            table[f"auc:{task}"] = [self.bootstrap.auroc[places, t].mean() for places in self._places]
+            table[f"auc:{task}"] = [self.bootstrap.area[places, t].mean() for places in self._places]
         return table.rename_axis("model")
 
     @cached_property
@@ -261,7 +261,7 @@ class Results:
         return [by_study(table, self.all_tasks, run.spec.aggregate)[:2] for table, run in found]
 
     @cached_property
-    def bootstrap(self) -> BootstrapAuroc:
+    def bootstrap(self) -> BootstrapAreas:
         """The bootstrap of every run and every task, rare ones too."""
         return self._test.bootstrap(self.n_boot)
 
@@ -301,7 +301,7 @@ class Results:
         return open_tested(self.name, self.finished, self.all_tasks)
 
     @cached_property
-    def _of_mean(self) -> BootstrapAuroc:
+    def _of_mean(self) -> BootstrapAreas:
         return self.bootstrap.select([self.all_tasks.index(task) for task in self.tasks])
 
     @cached_property

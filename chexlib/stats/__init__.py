@@ -9,16 +9,23 @@ from chexlib.stats.auc import auroc
 from chexlib.stats.auprc import average_precision
 from chexlib.stats.bca import bca_interval
 from chexlib.stats.bootstrap import (
-    BootstrapAuroc,
+    BootstrapAreas,
     Difference,
     Differences,
+    bootstrap_auprc,
     bootstrap_auroc,
     paired_difference,
     percentile_interval,
     resample_counts,
 )
 from chexlib.stats.calibration import Reliability, brier, reliability
-from chexlib.stats.correlation import Spearman, spearman, spearman_interval, spearman_over_architectures
+from chexlib.stats.correlation import (
+    Spearman,
+    rank_correlations,
+    spearman,
+    spearman_interval,
+    spearman_over_architectures,
+)
 from chexlib.stats.delong import DeLong, delong, delong_covariance
 from chexlib.stats.effects import MeanEffect, mean_effect
 from chexlib.stats.equivalence import Equivalence, equivalence
@@ -30,7 +37,7 @@ from chexlib.stats.seeds import SeedDraws, draw_seeds, seeds_interval
 from chexlib.stats.thresholds import OperatingPoint, choose_threshold, operating_point
 
 __all__ = [
-    "BootstrapAuroc",
+    "BootstrapAreas",
     "DeLong",
     "Difference",
     "Differences",
@@ -45,6 +52,7 @@ __all__ = [
     "average_precision",
     "bca_interval",
     "benjamini_hochberg",
+    "bootstrap_auprc",
     "bootstrap_auroc",
     "brier",
     "choose_threshold",
@@ -60,6 +68,7 @@ __all__ = [
     "operating_point",
     "paired_difference",
     "percentile_interval",
+    "rank_correlations",
     "reliability",
     "resample_counts",
     "seeds_interval",

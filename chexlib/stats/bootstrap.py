@@ -1,16 +1,17 @@
-"""Bootstrap of AUROC for many models at once, by sparse matrix products.
+"""Bootstrap of areas under the ROC and precision-recall curves, for many models at once.
 
 A replicate draws patients with replacement, so it is a vector of counts c, and its AUROC is a quadratic form
 c+' K c- over the counts of positives and negatives, K the Mann-Whitney kernel (1 where the positive scores higher,
 1/2 at a tie). K need not be formed (`chexlib.stats.kernel`): a replicate costs two passes over its rows. One matrix of
-counts serves all models, which pairs them, so that any difference between models is a subtraction.
+counts serves all models, which pairs them, so that any difference between models is a subtraction. Average precision
+(`chexlib.stats.auprc`) is no such form, and costs a cumulative sum down the rows.
 
 Sums of counts and halves are exact, so replicates equal a loop over resampled rows but for the last division.
 Intervals are percentile, the paper's (Efron and Tibshirani 1993, ch. 13), or on request BCa (`chexlib.stats.bca`);
 stratified resampling is left out, as the prevalence of a test set is chance, too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,15 +22,16 @@ from scipy.sparse import csr_array
 
 from chexlib.machine import cores
 from chexlib.stats.auc import Floats, check_labels, check_scores
+from chexlib.stats.auprc import found_precisely, ranking
 from chexlib.stats.bca import bca_interval, leave_one_out
-from chexlib.stats.kernel import Kernel, kernel, wins
+from chexlib.stats.kernel import kernel, wins
 
 BLOCK = 4_000_000  # most counts held at once: 8 MB, which stay near the processor
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference of mean AUROCs: `value`, its interval `low` to `high`, two-sided bootstrap `p`.
+    """A paired difference of mean areas: `value`, its interval `low` to `high`, two-sided bootstrap `p`.
 
     These are over patients. `low_seeds` to `high_seeds` is over patients and seeds, NaN where it is not known.
     """
@@ -53,16 +55,16 @@ class Differences:
 
 
 @dataclass(frozen=True)
-class BootstrapAuroc:
-    """AUROC of M models on T tasks and its R bootstrap replicates, the same resamples for every model.
+class BootstrapAreas:
+    """Areas under a curve, of M models on T tasks, and R bootstrap replicates, the same resamples for every model.
 
-    auroc: (M, T). replicates: (R, M, T), NaN where that replicate lacks a class of that task.
+    area: (M, T). replicates: (R, M, T), NaN where that replicate lacks a class of that task.
     dropped: (T,) how many replicates do. A mean over tasks is over those that are not NaN.
-    jackknife: (G, M, T) the AUROC without each of the G groups, which BCa intervals need; None unless asked for.
+    jackknife: (G, M, T) the area without each of the G groups, which BCa intervals need; None unless asked for.
     Methods take the `level` of their interval, and `method`, "percentile" or "bca"; they raise ValueError for others.
     """
 
-    auroc: Floats
+    area: Floats
     replicates: Floats
     dropped: NDArray[np.int64]
     jackknife: Floats | None = None
@@ -70,7 +72,7 @@ class BootstrapAuroc:
     @property
     def mean(self) -> Floats:
         """Mean over tasks of each model, (M,)."""
-        return _mean_over_tasks(self.auroc)
+        return _mean_over_tasks(self.area)
 
     @property
     def mean_replicates(self) -> Floats:
@@ -78,9 +80,9 @@ class BootstrapAuroc:
         return _mean_over_tasks(self.replicates)
 
     def interval(self, level: float = 0.95, method: str = "percentile") -> tuple[Floats, Floats]:
-        """Interval of each AUROC: low (M, T), high (M, T)."""
+        """Interval of each area: low (M, T), high (M, T)."""
         if self._corrected(method):
-            return bca_interval(self.auroc, self.replicates, self.jackknife, level)
+            return bca_interval(self.area, self.replicates, self.jackknife, level)
         return percentile_interval(self.replicates, level)
 
     def mean_interval(self, level: float = 0.95, method: str = "percentile") -> tuple[Floats, Floats]:
@@ -89,16 +91,16 @@ class BootstrapAuroc:
             return bca_interval(self.mean, self.mean_replicates, self._mean_jackknife, level)
         return percentile_interval(self.mean_replicates, level)
 
-    def select(self, tasks: Sequence[int]) -> "BootstrapAuroc":
+    def select(self, tasks: Sequence[int]) -> "BootstrapAreas":
         """The same resamples with these tasks only, for a mean over fewer tasks."""
         tasks = list(tasks)
         without = None if self.jackknife is None else self.jackknife[:, :, tasks]
-        return BootstrapAuroc(self.auroc[:, tasks], self.replicates[:, :, tasks], self.dropped[tasks], without)
+        return BootstrapAreas(self.area[:, tasks], self.replicates[:, :, tasks], self.dropped[tasks], without)
 
     def difference(
         self, a: int | Sequence[int], b: int | Sequence[int], level: float = 0.95, method: str = "percentile"
     ) -> Difference:
-        """Mean AUROC over tasks of model a minus that of model b, on the same resamples.
+        """Mean area over tasks of model a minus that of model b, on the same resamples.
 
         a, b: index of a model, or several, which are averaged (seeds of one architecture).
         """
@@ -153,7 +155,7 @@ def bootstrap_auroc(
     n_boot: int = 1000,
     seed: int = 0,
     jackknife: bool = False,
-) -> BootstrapAuroc:
+) -> BootstrapAreas:
     """Bootstrap the AUROC of every model and task with one set of resamples.
 
     y: (N, T) labels, 1, 0 or NaN (unknown). scores: (M, N, T), one model a slice. groups: (N,) what is drawn, each
@@ -161,26 +163,57 @@ def bootstrap_auroc(
     Beside its arguments it holds about as much as `scores`, and a few BLOCKs. Raises ValueError for shapes that do not
     fit, for labels and scores as `auroc`, and for n_boot below 1.
     """
+    y, scores, group = _checked(y, scores, groups)
+    areas = _replicated(y, scores, group, n_boot, seed, kernel, _aurocs)
+    return _bootstrapped(areas, leave_one_out(y, scores, group) if jackknife else None)
+
+
+def bootstrap_auprc(
+    y: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0
+) -> BootstrapAreas:
+    """Bootstrap the average precision of every model and task, with the resamples of `bootstrap_auroc`.
+
+    Arguments, errors and the rule for a replicate without a class are those of `bootstrap_auroc`; no jackknife.
+    """
+    y, scores, group = _checked(y, scores, groups)
+    return _bootstrapped(_replicated(y, scores, group, n_boot, seed, ranking, _auprcs))
+
+
+def _checked(y: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> tuple[Floats, Floats, NDArray[np.intp]]:
     y, scores = np.asarray(y, dtype=float), np.asarray(scores, dtype=float)
     if y.ndim != 2 or scores.ndim != 3 or scores.shape[1:] != y.shape:
         raise ValueError(f"y {y.shape} and scores {scores.shape}: (N, T) and (M, N, T) are needed")
     check_scores(scores, check_labels(y))
-    group, (models, n, tasks) = _groups(len(y), groups), scores.shape
-    positive, negative = (csr_array(np.equal(y.T, label), dtype=np.int32) for label in (1, 0))  # (T, N)
+    return y, scores, _groups(len(y), groups)
 
-    areas = np.full((n_boot + 1, models, tasks), np.nan)  # of the rows themselves, then of each replicate
+
+def _replicated(
+    y: Floats, scores: Floats, group: NDArray[np.intp], n_boot: int, seed: int, prepare: Callable, fill: Callable
+) -> Floats:
+    """Areas (1 + R, M, T), those of the rows themselves first; NaN where a class is missing.
+
+    prepare(y (N,), score (N,)) sorts a model's scores of a task, once. fill(counts (N, r), positives (T, r), negatives
+    (T, r), sorted tasks of a model, areas (T, r)) writes what these counts give.
+    """
+    models, n, tasks = scores.shape
+    positive, negative = (csr_array(np.equal(y.T, label), dtype=np.int32) for label in (1, 0))  # (T, N)
+    areas = np.full((n_boot + 1, models, tasks), np.nan)
     with ThreadPoolExecutor(cores()) as pool:
-        kernels = list(pool.map(lambda m: [kernel(y[:, t], scores[m, :, t]) for t in range(tasks)], range(models)))
+        ready = list(pool.map(lambda m: [prepare(y[:, t], scores[m, :, t]) for t in range(tasks)], range(models)))
         done = 0
         for counts in _count_blocks(group, n_boot, seed):  # (N, r), r replicates at a time
             if not done:
                 counts = np.concatenate([np.ones((n, 1), dtype=counts.dtype), counts], axis=1)
-            pairs = (positive @ counts).astype(float) * (negative @ counts)  # (T, r)
             block = areas[done : done + counts.shape[1]].transpose(1, 2, 0)  # (M, T, r)
-            list(pool.map(partial(_fill, counts, pairs, int(counts.max(initial=0))), kernels, block))
+            list(pool.map(partial(fill, counts, positive @ counts, negative @ counts), ready, block))
             done += counts.shape[1]
+    return areas
+
+
+def _bootstrapped(areas: Floats, jackknife: Floats | None = None) -> BootstrapAreas:
+    _, models, tasks = areas.shape
     dropped = np.isnan(areas[1:, 0]).sum(axis=0) if models else np.zeros(tasks, dtype=int)
-    return BootstrapAuroc(areas[0], areas[1:], dropped, leave_one_out(y, scores, group) if jackknife else None)
+    return BootstrapAreas(areas[0], areas[1:], dropped, jackknife)
 
 
 def resample_counts(n: int, groups: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0) -> NDArray:
@@ -233,10 +266,14 @@ def _mean_over_tasks(values: Floats) -> Floats:
 
 def _groups(n: int, groups: ArrayLike | None) -> NDArray[np.intp]:
     """The number of each row's group, (N,), from 0 on."""
-    group = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if group.shape != (n,):
-        raise ValueError(f"groups {group.shape}: one group a row is needed, ({n},)")
-    return group
+    if groups is None:
+        return np.arange(n)
+    groups = np.asarray(groups)
+    if groups.shape != (n,):
+        raise ValueError(f"groups {groups.shape}: one group a row is needed, ({n},)")
+    if (groups != groups).any():  # NaN; they would all be one group
+        raise ValueError(f"groups hold {(groups != groups).sum()} NaN: every row needs a group")
+    return np.unique(groups, return_inverse=True)[1]
 
 
 def _count_blocks(group: NDArray[np.intp], n_boot: int, seed: int) -> Iterator[NDArray[np.uint16]]:
@@ -255,7 +292,12 @@ def _count_blocks(group: NDArray[np.intp], n_boot: int, seed: int) -> Iterator[N
         yield np.bincount(drawn.ravel(), minlength=size * r).astype(np.uint16).reshape(size, r)[group]  # (N, r)
 
 
-def _fill(counts: NDArray[np.uint16], pairs: Floats, most: int, kernels: list[Kernel], areas: Floats) -> None:
-    """Writes one model's AUROC under each column of counts (N, r) into areas (T, r), NaN where pairs (T, r) is 0."""
-    for of_task, area, n in zip(kernels, areas, pairs, strict=True):
+def _aurocs(counts: NDArray[np.uint16], positives: NDArray, negatives: NDArray, kernels: list, areas: Floats) -> None:
+    most = int(counts.max(initial=0))
+    for of_task, area, n in zip(kernels, areas, positives.astype(float) * negatives, strict=True):
         np.divide(wins(of_task, counts, most), n, out=area, where=n > 0)
+
+
+def _auprcs(counts: NDArray[np.uint16], positives: NDArray, negatives: NDArray, rankings: list, areas: Floats) -> None:
+    for of_task, area, p, q in zip(rankings, areas, positives, negatives, strict=True):
+        np.divide(found_precisely(of_task, counts), p, out=area, where=(p > 0) & (q > 0))

@@ -70,7 +70,7 @@ def spearman_interval(
     if draw_architectures and y.shape[1]:
         drawn = np.random.default_rng(seed).integers(y.shape[1], size=y.shape)
         x, y = np.take_along_axis(x, drawn, axis=1), np.take_along_axis(y, drawn, axis=1)
-    low, high = percentile_interval(_rank_correlations(x, y), level)
+    low, high = percentile_interval(rank_correlations(x, y), level)
     return float(low), float(high)
 
 
@@ -94,7 +94,7 @@ def spearman_over_architectures(x: ArrayLike, y: ArrayLike, level: float = 0.95)
     return float(np.tanh(np.arctanh(found.rho) - half)), float(np.tanh(np.arctanh(found.rho) + half))
 
 
-def _rank_correlations(x: NDArray, y: NDArray) -> NDArray:
+def rank_correlations(x: NDArray, y: NDArray) -> NDArray:
     """Spearman's rho of each row, NaN where undefined. Two (R, M) -> (R,)."""
     if x.shape[1] < 3:
         return np.full(len(x), np.nan)

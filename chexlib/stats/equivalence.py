@@ -29,8 +29,8 @@ def equivalence(replicates: ArrayLike, margin: float, level: float = 0.05) -> Eq
     interval ends at order statistics, not between them, so that it and p always agree. Raises ValueError for a margin
     that is not positive, and where R is too small to reject at `level` at all.
     """
-    if not margin > 0:
-        raise ValueError(f"margin={margin}: it must be above 0")
+    if not 0 < margin < np.inf:
+        raise ValueError(f"margin={margin}: it must be above 0, and finite")
     if not 0 < level < 0.5:
         raise ValueError(f"level={level}: it lies between 0 and 0.5, e.g. 0.05")
     d = np.asarray(replicates, dtype=float)

@@ -53,13 +53,18 @@ def choose_threshold(y: ArrayLike, p: ArrayLike, rule: Rule = "youden") -> float
         raise ValueError(f"{positive.size} positives, {negative.size} negatives: a threshold needs both")
     scores = np.unique(np.concatenate([positive, negative]))  # ascending
     scores = np.append(scores, np.nextafter(scores[-1], np.inf))
-    sensitivity = 1 - np.searchsorted(positive, scores) / positive.size
-    specificity = np.searchsorted(negative, scores) / negative.size
+    found = positive.size - np.searchsorted(positive, scores)  # positives at or above each score
+    left = np.searchsorted(negative, scores)  # negatives below it
     if kind == "sensitivity":
-        return float(scores[sensitivity >= least][-1])
+        return float(scores[found >= _reaching(least, positive.size)][-1])
     if kind == "specificity":
-        return float(scores[specificity >= least][0])
-    return float(scores[np.argmax((sensitivity + specificity).round(12))])
+        return float(scores[left >= _reaching(least, negative.size)][0])
+    return float(scores[np.argmax(found * negative.size + left * positive.size)])  # whole numbers, so ties are ties
+
+
+def _reaching(least: float, n: int) -> int:
+    """How many of n are at least that share."""
+    return int(np.ceil(least * n - 1e-9))
 
 
 def operating_point(y: ArrayLike, p: ArrayLike, threshold: ArrayLike) -> OperatingPoint:
@@ -70,6 +75,8 @@ def operating_point(y: ArrayLike, p: ArrayLike, threshold: ArrayLike) -> Operati
     """
     y, p, _ = checked(y, p, None)
     threshold = np.asarray(threshold, dtype=float)
+    if np.isnan(threshold).any():
+        raise ValueError("threshold is NaN: leave out the tasks that have none")
     if threshold.shape not in ((), y.shape[1:]):
         raise ValueError(f"threshold {threshold.shape}: a number is needed, or one a task, {y.shape[1:]}")
     called, positive, negative = p >= threshold, y == 1, y == 0

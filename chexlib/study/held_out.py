@@ -17,7 +17,7 @@ from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.runs.predictions import IDS, by_study
 from chexlib.runs.store import Run
-from chexlib.stats import BootstrapAuroc, bootstrap_auroc
+from chexlib.stats import BootstrapAreas, bootstrap_auroc
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class HeldOut:
         counts = {"positives": (self.labels == 1).sum(axis=0), "negatives": (self.labels == 0).sum(axis=0)}
         return pd.DataFrame(counts, index=pd.Index(self.tasks, name="task"))
 
-    def bootstrap(self, n_boot: int = 1000) -> BootstrapAuroc:
+    def bootstrap(self, n_boot: int = 1000) -> BootstrapAreas:
         """AUROC of every run and task, with replicates in which patients are drawn anew."""
         return bootstrap_auroc(self.labels, self.scores, groups=self.patients, n_boot=n_boot, seed=self.seed)
 

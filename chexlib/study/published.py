@@ -19,7 +19,7 @@ import pandas as pd
 
 from chexlib.errors import UserError
 from chexlib.runs.store import Run, write_atomically
-from chexlib.stats import BootstrapAuroc
+from chexlib.stats import BootstrapAreas
 from chexlib.study.held_out import HeldOut, read_held_out
 
 WITHHELD = (
@@ -39,10 +39,10 @@ class Published:
     counts: pd.DataFrame  # positives, negatives, indexed by task
     replicates: np.ndarray  # (1 + R, runs, T), the test set itself first
 
-    def bootstrap(self, n_boot: int = 1000) -> BootstrapAuroc:
+    def bootstrap(self, n_boot: int = 1000) -> BootstrapAreas:
         """AUROC of every run and task, with at most `n_boot` of the replicates."""
         replicates = self.replicates[1 : n_boot + 1]
-        return BootstrapAuroc(self.replicates[0], replicates, np.isnan(replicates[:, 0]).sum(axis=0))
+        return BootstrapAreas(self.replicates[0], replicates, np.isnan(replicates[:, 0]).sum(axis=0))
 
     @property
     def labels(self) -> np.ndarray:
@@ -72,7 +72,7 @@ def publish_replicates(folder: Path, study: str, runs: Sequence[str], tested: He
     import pyarrow.parquet as pq
 
     found, tasks = tested.bootstrap(), list(tested.counts.index)
-    values = np.concatenate([found.auroc[None], found.replicates])  # (1 + R, runs, T)
+    values = np.concatenate([found.area[None], found.replicates])  # (1 + R, runs, T)
     rows = values.transpose(0, 2, 1).reshape(-1, len(runs)).astype(np.float32)  # ((1 + R) T, runs)
     columns = {
         "replicate": np.repeat(np.arange(len(values), dtype=np.int32), len(tasks)),

@@ -183,7 +183,7 @@ def test_a_task_of_one_class_is_left_out_where_none_was_asked_for(folder):
     [
         (["a.csv"], "a.csv: holds no labels: give them with --truth"),
         (["a.csv", "a.csv", "--truth", "truth.csv"], "given twice"),
-        (["a.csv", "--truth", "truth.csv", "--draws", "0"], "at least 1"),
+        (["a.csv", "--truth", "truth.csv", "--draws", "0"], "0 draws: give a number from 1"),
         (["nowhere.csv", "--truth", "truth.csv"], "nowhere.csv: no such file"),
         (["a.csv", "--truth", "nowhere.csv"], "nowhere.csv: no such file"),
         (["nowhere.parquet", "--truth", "truth.csv"], "nowhere.parquet: no such file"),
@@ -237,3 +237,28 @@ def test_seven_leaderboard_models_are_read_as_they_are():
 def test_no_file_is_refused():
     with pytest.raises(UserError, match="at least one file"):
         evaluate([])
+
+
+@pytest.mark.parametrize("name", ["patient", "Patient ID"])
+def test_patients_of_a_column_are_drawn_whatever_its_capitals(folder, name):
+    numbered = LABELS.assign(Study=[f"s{i}" for i in range(N)])
+    numbered.assign(**{name: [f"p{i // 3}" for i in range(N)]}).to_csv("of_patients.csv", index=False)
+    scores = changed("numbered.csv", lambda t: t.assign(Study=[f"s{i}" for i in range(N)]))
+    found = evaluate([scores], "of_patients.csv")
+    assert found.patients == N // 3 and set(found.tasks) == {"Edema", "Atelectasis"}
+
+
+def test_a_row_without_a_name_or_a_patient_is_refused(folder, capsys):
+    name = changed("nameless.csv", lambda t: t.assign(Study=[None, *t["Study"][1:]]))
+    assert "nameless.csv: row 2, column Study: empty" in said(capsys, name, "--truth", "truth.csv")
+    LABELS.assign(patient=["p", None, *["q"] * (N - 2)]).to_csv("whose.csv", index=False)
+    assert "whose.csv: row 3, column patient: empty" in said(capsys, "a.csv", "--truth", "whose.csv")
+
+
+def test_a_task_is_scored_once_however_often_and_however_it_is_written(folder):
+    found = evaluate(["a.csv"], "truth.csv", tasks=["edema", "Edema", "EDEMA"])
+    assert found.tasks == ("Edema",) and len(found.table) == 2
+
+
+def test_more_draws_than_anyone_needs_are_refused(folder, capsys):
+    assert "from 1 to 100,000" in said(capsys, "a.csv", "--truth", "truth.csv", "--draws", "1000000000")

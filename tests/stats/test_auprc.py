@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import average_precision_score
 
-from chexlib.stats import average_precision
+from chexlib.stats import average_precision, bootstrap_auprc, resample_counts
 
 
 @st.composite
@@ -82,3 +82,29 @@ def test_a_missing_class_is_nan():
 def test_refuses_in_words(y, p, says):
     with pytest.raises(ValueError, match=says):
         average_precision(y, p)
+
+
+def test_replicates_are_scikit_learns_of_the_same_rows():
+    rng = np.random.default_rng(1)
+    y = (rng.random((60, 2)) < 0.3).astype(float)
+    y[:5, 1] = np.nan
+    scores = np.round(y + rng.normal(size=(3, 60, 2)), 1)  # with ties
+    scores[:, :5, 1] = 0.0
+    patients = rng.integers(25, size=60)
+    found = bootstrap_auprc(y, scores, patients, n_boot=20)
+    for r, count in enumerate(resample_counts(60, patients, 20)):
+        for t in range(2):
+            rows = np.repeat(np.arange(60), count)
+            rows = rows[~np.isnan(y[rows, t])]
+            for m in range(3):
+                area = average_precision_score(y[rows, t], scores[m, rows, t])
+                assert found.replicates[r, m, t] == pytest.approx(area, abs=1e-12)
+    np.testing.assert_allclose(found.area, [average_precision(y, model) for model in scores], atol=1e-12)
+    assert found.difference(0, 0).p == 1
+
+
+def test_replicates_without_a_class_are_left_out_and_counted():
+    y, scores = np.array([[1.0], [0], [0]]), np.array([[[0.9], [0.5], [0.1]]])
+    found = bootstrap_auprc(y, scores, n_boot=200)
+    assert found.dropped[0] == np.isnan(found.replicates[:, 0, 0]).sum() > 0
+    assert np.nanmin(found.replicates) == 1  # the positive is first wherever it is drawn

@@ -100,7 +100,7 @@ def test_replicates_without_a_class_are_left_out():
     found = bootstrap_auroc(y, scores, n_boot=400, jackknife=True)
     assert found.dropped[0] > 0
     usable = found.replicates[~np.isnan(found.replicates[:, 0, 0])]
-    np.testing.assert_array_equal(found.interval(method="bca"), bca_interval(found.auroc, usable, found.jackknife))
+    np.testing.assert_array_equal(found.interval(method="bca"), bca_interval(found.area, usable, found.jackknife))
 
 
 def test_fewer_tasks_keep_their_jackknife():

@@ -37,7 +37,7 @@ def test_equals_a_loop_over_replicates_with_sklearn(grouped):
     groups = patients if grouped else None
     ours = bootstrap_auroc(y, scores, groups, n_boot=40, seed=3)
     np.testing.assert_allclose(ours.replicates, naive(y, scores, resample_counts(len(y), groups, 40, 3)), atol=1e-9)
-    np.testing.assert_allclose(ours.auroc, [auroc(y, model) for model in scores], atol=1e-12)
+    np.testing.assert_allclose(ours.area, [auroc(y, model) for model in scores], atol=1e-12)
 
 
 @settings(max_examples=30, deadline=None)
@@ -104,16 +104,16 @@ def test_a_task_without_a_class_has_no_value_and_no_part_in_the_mean():
     y, scores, _ = made(tasks=2)
     y[:, 0] = 0
     b = bootstrap_auroc(y, scores, n_boot=50)
-    assert np.isnan(b.auroc[:, 0]).all() and np.isnan(b.interval()[0][:, 0]).all()
+    assert np.isnan(b.area[:, 0]).all() and np.isnan(b.interval()[0][:, 0]).all()
     assert b.dropped[0] == 50
-    np.testing.assert_array_equal(b.mean, b.auroc[:, 1])
+    np.testing.assert_array_equal(b.mean, b.area[:, 1])
     assert np.isfinite(b.mean_interval()).all()
 
 
 def test_shapes():
     y, scores, patients = made()
     b = bootstrap_auroc(y, scores, patients, n_boot=20)
-    assert b.auroc.shape == (4, 3) and b.replicates.shape == (20, 4, 3) and b.dropped.shape == (3,)
+    assert b.area.shape == (4, 3) and b.replicates.shape == (20, 4, 3) and b.dropped.shape == (3,)
     assert b.mean.shape == (4,) and b.mean_replicates.shape == (20, 4)
     assert [a.shape for a in b.interval()] == [(4, 3)] * 2 and [a.shape for a in b.mean_interval()] == [(4,)] * 2
 
@@ -122,7 +122,7 @@ def test_a_mean_over_selected_tasks_uses_the_same_resamples():
     y, scores, patients = made()
     b = bootstrap_auroc(y, scores, patients, 20)
     np.testing.assert_array_equal(b.select([0, 2]).replicates, b.replicates[:, :, [0, 2]])
-    np.testing.assert_allclose(b.select([0, 2]).mean, b.auroc[:, [0, 2]].mean(axis=1))
+    np.testing.assert_allclose(b.select([0, 2]).mean, b.area[:, [0, 2]].mean(axis=1))
 
 
 def test_a_model_ties_with_itself_and_with_any_increasing_map_of_itself():
@@ -251,3 +251,8 @@ def test_refuses_in_words(change, says):
     y, scores, groups = made()
     with pytest.raises(ValueError, match=says):
         bootstrap_auroc(**({"y": y, "scores": scores, "groups": groups, "n_boot": 5} | change))
+
+
+def test_rows_without_a_group_are_refused():
+    with pytest.raises(ValueError, match="2 NaN"):
+        resample_counts(3, [1.0, np.nan, np.nan], 10)
