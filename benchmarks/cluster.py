@@ -19,7 +19,7 @@ from chexlib.runs.store import Run, RunStore
 from chexlib.study import load_study
 from chexlib.study.launch import run_study
 
-RUNS = 4
+RUNS = 6
 COMMON = {"dataset": "phantom", "options": {"n": 512, "n_valid": 64, "n_test": 64}, "size": 64, "arch": "resnet18"}
 COMMON |= {"epochs": 2, "eval_every": 512, "keep": 1, "lr": 0.001}
 
@@ -47,6 +47,7 @@ def main() -> None:
                 peer_name="one worker",
                 work=f"{RUNS} runs of ResNet18 at 64 px, one core each",
                 repeats=1,
+                warm=False,
                 agree=difference,
             )
 

@@ -31,30 +31,35 @@ def compare(
     share: float = 1.0,
     agree: Callable[[Any, Any], float] | None = None,
     before: Callable[[], Any] = lambda: None,
+    warm: bool = True,
 ) -> dict[str, Any]:
     """Time two callables that answer the same question, alternating, and record the comparison.
 
     share: the part of the work that the peer is given, where all of it would take minutes; its seconds are divided
     by it, and `peer` says that they are extrapolated. agree: the largest difference between the answers of ours and
-    of the peer; by default both are arrays of one shape. before: called before each timed call, and not timed.
+    of the peer; by default both are arrays of one shape. before: called before each timed call, and not timed. warm:
+    call both once before, which work of minutes does not need.
     """
-    answers = ours(), peer()  # warm-up, and the answers to compare
     peer_repeats = peer_repeats or repeats
+    if warm:
+        ours(), peer()
     ours_seconds, peer_seconds = [], []
     for repeat in range(max(repeats, peer_repeats)):
         if repeat < repeats:
             before()
-            ours_seconds.append(seconds(ours))
+            our_answer, taken = timed(ours)
+            ours_seconds.append(taken)
         if repeat < peer_repeats:
             before()
-            peer_seconds.append(seconds(peer) / share)
+            peer_answer, taken = timed(peer)
+            peer_seconds.append(taken / share)
     row = {
         "name": name,
         "ours_seconds": median(ours_seconds),
         "peer": peer_name + ("" if share == 1 else f" (extrapolated from {share:.3%} of the work)"),
         "peer_seconds": median(peer_seconds),
         "ratio": median(peer_seconds) / median(ours_seconds),
-        "agree": float((agree or largest_difference)(*answers)),
+        "agree": float((agree or largest_difference)(our_answer, peer_answer)),
         "work": work,
         "machine": machine(),
     }
@@ -78,11 +83,11 @@ def _readable(ratio: float) -> str:
     return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    """Wall-clock seconds of one call."""
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What one call gives, and its wall-clock seconds."""
     start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    answer = work()
+    return answer, time.perf_counter() - start
 
 
 def largest_difference(a: Any, b: Any) -> float:

@@ -1,8 +1,9 @@
-"""Fixtures that many tests share: a cache of their own, study smoke trained once, its notebooks executed once."""
+"""Fixtures that many tests share: a cache of their own, study smoke and its notebooks, made once, and a browser."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,26 @@ def smoke_notebooks(smoke_store, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("executed")
     run_notebooks("smoke", runs=smoke_store.folder, out=folder, progress=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium: Debian's, or the one that Playwright installed."""
+    from playwright.sync_api import Error, sync_playwright
+
+    options = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
+        except Error as error:
+            pytest.skip(f"no Chromium to open the book with: {str(error).splitlines()[0]}")
+        yield chromium
+        chromium.close()

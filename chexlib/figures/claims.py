@@ -63,7 +63,7 @@ def finding_cards() -> Page:
 def _row(one: Judged, place: str, shown: dict[str, str]) -> str:
     row = one.statement
     words = " ".join(f'data-{name}="{escape(getattr(one, name).word)}"' for name in JUDGES)
-    numbers = f' <span class="numbers">{escape(row.numbers)}</span>' if row.numbers else ""
+    numbers = f' <span class="numbers">{escape(row.shown)}</span>' if row.shown else ""
     asked = claims.criterion_of(row)
     title = f' title="Reproduced where this holds: {escape(asked)}"' if asked else ""
     return (

@@ -55,16 +55,24 @@ class Span:
 
 
 def span(printed: str) -> Span:
-    """What a printed number stands for: "0.859", "−0.45", "2.62e-4"; also "1 to 2", "> 0.006" and "< 40"."""
+    """What a printed number stands for: "0.859", "−0.45", "2.62e-4"; also "1 to 2", and "> 0.006" or "< 40".
+
+    A bound is taken as it stands, not as rounded, and is itself left out: nothing above 0 is "< 0.00".
+    """
     if printed[0] in "<>":
-        bound = span(printed[1:])
-        return Span(bound.low, math.inf) if printed[0] == ">" else Span(-math.inf, bound.high)
+        bound, apart = middle(printed), 2 * SLACK  # further than what counts as equal
+        return Span(bound + apart, math.inf) if printed[0] == ">" else Span(-math.inf, bound - apart)
     if " to " in printed:
         first, last = (span(end) for end in printed.split(" to "))
         return Span(first.low, last.high)
-    number = Decimal(re.sub("[ ,x×%]", "", printed.replace("−", "-")))
+    number = _decimal(printed)
     half = Decimal((0, (5,), int(number.as_tuple().exponent) - 1))  # half a unit of the last digit
     return Span(float(number - half), float(number + half))
+
+
+def middle(printed: str) -> float:
+    """A printed number as it stands; the bound of "> 0.006" and "< 40"."""
+    return float(_decimal(printed))
 
 
 def exactly(value: float) -> Span:
@@ -82,3 +90,7 @@ def common(spans: Iterable[Span]) -> Span:
     """What all of them allow; `low` above `high` where that is nothing."""
     spans = list(spans)
     return Span(max(one.low for one in spans), min(one.high for one in spans))
+
+
+def _decimal(printed: str) -> Decimal:
+    return Decimal(re.sub("[ ,x×%<>]", "", printed.replace("−", "-")))

@@ -1,4 +1,4 @@
-"""Fixtures of the book's tests: made-up results, executed notebooks written by hand, built books, and a browser."""
+"""Fixtures of the book's tests: made-up results, executed notebooks written by hand, and built books."""
 
 from __future__ import annotations
 
@@ -187,26 +187,3 @@ def site(built_book):
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium: Debian's, or the one that Playwright installed."""
-    from playwright.sync_api import Error, sync_playwright
-
-    options = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ]
-    with sync_playwright() as playwright:
-        try:
-            chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
-        except Error as error:
-            pytest.skip(f"no Chromium to open the book with: {str(error).splitlines()[0]}")
-        yield chromium
-        chromium.close()

@@ -141,7 +141,7 @@ def test_pages_are_complete_without_javascript(browser, built_book):
         assert figures.count() and figures.first.bounding_box()["width"] > 200
         page.goto(f"file://{built_book}/book/index.html")
         answers = page.locator("dl.answers dd > p:first-child").all_inner_texts()
-        assert len(answers) == 6 and all(len(answer) > 20 for answer in answers)
+        assert len(answers) == 8 and all(len(answer) > 20 for answer in answers)
     troubles = [trouble for trouble in troubles if not trouble.endswith(" csp")]  # scripts that were not to run
     assert not troubles, "\n".join(troubles)
 

@@ -4,9 +4,9 @@ import pytest
 
 from chexlib.paper import audit
 from chexlib.paper.as_printed import PAPER_TABLE1, PAPER_TABLE2
-from chexlib.paper.claims import counting
+from chexlib.paper.claims import counting, recounts
 from chexlib.paper.claims.judging import judge_numbers, judge_repeats
-from chexlib.paper.claims.own_tables import rank_test, rho_allowed
+from chexlib.paper.claims.own_tables import change, rank_test, rho_allowed
 from chexlib.paper.claims.statements.opening import HEADLINE
 from chexlib.paper.rounding import Span, mean, span
 
@@ -18,6 +18,8 @@ def test_a_printed_number_stands_for_all_that_round_to_it():
     assert span("1 to 2") == Span(0.5, 2.5)
     assert span("> 0.006").holds(0.5) and not span("> 0.006").holds(0.005)
     assert span("< 40").holds(-3) and not span("< 40").holds(41)
+    assert not span("< 0.00").holds(0.004) and not span("> 0.006").holds(0.0058)  # a bound is no rounded number
+    assert not span("< 40").holds(40) and not span("> 0").meets(Span(-1, 0))
 
 
 def test_rounding_is_carried_through_arithmetic():
@@ -105,6 +107,37 @@ def test_printed_correlations_are_steps_of_sixteen_ranks_and_a_made_up_one_is_no
     made_up = ({"ρ": "0.791", "p": "2.62e-4"}, {"ρ": "0.7895"}, {"ρ": "0.791", "p": "0.01"})
     words = [judge_numbers(printed, rank_test(printed)).word for printed in made_up]
     assert words == ["consistent", "not consistent", "not consistent"]
+
+
+def test_a_correlation_of_two_digits_alone_cannot_be_checked():
+    assert rank_test({"ρ": "0.08"}) == []
+    assert [one.name for one in rank_test({"ρ": "0.08", "p": "0.76"})] == ["p"]
+    assert [one.name for one in rank_test({"ρ": "0.7895"})] == ["ρ"]
+
+
+def test_a_share_of_parameters_is_counted_with_five_outputs_in_both():
+    [share] = recounts.share_of({}, "CBR-LargeT", "ResNet50")
+    assert share.spans[0].low == pytest.approx(100 * counting.cbr_in_full("CBR-LargeT") / 23_518_277)
+
+
+def test_a_change_of_table_2_is_worked_out_from_the_text():
+    for text, word in (("−0.002", "consistent"), ("0.002", "not consistent")):
+        assert judge_numbers({"percent": "0.24"}, change({}, "ResNet18Minus1", text)).word == word
+
+
+def test_maps_are_as_many_times_wider_as_networks_have_them():
+    import torch
+
+    from chexlib.models.timm_rows import on_meta
+    from chexlib.models.truncate import truncate
+
+    def width(minus):
+        network = on_meta(counting.row("DenseNet121")[0])
+        truncate(network, "densenet121", minus)
+        return network.forward_features(torch.empty(1, 3, 64, 64, device="meta")).shape[-1]
+
+    labels = {f"DenseNet121Minus{minus}": width(minus) / width(0) for minus in (1, 2, 3)}
+    assert {one.name: one.spans[0].low for one in recounts.map_widths(labels)} == labels
 
 
 def test_five_checkpoints_fit_in_three_epochs_and_eighty_one_if_images_are_meant():

@@ -208,7 +208,7 @@ def test_ten_kills_at_random_moments_cost_no_evaluation_and_no_digit(long):
     print(f"seed {seed}")
     draw = random.Random(seed)
     begin, *made, end = long.marks
-    kills, lives = 0, ["random-0"]
+    kills, lives, pace = 0, ["random-0"], 1.0
     kept: dict[str, list] = {}
     while kills < KILLS:
         run, shell = long.run(lives[-1]), kills in (0, 6)
@@ -221,11 +221,12 @@ def test_ten_kills_at_random_moments_cost_no_evaluation_and_no_digit(long):
             until(lambda: stamp(spec) != was, process)  # noqa: B023 (called at once)
             moment = begin + (end - begin) * (kills + draw.random()) / KILLS
             begun = made[done - 1] if done else begin
-            time.sleep(max(moment - begun, draw.uniform(0, made[0] - begin)))
+            time.sleep(pace * max(moment - begun, draw.uniform(0, made[0] - begin)))
         if not kill(process):  # it was quicker than the one that was measured
             assert ended(process) == 0, long.out(lives[-1]).read_text()
             assert_same(run, long.whole)
             lives.append(f"random-{len(lives)}")
+            pace *= 0.7
             assert len(lives) < KILLS
             continue
         kills += 1

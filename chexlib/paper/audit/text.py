@@ -180,11 +180,11 @@ def data_set() -> Finding:
 def transfusion_cardiomegaly() -> Finding:
     """Whether Transfusion's Table 2 says what its text says of it."""
     tasks = [row for name, row in BY_ID.items() if name.startswith("tf-t2-")]
-    found = {row.own.keywords["task"]: row.own(row.printed)[0].spans[0] for row in tasks}
+    found = {row.own.keywords["task"]: row.own(row.reading)[0].spans[0] for row in tasks}
     apart = [
         row.own.keywords["task"]
         for row in tasks
-        if not found[row.own.keywords["task"]].meets(span(row.printed["mean change"]))
+        if not found[row.own.keywords["task"]].meets(span(row.reading["mean change"]))
     ]
     said = [f"{task} {number((s.low + s.high) / 2, 2, sign=True)}" for task, s in found.items()]
     return Finding(

@@ -1,8 +1,8 @@
 """The papers' statements as rows, and what becomes of each: held against print, against counts, and against a study.
 
 A row (`statement`, `statements`) names what each of three judges computes for it: `own_tables` from what the paper
-prints elsewhere, `recounts` from architectures counted again, `from_study` from a study's results. `judging` makes a
-verdict of it, `judged` the ledger.
+prints elsewhere, `recounts` from architectures counted again, `from_study` from a study's results (`measured`).
+`criteria` and `judging` make a verdict of it, `judged` the ledger.
 """
 
 from chexlib.paper.claims.judged import (
@@ -11,7 +11,6 @@ from chexlib.paper.claims.judged import (
     consistency,
     criterion_of,
     frame,
-    judge,
     ledger,
     printed,
     records,
@@ -27,7 +26,6 @@ __all__ = [
     "consistency",
     "criterion_of",
     "frame",
-    "judge",
     "ledger",
     "printed",
     "records",

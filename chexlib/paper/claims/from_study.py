@@ -1,8 +1,8 @@
 """What a study measures for a statement: the same numbers as the paper's, with intervals (`chexlib.paper.measures`).
 
 Models are named as the paper does. Statements are about the paper's architectures and, unless they say otherwise,
-ImageNet weights: a study that did not train these raises `NotRun`, whose text says what it lacks. Each function takes a
-Results first and gives a tuple of `Measured`.
+ImageNet weights: a study that did not train these raises `NotRun`, whose text says what it lacks; one that trained some
+of them has their number in what it measures. Each function takes a Results first and gives a tuple of `Measured`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
+from chexlib.models.zoo import ARCHITECTURES
 from chexlib.paper import designs, measures
-from chexlib.paper.claims.judging import LEVEL_MARGIN, RHO_MARGIN, Measured, NotRun, of_correlation, of_difference
+from chexlib.paper.claims.measured import LEVEL_MARGIN, RHO_MARGIN, Measured, NotRun, of_correlation, of_difference
 from chexlib.paper.measures import FEWEST, Estimate, rows, stated
 from chexlib.paper.wording import INIT_NAMES, listed
+from chexlib.stats import percentile_interval, rank_correlations, seeds_interval
 
 FACTS = {"top1": "ImageNet accuracy", "parameters": "size"}
 DATASET = "chexpert"
 """Where the papers' own AUCs can be met again."""
+
+FAMILIES = tuple(row.family for row in ARCHITECTURES.values() if row.in_paper)
+"""The family of each of the paper's architectures."""
 
 
 def correlation(results: Any, column: str, inits: tuple[str, ...]) -> tuple[Measured, ...]:
@@ -32,49 +36,59 @@ def correlation(results: Any, column: str, inits: tuple[str, ...]) -> tuple[Meas
         if one is None:
             raise NotRun(_too_few(results, init))
         names = rows(results, init, in_paper=True).index
-        found.append(of_correlation(f"ρ of {FACTS[column]} and AUC ({INIT_NAMES[init]})", one, names))
+        rho = of_correlation(f"ρ of {FACTS[column]} and AUC ({INIT_NAMES[init]})", one, names)
+        found.append(_of_paper(rho, one.n))
     return tuple(found)
 
 
 def correlation_gap(results: Any, column: str) -> tuple[Measured, ...]:
-    """That rho from random weights less that from ImageNet weights, over the architectures trained from both."""
-    table = measures.boosts(results)
-    table = table[table["in_paper"].astype(bool)].dropna(subset=[column])
-    if len(table) < FEWEST:
-        raise NotRun(_few_boosts(results))
+    """That rho from random weights less that from ImageNet weights, over the architectures trained from both.
+
+    Its interval is as wide as that of a rho: architectures are drawn anew as well as patients and, where all models
+    have several, seeds.
+    """
+    table = _boosts(results).dropna(subset=[column])
     x, auc = table[column].to_numpy(float), results.models["auc"].to_numpy(float)
-    value = [_rho(x[None], auc[table[side]][None])[0] for side in ("random", "pretrained")]
-    drawn = np.random.default_rng(0).integers(len(x), size=(len(results.replicates), len(x)))  # (R, n) architectures
+    places = [*table["random"], *table["pretrained"]]
+    replicates = results.over_seeds(measures.weighing(results, places))  # (R, M)
+    over = "architectures, patients and seeds"
+    if np.isnan(replicates[:, places]).any():
+        replicates, over = results.replicates, "architectures and patients"
+    random, pretrained = (rank_correlations(x[None], auc[table[side]][None])[0] for side in ("random", "pretrained"))
+    drawn = np.random.default_rng(0).integers(len(x), size=(len(replicates), len(x)))  # (R, n) architectures
     redrawn = [
-        _rho(x[drawn], np.take_along_axis(results.replicates[:, table[side]], drawn, axis=1))
+        rank_correlations(x[drawn], np.take_along_axis(replicates[:, table[side]], drawn, axis=1))
         for side in ("random", "pretrained")
     ]
-    low, high = np.nanpercentile(redrawn[0] - redrawn[1], [2.5, 97.5])
-    what = f"ρ of {FACTS[column]} and AUC, random less ImageNet weights,"
-    names = tuple(results.models.index[[*table["random"], *table["pretrained"]]])
-    return (Measured(what, value[0] - value[1], low, high, "architectures and patients", RHO_MARGIN, names, 2),)
+    low, high = map(float, percentile_interval(redrawn[0] - redrawn[1]))
+    what = f"ρ of {FACTS[column]} and AUC, random less ImageNet weights"
+    found = Measured(what, random - pretrained, low, high, over, RHO_MARGIN, tuple(results.models.index[places]), 2)
+    return (_of_paper(found, len(x)),)
 
 
 def boost_correlation(results: Any) -> tuple[Measured, ...]:
     """Spearman's rho of size with the boost."""
-    found = measures.boost_correlation(results)
-    if found is None:
-        raise NotRun(_few_boosts(results))
-    table = measures.boosts(results)
-    table = table[table["in_paper"].astype(bool)]
-    return (of_correlation("ρ of size and boost", found, _of_boosts(results, table)),)
+    table, found = _boosts(results), measures.boost_correlation(results)
+    return (_of_paper(of_correlation("ρ of size and boost", found, _of_boosts(results, table)), found.n),)
 
 
 def mean_boost(results: Any) -> tuple[Measured, ...]:
     """The boost averaged over the paper's architectures."""
-    table = measures.boosts(results)
-    table = table[table["in_paper"].astype(bool)]
-    if len(table) < FEWEST:
-        raise NotRun(_few_boosts(results))
+    table = _boosts(results)
     names = results.models.index
     found = results.difference(list(names[table["pretrained"]]), list(names[table["random"]]))
-    what = f"mean boost over {len(table)} architectures"
-    return (of_difference(what, stated(found, "value", len(table)), _of_boosts(results, table)),)
+    mean = of_difference("mean boost", stated(found, "value", len(table)), _of_boosts(results, table))
+    return (_of_paper(mean, len(table)),)
+
+
+def all_boosts(results: Any) -> tuple[Measured, ...]:
+    """The boost of each of the paper's architectures that was trained from both inits."""
+    table = _boosts(results)
+    return tuple(
+        _of_paper(of_difference(row.label, stated(row, "boost"), results.models.index[[row.pretrained, row.random]]),
+                  len(table))
+        for row in table.itertuples()
+    )  # fmt: skip
 
 
 def difference(results: Any, a: str, b: str, init: str = "imagenet") -> tuple[Measured, ...]:
@@ -102,21 +116,27 @@ def boost_gap(results: Any, a: str, b: str) -> tuple[Measured, ...]:
     return (of_difference(f"boost of {a} less that of {b}", found, (ai, ar, bi, br)),)
 
 
+def boost_gaps(results: Any, pairs: tuple[tuple[str, str], ...]) -> tuple[Measured, ...]:
+    """The same of each of several pairs."""
+    return tuple(gap for a, b in pairs for gap in boost_gap(results, a, b))
+
+
 def lead(results: Any, model: str, init: str, sign: int = 1) -> tuple[Measured, ...]:
     """A model's AUC minus the best of the paper's others; with `sign` -1 the worst of the others minus the model's."""
     name, models = _model(results, model, init), rows(results, init, in_paper=True).dropna(subset=["auc"])
     if len(models) < FEWEST:
         raise NotRun(_too_few(results, init))
     own, others = models.loc[name, "row"], models.loc[models.index != name, "row"]
-    auc = results.models["auc"].to_numpy(float)
-    over = results.over_seeds(measures.weighing(results, models["row"]))
-    seeds = not np.isnan(over[:, models["row"]]).any()
-    drawn = over if seeds else results.replicates
-    low, high = np.nanpercentile(sign * drawn[:, own] - (sign * drawn[:, others]).max(axis=1), [2.5, 97.5])
+
+    def ahead(auc: np.ndarray) -> np.ndarray:  # (R, M) -> (R,)
+        return sign * auc[:, own] - (sign * auc[:, others]).max(axis=1)
+
+    value = ahead(results.models["auc"].to_numpy(float)[None])[0]
+    patients = ahead(results.replicates)
+    low, high = seeds_interval(patients, ahead(results.over_seeds(measures.weighing(results, models["row"]))))
+    found = replace(measures.estimate(value, patients), low_seeds=float(low), high_seeds=float(high))
     what = f"{model} less the best other" if sign > 0 else f"the worst other less {model}"
-    value = sign * auc[own] - (sign * auc[others]).max()
-    ends = (np.nan, np.nan, len(models), low, high) if seeds else (low, high, len(models))
-    return (of_difference(f"{what} of {len(models)} ({INIT_NAMES[init]})", Estimate(value, *ends), models.index),)
+    return (_of_paper(of_difference(f"{what} ({INIT_NAMES[init]})", found, models.index), len(models)),)
 
 
 def groups(results: Any, a: tuple[str, ...], b: tuple[str, ...], init: str) -> tuple[Measured, ...]:
@@ -127,7 +147,8 @@ def groups(results: Any, a: tuple[str, ...], b: tuple[str, ...], init: str) -> t
     if missing:
         raise NotRun(f"no {listed(missing)} with {INIT_NAMES[init]} among the study's runs")
     found = stated(results.difference(*sides), "value")
-    return (of_difference(f"{listed(a)} less {listed(b)} ({INIT_NAMES[init]})", found, sides[0] + sides[1]),)
+    gap = of_difference(f"{listed(a)} less {listed(b)} ({INIT_NAMES[init]})", found, sides[0] + sides[1])
+    return (_of_paper(gap, len(gap.models), (*a, *b)),)
 
 
 def family_against_size(results: Any, init: str) -> tuple[Measured, ...]:
@@ -135,8 +156,11 @@ def family_against_size(results: Any, init: str) -> tuple[Measured, ...]:
     found = designs.between_and_within(results, init, in_paper=True)
     if found is None:
         raise NotRun(f"fewer than two families with two sizes and {INIT_NAMES[init]} among the study's runs")
-    what = f"gap between families less gap within one ({INIT_NAMES[init]})"
-    return (of_difference(what, found[2], rows(results, init, in_paper=True).index),)
+    several = tuple({family for family in FAMILIES if FAMILIES.count(family) > 1})
+    models = rows(results, init, in_paper=True)
+    models = models[models["family"].isin(several)]
+    gap = of_difference(f"gap between families less gap within one ({INIT_NAMES[init]})", found[2], models.index)
+    return (_of_paper(gap, len(models), several),)
 
 
 def truncations(results: Any, models: tuple[str, ...]) -> tuple[Measured, ...]:
@@ -156,6 +180,20 @@ def level(results: Any, model: str, init: str = "imagenet") -> tuple[Measured, .
     row = results.models.loc[name]
     found = of_difference("AUC", stated(row, "auc"), (name,))
     return (replace(found, margin=LEVEL_MARGIN, sign=False),)
+
+
+def _of_paper(found: Measured, n: int, families: tuple[str, ...] = FAMILIES) -> Measured:
+    """The same, as over n of the paper's architectures, those of some families or all."""
+    return replace(found, n=n, of=sum(family in families for family in FAMILIES))
+
+
+def _boosts(results: Any) -> pd.DataFrame:
+    """`measures.boosts` of the paper's architectures; NotRun where they are too few for a number over them."""
+    table = measures.boosts(results)
+    table = table[table["in_paper"].astype(bool)]
+    if len(table) < FEWEST:
+        raise NotRun(_few_boosts(results))
+    return table
 
 
 def _model(results: Any, label: str, init: str) -> str:
@@ -191,10 +229,3 @@ def _few_boosts(results: Any) -> str:
 
 def _of_boosts(results: Any, table: pd.DataFrame) -> list[str]:
     return list(results.models.index[[*table["pretrained"], *table["random"]]])
-
-
-def _rho(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Spearman's rho of each row, NaN where undefined. Two (R, n) -> (R,)."""
-    x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (rankdata(x, axis=1), rankdata(y, axis=1)))
-    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    return np.divide((x * y).sum(axis=1), scale, out=np.full(len(x), np.nan), where=scale > 0)

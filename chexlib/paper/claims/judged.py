@@ -53,12 +53,11 @@ class Judged:
 def judge(statement: Statement, results: Any = None) -> Judged:
     """One statement, against a study's Results, or against none."""
     own = both(
-        judge_numbers(statement.printed, statement.own(statement.printed) if statement.own else ()),
+        judge_numbers(statement.checked, statement.own(statement.checked) if statement.own else ()),
         judge_repeats(statement.printed, _elsewhere(statement)),
     )
-    count = judge_numbers(statement.printed, statement.count(statement.printed) if statement.count else ())
-    printed = next(iter(statement.printed.values()), "")
-    study = judge_study(statement.study, statement.criterion, printed, results)
+    count = judge_numbers(statement.checked, statement.count(statement.checked) if statement.count else ())
+    study = judge_study(statement.study, statement.criterion, statement.measured, results)
     return Judged(statement, own, count, study, _runs(results, study.models))
 
 
@@ -78,6 +77,7 @@ def records(judged: Iterable[Judged]) -> list[dict]:
             "place": one.statement.place,
             "says": one.statement.says,
             "printed": dict(one.statement.printed),
+            "reading": dict(one.statement.reading),
             "statistic": one.statement.statistic,
             "criterion": criterion_of(one.statement),
             **{name: {"verdict": getattr(one, name).word, "reason": getattr(one, name).reason} for name in JUDGES},
@@ -96,7 +96,8 @@ def frame(judged: Iterable[Judged]) -> pd.DataFrame:
         flat = {
             f"{name}{end}": row[name][key] for name in JUDGES for end, key in (("", "verdict"), ("_reason", "reason"))
         }
-        rows.append(row | flat | {"printed": one.statement.numbers, "runs": " ".join(one.runs)})
+        read = ", ".join(f"{name} {text}" for name, text in one.statement.reading.items())
+        rows.append(row | flat | {"printed": one.statement.numbers, "reading": read, "runs": " ".join(one.runs)})
     return pd.DataFrame(rows)
 
 
@@ -144,28 +145,51 @@ def summary(results: Any) -> Note:
 
 
 def consistency() -> Note:
-    """How many of CheXtransfer's statements agree with its other numbers and with counted architectures."""
+    """How many of CheXtransfer's statements agree with its other numbers and with counted architectures.
+
+    A number that is printed in several places is a statement in each: how many numbers there are is told as well.
+    """
     judged = [one for one in ledger() if one.statement.paper == CHEXTRANSFER]
     found = tally(judged)
-    return Note(
-        f"Of {counted(len(judged), 'statement')} of the paper, "
-        + "; ".join(
-            f"{found[name][CONSISTENT] + found[name][INCONSISTENT]} can be held against {what}, and "
-            f"{found[name][INCONSISTENT]} of these {'is' if found[name][INCONSISTENT] == 1 else 'are'} not "
-            "consistent with it"
-            for name, what in (("own", "what else it prints"), ("count", "networks counted with one 14-finding head"))
+    told = []
+    for name, what in (
+        ("own", "what else it or its sources print"),
+        ("count", "networks counted with one 14-finding head"),
+    ):
+        yes, no = found[name][CONSISTENT], found[name][INCONSISTENT]
+        apart = len(disagreements(judged, name))
+        told.append(
+            f"{yes + no} can be held against {what}, and {no} of these {'is' if no == 1 else 'are'} not consistent "
+            f"with it, about {counted(apart, 'number')}"
         )
-        + "."
+    return Note(
+        f"Of {counted(len(judged), 'statement')} of the paper, {'; '.join(told)}. A number that is printed in several "
+        "places is a statement in each."
     )
+
+
+def disagreements(judged: Iterable[Judged], name: str) -> list[list[str]]:
+    """Ids of the statements that are not consistent by a judge ("own", "count"), those about one number together."""
+    found: dict[str, list[str]] = {}
+    for one in judged:
+        if getattr(one, name).word == INCONSISTENT:
+            about = repr(_key(one.statement) if name == "own" else _call(one.statement.count))
+            found.setdefault(about, []).append(one.statement.id)
+    return list(found.values())
 
 
 def printed(*ids: str) -> Note:
     """What CheXtransfer prints of some statements, in a sentence, for a notebook to set beside its own numbers."""
     rows = [BY_ID[name] for name in ids]
     places = listed(list(dict.fromkeys(row.place for row in rows)))
-    said = "; ".join(f"{row.says[0].lower() if row.says[1].islower() else row.says[0]}{row.says[1:]} ({row.numbers})"
-                     for row in rows)  # fmt: skip
+    said = "; ".join(f"{_within_a_sentence(row.says)} ({row.numbers})" for row in rows)
     return Note(f"For comparison, the paper (section {places}, CheXpert): {said}.")
+
+
+def _within_a_sentence(text: str) -> str:
+    """Its first word with a small letter, unless that is a network's name: InceptionV3, DenseNet."""
+    word = text.split()[0]
+    return text[0].lower() + text[1:] if word[1:].islower() else text
 
 
 def section_of(statement: Statement) -> str:
@@ -181,7 +205,7 @@ def criterion_of(statement: Statement) -> str:
 def _paragraph(one: Judged, width: int) -> list[str]:
     """A statement with what its judges say; one who has nothing to say is left out."""
     row = one.statement
-    says = f"{row.says}: {row.numbers}" if row.numbers else row.says
+    says = f"{row.says}: {row.shown}" if row.shown else row.says
     lines = textwrap.wrap(f"{row.id}  {says}", width, initial_indent="  ", subsequent_indent="    ")
     for name, title in JUDGES.items():
         verdict = getattr(one, name)
@@ -204,8 +228,15 @@ def _elsewhere(statement: Statement) -> dict[str, dict[str, str]]:
 
 
 def _key(statement: Statement) -> tuple:
-    study = statement.study
-    return (study.func, *sorted(study.keywords.items())) if isinstance(study, partial) else (study,)
+    """What number a statement is of: a study's statistic, or, where there is none, what else works it out."""
+    return _call(statement.own if isinstance(statement.study, str) else statement.study)
+
+
+def _call(function: Any) -> tuple:
+    """A function with its arguments, to compare."""
+    if isinstance(function, partial):
+        return (function.func, *sorted(function.keywords.items()))
+    return (function,)
 
 
 def _runs(results: Any, models: Iterable[str]) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """What a paper's own numbers leave open for the others that it prints: differences, ratios, ranks, correlations.
 
 Each function takes the printed numbers of a statement by name, and what they are of, and gives `Derived` numbers of
-the same names. Rounding is carried through: 0.863 less 0.859 is anything from 0.003 to 0.005.
+the same names. Rounding is carried through: 0.863 less 0.859 is anything from 0.003 to 0.005. A source that is not the
+paper's own says so. What no number could fail is not given: nothing then is to be checked.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from chexlib.paper.as_printed import (
     TIMES,
     TRANSFUSION_TABLE1,
     TRANSFUSION_TABLE2,
-    TRANSFUSION_TABLE3,
 )
 from chexlib.paper.claims import counting
 from chexlib.paper.claims.judging import Derived
@@ -32,6 +32,9 @@ from chexlib.stats import spearman_rounded
 Printed = Mapping[str, str]
 BEST_RANDOM, WORST_RANDOM = "0.866", "0.814"
 """Section 4.1: AUCs of InceptionV3 and of MobileNetV2 without pretraining."""
+
+LABEL_FILES = "CheXpert's label files, not the paper"
+"""What is said of a source that another has published."""
 
 DIFFERENCE, TIMES_NAME, RHO, P = "difference", "times", "ρ", "p"
 """Names of printed numbers that several functions give."""
@@ -45,11 +48,6 @@ def auc(model: str) -> Span:
     return span(f"{PAPER_TABLE1.loc[model, 'auc']:.3f}")
 
 
-def between(printed: Printed) -> list[Derived]:
-    """Where a printed AUC must lie: inside the interval that is printed with it."""
-    return [Derived("AUC", (Span(span(printed["low"]).low, span(printed["high"]).high),), "its own interval")]
-
-
 def difference(printed: Printed, a: str, b: str) -> list[Derived]:
     """AUC of a minus b, from Table 1."""
     return [Derived(DIFFERENCE, (auc(a) - auc(b),), "Table 1's rounded AUCs")]
@@ -61,9 +59,9 @@ def ratio(printed: Printed, a: str, b: str) -> list[Derived]:
     return [Derived(TIMES_NAME, (size,), "Table 1's parameters", digits=2)]
 
 
-def best_less_worst(printed: Printed) -> list[Derived]:
-    """The best AUC without pretraining less the worst, as the text prints them."""
-    return [Derived(DIFFERENCE, (span(BEST_RANDOM) - span(WORST_RANDOM),), f"{BEST_RANDOM} less {WORST_RANDOM}")]
+def less(printed: Printed, pairs: Mapping[str, tuple[str, str]]) -> list[Derived]:
+    """Of two numbers that the text prints, the first less the second, by the name of the difference."""
+    return [Derived(name, (span(a) - span(b),), f"{a} less {b} in the text") for name, (a, b) in pairs.items()]
 
 
 def families(printed: Printed, a: tuple[str, ...], b: tuple[str, ...]) -> list[Derived]:
@@ -76,12 +74,14 @@ def rank_test(printed: Printed, n: int = N) -> list[Derived]:
     """What Spearman's rho over n untied pairs can be, and the p that the printed rho has (t distribution).
 
     Without ties rho is 1 - 6 D / (n (n² - 1)) with D, the sum of squared rank differences, even: a printed rho that is
-    near none of these steps would need ties.
+    near none of these steps would need ties. One that is printed with two digits is near some step, whatever it is.
     """
-    steps = [rho for rho in _untied(n) if span(printed[RHO]).holds(rho)]
-    found = [Derived(RHO, tuple(exactly(rho) for rho in steps or _untied(n)), f"{n} untied ranks", 4, whole=True)]
+    rounded, step = span(printed[RHO]), 12 / (n * (n * n - 1))
+    steps, found = [rho for rho in _untied(n) if rounded.holds(rho)], []
+    if rounded.high - rounded.low < step:
+        found = [Derived(RHO, tuple(exactly(rho) for rho in steps or _untied(n)), f"{n} untied ranks", 4, whole=True)]
     if P in printed:
-        ps = [_p(rho, n) for rho in steps] or [_p(end, n) for end in vars(span(printed[RHO])).values()]
+        ps = [_p(rho, n) for rho in steps] or [_p(end, n) for end in vars(rounded).values()]
         found.append(Derived(P, (Span(min(ps), max(ps)),), "that ρ", digits=6))
     return found
 
@@ -145,6 +145,16 @@ def table2(printed: Printed, label: str) -> list[Derived]:
     return [one for one in found if one.name in printed]
 
 
+def change(printed: Printed, label: str, text: str) -> list[Derived]:
+    """Table 2's change of a truncated model, in percent, from the whole less the truncated that the text prints."""
+    hundredths = -span(text) * exactly(100)
+    relative = hundredths / auc(counting.row(label)[0].paper_name)
+    return [
+        Derived("percent", (hundredths,), f"the text's {text}, read as hundredths", 2),
+        Derived("percent", (relative,), f"the text's {text}, read as relative to the whole model's", 2),
+    ]
+
+
 def architectures(printed: Printed) -> list[Derived]:
     """How many rows Table 1 has."""
     return [Derived("architectures", (exactly(N),), "Table 1's rows", 0)]
@@ -153,14 +163,14 @@ def architectures(printed: Printed) -> list[Derived]:
 def checkpoints(printed: Printed) -> list[Derived]:
     """How many evaluations the training has, and so the most checkpoints that an ensemble could take."""
     steps = EPOCHS * CHEXPERT_IMAGES["train"] // BATCH
-    source = f"{steps:,} gradient steps in {EPOCHS} epochs of {CHEXPERT_IMAGES['train']:,} images"
+    source = f"{steps:,} gradient steps in {EPOCHS} epochs of {CHEXPERT_IMAGES['train']:,} images ({LABEL_FILES})"
     return [Derived("checkpoints", (Span(0, steps // EVERY),), source, 0)]
 
 
 def images(printed: Printed) -> list[Derived]:
     """How many images CheXpert's label files list."""
     files = " + ".join(f"{n:,}" for n in CHEXPERT_IMAGES.values())
-    return [Derived("images", (exactly(sum(CHEXPERT_IMAGES.values())),), f"its label files, {files}", 0)]
+    return [Derived("images", (exactly(sum(CHEXPERT_IMAGES.values())),), f"{files} ({LABEL_FILES})", 0)]
 
 
 def boost_gap(printed: Printed, a: str, b: str, withs: str, without: tuple[str, ...]) -> list[Derived]:
@@ -195,18 +205,17 @@ def transfusion_task(printed: Printed, task: str) -> list[Derived]:
     return [Derived("mean change", (found,), source, 2)]
 
 
-def transfusion_gain(printed: Printed, model: str, table: int = 1) -> list[Derived]:
-    """Transfer less random in Transfusion's Table 1 or 3, in percent."""
-    random, transfer = (
-        TRANSFUSION_TABLE3[model] if table == 3 else TRANSFUSION_TABLE1.loc[model, ["random", "imagenet"]]
-    )
-    return [Derived("gain", (span(transfer) - span(random),), f"Table {table}", 1)]
+def transfusion_gain(printed: Printed, model: str) -> list[Derived]:
+    """Transfer less random in Transfusion's Table 1, in percent."""
+    random, transfer = TRANSFUSION_TABLE1.loc[model, ["random", "imagenet"]]
+    return [Derived("gain", (span(transfer) - span(random),), "Table 1", 1)]
 
 
-def share_of(printed: Printed, small: str, large: str) -> list[Derived]:
-    """Parameters of one network over another's, in percent, from Transfusion's Table 1."""
+def share_of(printed: Printed, small: str, large: str, cited: bool = False) -> list[Derived]:
+    """Parameters of one network over another's, in percent, from Transfusion's Table 1; `cited` by another paper."""
     sizes = TRANSFUSION_TABLE1["parameters"]
-    return [Derived("percent", (exactly(100 * sizes[small] / sizes[large]),), "Transfusion's Table 1", 1)]
+    source = "Transfusion's Table 1, not the paper" if cited else "its Table 1"
+    return [Derived("percent", (exactly(100 * sizes[small] / sizes[large]),), source, 1)]
 
 
 @cache

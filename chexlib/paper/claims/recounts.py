@@ -110,13 +110,27 @@ def cbr(printed: Printed, model: str) -> list[Derived]:
 
 def five_classes(printed: Printed, model: str) -> list[Derived]:
     """All parameters of a whole network with five outputs."""
-    one_output = (counting.count(model, 1000) - counting.count(model)) // (1000 - 14)
-    return [
-        Derived("parameters", (exactly(counting.count(model) - 9 * one_output),), "the network with five outputs", 0)
-    ]
+    return [Derived("parameters", (exactly(_with_five(model)),), "the network with five outputs", 0)]
 
 
 def share_of(printed: Printed, small: str, large: str) -> list[Derived]:
-    """Parameters of one network over another's, in percent, everything counted."""
-    own = counting.cbr_in_full(small) if small in counting.CBR else counting.count(small)
-    return [Derived("percent", (exactly(100 * own / counting.count(large)),), "all parameters", 1)]
+    """Parameters of a CBR over another network's, in percent, everything counted, both with five outputs."""
+    share = 100 * counting.cbr_in_full(small) / _with_five(large)
+    return [Derived("percent", (exactly(share),), "all parameters, both with five outputs", 1)]
+
+
+def map_widths(printed: Printed) -> list[Derived]:
+    """How many times wider the last maps of truncated DenseNets are than the whole one's: each transition halves."""
+    cuts = TRUNCATIONS["densenet121"].cuts
+    gone = [sum("transition" in module for module in cut.modules) for cut in cuts]
+    return [
+        Derived(label, (exactly(2 ** sum(gone[: counting.row(label)[1]])),), "the halving transitions that go", 0)
+        for label in printed
+    ]
+
+
+def _with_five(model: str) -> int:
+    one_output = (counting.count(model, counting.CLASSES) - counting.count(model)) // (
+        counting.CLASSES - counting.FINDINGS
+    )
+    return counting.count(model) - (counting.FINDINGS - 5) * one_output

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from chexlib.paper.claims.judging import Criterion, Derived, Measured
+from chexlib.paper.claims.criteria import Criterion
+from chexlib.paper.claims.judging import Derived
+from chexlib.paper.claims.measured import Measured
 
 COUNT = "a count, which no training changes"
 DATA = "describes the data, not a result"
@@ -15,9 +17,13 @@ PROTOCOL = "says how networks were trained; the page of runs holds the study aga
 CITED = "another paper's result, quoted"
 ELSEWHERE = "on images that no study here has"
 NOT_PLANNED = "asks for networks or initial weights that no study here has trained"
+DRAWING = "says how a figure is drawn"
 PICTURE = "read from a picture; no number is printed"
 
 CHEXTRANSFER, IN_DOMAIN, TRANSFUSION = "CheXtransfer", "In-domain Pre-training", "Transfusion"
+
+MEASURED = ("AUC", "difference", "mean boost", "ρ", "percent")
+"""Names of those printed numbers that a study's statistic measures, where there is one."""
 
 Check = Callable[[Mapping[str, str]], list[Derived]]
 
@@ -26,10 +32,11 @@ Check = Callable[[Mapping[str, str]], list[Derived]]
 class Statement:
     """One statement of a paper.
 
-    `says` paraphrases it; `printed` has its numbers by name, as printed, so with their digits. `own` and `count` work
-    the same numbers out from the paper's other numbers and from counted architectures (None: nothing to work out).
-    `study` measures a study for it, or says why none can answer; `criterion` is what the whole interval has to do.
-    `page` is the notebook whose figure shows the measurement.
+    `says` paraphrases it; `printed` has its numbers by name, as printed, so with their digits; `reading` has those that
+    are not printed, but what we read its words as: "larger" as "> 0". `own` and `count` work the same numbers out from
+    the paper's other numbers and from counted architectures (None: nothing to work out). `study` measures a study for
+    it, or says why none can answer; `criterion` is what the whole interval has to do. `page` is the notebook whose
+    figure shows the measurement.
     """
 
     id: str
@@ -42,6 +49,7 @@ class Statement:
     criterion: Criterion | None = None
     page: str = ""
     paper: str = CHEXTRANSFER
+    reading: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def statistic(self) -> str:
@@ -52,6 +60,22 @@ class Statement:
             return f"{self.study.__name__}()"
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.study.keywords.items())
         return f"{self.study.func.__name__}({arguments})"
+
+    @property
+    def checked(self) -> dict[str, str]:
+        """The numbers, printed or read, that are held against others."""
+        return {**self.printed, **self.reading}
+
+    @property
+    def measured(self) -> str:
+        """What is printed of the number that the study's statistic measures; empty where nothing is."""
+        return next((text for name, text in self.printed.items() if name in MEASURED), "")
+
+    @property
+    def shown(self) -> str:
+        """`numbers`, and how words were read as numbers: "(read as difference > 0)"."""
+        read = ", ".join(f"{name} {text}" for name, text in self.reading.items())
+        return " ".join(part for part in (self.numbers, f"(read as {read})" * bool(read)) if part)
 
     @property
     def numbers(self) -> str:

@@ -1,7 +1,8 @@
 """Every quantitative statement of CheXtransfer, and those of the two papers around it that are numbers, as rows.
 
-In the papers' order. Sentences are ours; the numbers are the papers' (`chexlib.paper.claims.statement`). A number that
-a paper prints in several places has a row for each: two rows that name the same statistic are held against each other.
+In the papers' order. Sentences are ours; the numbers are the papers', and where we read words as numbers that is said
+(`chexlib.paper.claims.statement`). A number that a paper prints in several places has a row for each: two rows that
+name the same statistic are held against each other.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from chexlib.paper.claims import own_tables, recounts
-from chexlib.paper.claims.statement import COUNT, DATA, PROTOCOL, Statement
+from chexlib.paper.claims.statement import DATA, PROTOCOL, Statement
 
 EFFICIENT = {"DenseNet121's place": "DenseNet121", "MNASNet's place": "MNASNet"}
 
@@ -33,14 +33,14 @@ METHODS = [
               study=PROTOCOL),
     Statement("3.1-significance", "3.1", "Level at which significance is judged", {"level": "0.05"}, study=PROTOCOL),
     Statement("3.2-efficiency", "3.2", "DenseNet121 and MNASNet give the most AUC per parameter",
-              {"DenseNet121's place": "1 to 2", "MNASNet's place": "1 to 2"},
-              partial(own_tables.efficiency_rank, ranks=EFFICIENT),
-              partial(recounts.efficiency_rank, ranks=EFFICIENT),
-              COUNT),
+              reading={"DenseNet121's place": "1 to 2", "MNASNet's place": "1 to 2"},
+              own=partial(own_tables.efficiency_rank, ranks=EFFICIENT),
+              count=partial(recounts.efficiency_rank, ranks=EFFICIENT)),
     Statement("3.2-smallest", "3.2",
               "EfficientNetB0 is the smallest current architecture (which are current is not said; "
-              "here MobileNets are left out)", {"smaller ones": "0"},
-              partial(own_tables.smaller, model="EfficientNetB0"), partial(recounts.smaller, model="EfficientNetB0")),
+              "here MobileNets are left out)", reading={"smaller ones": "0"},
+              own=partial(own_tables.smaller, model="EfficientNetB0"),
+              count=partial(recounts.smaller, model="EfficientNetB0")),
     Statement("3.2-blocks", "3.2", "Blocks that are dropped at most, by architecture",
               {"DenseNet121": "3", "MNASNet": "4", "ResNet18": "3", "EfficientNetB0": "2"},
               own_tables.deepest, recounts.blocks),
