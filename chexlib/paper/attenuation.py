@@ -9,6 +9,7 @@ architectures weakens rho (attenuation); that there are only n of them widens wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ def of_study(results: Any, init: str, seed: int = 0) -> Attenuation | None:
     return simulate(noise, found, seed)
 
 
+@cache
 def of_paper(r: float, seed: int = 0) -> Attenuation:
     """For Table 1's 16 models, if the errors of any two correlate by r over patients."""
     error, found = paper_errors(), paper_pairs(r)
@@ -74,6 +76,7 @@ def of_paper(r: float, seed: int = 0) -> Attenuation:
     return simulate(own, found, seed)  # what all share moves no rank
 
 
+@cache
 def noiseless(n: int, seed: int = 0) -> Attenuation:
     """For n architectures whose true AUCs are seen."""
     return simulate(np.zeros((1, n)), None, seed)

@@ -49,7 +49,7 @@ def calibration(found: Scored) -> Calibration:
     known = ~np.isnan(y)
     gap = np.array([_task_mean(np.where(known, p - y, 0.0), known) for p in found.p])
     rate = np.where(known, y, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    replicates = [_drawn(found, np.where(known, of, 0.0), known) for of in ((best - y) ** 2, best - y)]  # (R,) each
+    replicates = [found.task_means(of[None], known[None])[1][:, 0] for of in ((best - y) ** 2, best - y)]  # (R,) each
     return Calibration(
         brier,
         gap,
@@ -184,12 +184,6 @@ def operating_sentence(results: Any) -> Note:
 def _task_mean(values: np.ndarray, known: np.ndarray) -> float:
     n = known.sum(axis=0)
     return float((values.sum(axis=0)[n > 0] / n[n > 0]).mean())
-
-
-def _drawn(found: Scored, values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """(R,) mean over tasks of the mean of values (S, T) over known ones, patients drawn anew."""
-    sums, n = found.counts @ values.astype(np.float32), found.counts @ known.astype(np.float32)  # (R, T)
-    return np.nanmean(np.divide(sums, n, out=np.full(sums.shape, np.nan), where=n > 0), axis=1)
 
 
 def _wider(found: Estimate, low: Any, high: Any) -> Estimate:

@@ -21,7 +21,7 @@ from chexlib.paper.notes import Note, skips_missing
 from chexlib.paper.results import RARE
 from chexlib.paper.scored import Scored, scored
 from chexlib.paper.shown import Tables
-from chexlib.paper.wording import closed, counted, listed, number, p_value, with_interval
+from chexlib.paper.wording import closed, counted, listed, number, p_alone, with_interval
 
 AGES = (("under 40", 0, 40), ("40 to 59", 40, 60), ("60 and over", 60, np.inf))
 """Age groups in years: name, first, first beyond; our choice."""
@@ -165,8 +165,8 @@ def gap_table(results: Any) -> Tables | Note:
             "AUC": _difference(gap),
             "Sensitivity (points)": _difference(sensitivity, 100, 0),
             "Specificity (points)": _difference(specificity, 100, 0),
-            "p (AUC)": _p(gap.difference.p),
-            "p, Holm": _p(p),
+            "p (AUC)": p_alone(gap.difference.p),
+            "p, Holm": p_alone(p),
             "Over": listed(gap.a.tasks),
         }
         for gap, p, (sensitivity, specificity) in zip(of_auc, adjusted, shares, strict=True)
@@ -245,23 +245,8 @@ def _group(found: Scored, attribute: str, name: str, here: np.ndarray, tasks: li
         ("brier", np.where(known, p - y, 0) ** 2, known),
         ("gap", np.where(known, p - y, 0), known),
     ):
-        among = np.broadcast_to(among, p.shape)
-        weights = np.concatenate([np.ones((1, len(y)), dtype=np.float32), found.counts])
-        drawn = _means(weights, of, among)  # (1 + R, M)
-        values[measure], replicates[measure] = drawn[0], drawn[1:]
+        values[measure], replicates[measure] = found.task_means(of, np.broadcast_to(among, p.shape))
     return Group(*counted_as, tuple(found.tasks[t] for t in tasks), values, replicates)
-
-
-def _means(weights: np.ndarray, of: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Mean over tasks of the weighted mean of (M, S, T) values where `among`; weights (R, S) -> (R, M)."""
-    models, n, tasks = of.shape
-    sums, total = (
-        weights @ part.astype(np.float32).transpose(1, 0, 2).reshape(n, -1) for part in (np.where(among, of, 0), among)
-    )
-    each = np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0).reshape(-1, models, tasks)
-    there = ~np.isnan(each)
-    k = there.sum(axis=2)
-    return np.divide(np.where(there, each, 0).sum(axis=2), k, out=np.full(k.shape, np.nan), where=k > 0)
 
 
 def _estimate(found: Estimate, sign: bool = False) -> str:
@@ -275,7 +260,3 @@ def _percent(found: Estimate) -> str:
 def _difference(gap: Gap, times: int = 1, digits: int = 3) -> str:
     at = gap.difference
     return with_interval(times * at.value, times * at.low, times * at.high, digits, sign=True)
-
-
-def _p(p: float) -> str:
-    return p_value(p).removeprefix("p = ").removeprefix("p ")

@@ -17,7 +17,7 @@ from chexlib.paper import measures
 from chexlib.paper.measures import AUC_MARGIN
 from chexlib.paper.notes import Note, skips_missing
 from chexlib.paper.shown import Tables
-from chexlib.paper.wording import closed, counted, number, p_value, where, with_interval
+from chexlib.paper.wording import closed, counted, number, p_alone, where, with_interval
 
 
 def mean(results: Any) -> stats.MeanEffect | None:
@@ -93,10 +93,10 @@ def boost_table(results: Any, margin: float = AUC_MARGIN) -> Tables | Note:
         f"Boost (95 % over {drawn})": [
             with_interval(row["boost"], row[low], row[high], sign=True) for _, row in table.iterrows()
         ],
-        "p": table["p"].map(_p),
-        "p, Holm": table["holm"].map(_p),
-        "p, Benjamini-Hochberg": table["benjamini_hochberg"].map(_p),
-        f"p, equivalence within ±{margin:g}": table["p_equivalent"].map(_p),
+        "p": table["p"].map(p_alone),
+        "p, Holm": table["holm"].map(p_alone),
+        "p, Benjamini-Hochberg": table["benjamini_hochberg"].map(p_alone),
+        f"p, equivalence within ±{margin:g}": table["p_equivalent"].map(p_alone),
         f"None, to ±{margin:g}": np.where(table["equivalent"], "yes", "not shown"),
     }
     return Tables(
@@ -118,7 +118,3 @@ def boost_sentence(results: Any, margin: float = AUC_MARGIN) -> Note:
         f"false ones); {table['equivalent'].sum()} are shown to be no boost, to ±{margin:g}, by two one-sided tests. A "
         "boost that is in neither group is open"
     )
-
-
-def _p(p: float) -> str:
-    return p_value(p).removeprefix("p = ").removeprefix("p ")

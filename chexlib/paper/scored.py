@@ -71,6 +71,23 @@ class Scored:
         replicates = np.divide(self.counts @ hits, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
         return measures.estimate(hits.sum() / n.sum(), replicates, int(n.sum()))
 
+    def task_means(self, of: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean over tasks of the mean of `of` (M, S, T) over the studies `among` (likewise): (M,), replicates (R, M).
+
+        A task of which a replicate has no study is left out of that mean.
+        """
+        weights = np.concatenate([np.ones((1, len(self.y)), dtype=np.float32), self.counts])
+        models, n, tasks = of.shape
+        sums, total = (
+            weights @ part.astype(np.float32).transpose(1, 0, 2).reshape(n, -1)
+            for part in (np.where(among, of, 0), among)
+        )
+        each = np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0).reshape(-1, models, tasks)
+        there = ~np.isnan(each)
+        k = there.sum(axis=2)
+        found = np.divide(np.where(there, each, 0).sum(axis=2), k, out=np.full(k.shape, np.nan), where=k > 0)
+        return found[0], found[1:]
+
 
 def wrongly_called(y: np.ndarray, p: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """(M, S, T) 1, 0 or NaN from labels (S, T), scores (M, S, T) and thresholds (M, T)."""

@@ -42,6 +42,11 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
+def p_alone(p: float) -> str:
+    """ "0.023", or "< 0.001", for a column that is called p."""
+    return p_value(p).removeprefix("p = ").removeprefix("p ")
+
+
 def listed(names: list[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     names = [str(name) for name in names]

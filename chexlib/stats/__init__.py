@@ -25,6 +25,7 @@ from chexlib.stats.correlation import (
     spearman,
     spearman_interval,
     spearman_over_architectures,
+    spearman_p,
 )
 from chexlib.stats.delong import DeLong, delong, delong_covariance
 from chexlib.stats.effects import MeanEffect, mean_effect
@@ -75,6 +76,7 @@ __all__ = [
     "spearman",
     "spearman_interval",
     "spearman_over_architectures",
+    "spearman_p",
     "spearman_rounded",
     "wilson",
 ]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtr
 from scipy.stats import rankdata, spearmanr
 
 from chexlib.stats.bootstrap import percentile_interval
@@ -50,6 +50,13 @@ def spearman(x: ArrayLike, y: ArrayLike) -> Spearman:
         return Spearman(np.nan, np.nan, n)
     rho, p = spearmanr(x, y)
     return Spearman(float(rho), float(p), n)
+
+
+def spearman_p(rho: ArrayLike, n: int) -> NDArray:
+    """Two-sided p of rank correlations over n pairs by the t distribution, as `spearman` has it; 0 for 1 and -1."""
+    r, freedom = np.abs(np.asarray(rho, dtype=float)), n - 2
+    with np.errstate(divide="ignore"):
+        return 2 * stdtr(freedom, -r * np.sqrt(freedom / ((1 - r) * (1 + r))))
 
 
 def spearman_interval(

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtr
 from scipy.stats import rankdata
 
 from chexlib.stats.auc import Floats
+from chexlib.stats.correlation import spearman_p
 
 LARGEST = 16  # equal prints: 65,536 subsets, about a second
 
@@ -41,9 +41,7 @@ class Rounded:
     @property
     def p(self) -> Floats:
         """Two-sided p of each rho."""
-        r, freedom = np.abs(self.rho), self.n - 2
-        with np.errstate(divide="ignore"):  # rho = 1: p = 0
-            return 2 * stdtr(freedom, -r * np.sqrt(freedom / ((1 - r) * (1 + r))))
+        return spearman_p(self.rho, self.n)
 
     @property
     def p_low(self) -> float:

@@ -47,38 +47,44 @@ def mnasnet() -> Finding:
 def mnasnet_times() -> Finding:
     """What numerator the Times-Smaller of MNASNet need."""
     allowed, nasnet = counting.numerators("MNASNet"), count("NASNetAMobile", CLASSES)
-    cuts = [label for label in truncated() if label.startswith("MNASNet")]
+    cuts, printed, counted = _times("MNASNet")
     near = [f"{nasnet / count(label):.1f}" for label in cuts]
     off = sum(text != TIMES[label] for text, label in zip(near, cuts, strict=True))
     [(_, longer)] = extra("MNASNet").items()
     fits = "gives all four" if allowed.holds(longer / 1e6) else "does not give them"
     return Finding(
         "Table 2, MNASNet",
-        ", ".join(TIMES[label] for label in cuts),
-        ", ".join(f"{counting.times(label):.1f}" for label in cuts) + " with one 14-finding head",
-        f"The four Times-Smaller of MNASNet ({listed([TIMES[label] for label in cuts])}), over blocks of a real "
+        ", ".join(printed),
+        f"{', '.join(counted)} with one {FINDINGS}-finding head",
+        f"The four Times-Smaller of MNASNet ({listed(printed)}), over blocks of a real "
         f"MNASNet, need a whole of {allowed.low:.4f} to {allowed.high:.4f} million parameters. NASNet-A-Mobile's "
         f"{nasnet:,} gives {listed(near)}: near, {off} of {len(cuts)} off in the last digit. With a layer from "
         f"{CLASSES:,} to {FINDINGS} outputs put on top it has {longer:,}, which {fits}: an explanation that fits the "
         f"arithmetic, and no more. With MNASNet's own {FINDINGS}-finding count they are "
-        f"{listed([f'{counting.times(label):.1f}' for label in cuts])}.",
+        f"{listed(counted)}.",
     )
 
 
 def resnet18_times() -> Finding:
     """Which heads the Times-Smaller of ResNet18 mix."""
     allowed = counting.numerators("ResNet18")
-    cuts = [label for label in truncated() if label.startswith("ResNet18")]
+    _, printed, counted = _times("ResNet18")
     fits = [way for way, n in counting.heads("ResNet18").items() if allowed.holds(n / 1e6)]
     return Finding(
         "Table 2, ResNet18",
-        ", ".join(TIMES[label] for label in cuts),
-        ", ".join(f"{counting.times(label):.1f}" for label in cuts) + " with one 14-finding head",
-        f"ResNet18's {listed([TIMES[label] for label in cuts])} need a whole of {allowed.low:.3f} to "
+        ", ".join(printed),
+        f"{', '.join(counted)} with one {FINDINGS}-finding head",
+        f"ResNet18's {listed(printed)} need a whole of {allowed.low:.3f} to "
         f"{allowed.high:.3f} million parameters over truncated models with {FINDINGS}-finding heads. That is "
         f"consistent with a whole counted with {listed(fits)} ({count('ResNet18', CLASSES):,}); with one head "
-        f"throughout they are {listed([f'{counting.times(label):.1f}' for label in cuts])}.",
+        f"throughout they are {listed(counted)}.",
     )
+
+
+def _times(whole: str) -> tuple[list[str], list[str], list[str]]:
+    """A network's truncations, and how many times smaller each is as printed and counted with one head."""
+    cuts = [label for label in truncated() if label.startswith(whole)]
+    return cuts, [TIMES[label] for label in cuts], [f"{counting.times(label):.1f}" for label in cuts]
 
 
 def headline() -> Finding:

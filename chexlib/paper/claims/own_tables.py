@@ -7,11 +7,8 @@ paper's own says so. What no number could fail is not given: nothing then is to 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import cache
-
-from scipy.stats import t as student
 
 from chexlib.paper.as_printed import (
     BATCH,
@@ -27,7 +24,7 @@ from chexlib.paper.as_printed import (
 from chexlib.paper.claims import counting
 from chexlib.paper.claims.judging import Derived
 from chexlib.paper.rounding import Span, exactly, mean, span
-from chexlib.stats import spearman_rounded
+from chexlib.stats import spearman_p, spearman_rounded
 
 Printed = Mapping[str, str]
 BEST_RANDOM, WORST_RANDOM = "0.866", "0.814"
@@ -81,8 +78,8 @@ def rank_test(printed: Printed, n: int = N) -> list[Derived]:
     if rounded.high - rounded.low < step:
         found = [Derived(RHO, tuple(exactly(rho) for rho in steps or _untied(n)), f"{n} untied ranks", 4, whole=True)]
     if P in printed:
-        ps = [_p(rho, n) for rho in steps] or [_p(end, n) for end in vars(rounded).values()]
-        found.append(Derived(P, (Span(min(ps), max(ps)),), "that ρ", digits=6))
+        ps = spearman_p(steps or list(vars(rounded).values()), n)
+        found.append(Derived(P, (Span(float(min(ps)), float(max(ps))),), "that ρ", digits=6))
     return found
 
 
@@ -222,8 +219,3 @@ def share_of(printed: Printed, small: str, large: str, cited: bool = False) -> l
 def _untied(n: int) -> tuple[float, ...]:
     most = n * (n * n - 1) // 3  # D of ranks in reverse
     return tuple(1 - 6 * d / (n * (n * n - 1)) for d in range(0, most + 1, 2))
-
-
-def _p(rho: float, n: int) -> float:
-    """Two-sided, from the t distribution."""
-    return float(2 * student.sf(abs(rho) * math.sqrt((n - 2) / (1 - rho * rho)), n - 2))
