@@ -47,6 +47,7 @@ def _parser(training: bool = True) -> argparse.ArgumentParser:
     _study_verbs(verbs)
     _evaluate_verb(verbs)
     _claims_verb(verbs)
+    _cam_verb(verbs)
     _page_verbs(verbs)
     return parser
 
@@ -193,7 +194,7 @@ def _evaluate_verb(verbs) -> None:
         "--tasks", metavar="TASK,TASK", help="what to score (default: what all files have; repeatable)", action="append"
     )
     evaluate.add_argument("--inner", action="store_true", help="score what all files have, where one lacks some rows")
-    evaluate.add_argument("--draws", type=int, default=1000, help="draws of the bootstrap (default 1000)")
+    evaluate.add_argument("--draws", type=int, default=1000, metavar="N", help="draws of the bootstrap (default 1000)")
     shown = evaluate.add_mutually_exclusive_group()
     shown.add_argument("--csv", action="store_true", help="print the table as CSV, a row a model and task")
     shown.add_argument("--json", action="store_true", help="print all for machines, the pairs too")
@@ -209,6 +210,29 @@ def _claims_verb(verbs) -> None:
     shown = claims.add_mutually_exclusive_group()
     shown.add_argument("--csv", action="store_true", help="print a row a statement as CSV")
     shown.add_argument("--json", action="store_true", help="print the rows, and how often each verdict fell, as JSON")
+
+
+def _cam_verb(verbs) -> None:
+    cam = _verb(verbs, "cam", cam_files, "a trained run's class activation maps of your own images, laid over them")
+    cam.epilog = """Writes a PNG an image and finding, cams.csv with the probabilities, and README.txt. Not for clinical
+        use: the maps show what a network weighed, and not where a disease is."""
+    cam.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG or DICOM files")
+    cam.add_argument(
+        "--model", metavar="RUN", required=True, help="a finished run: its folder, or its name in the store"
+    )
+    cam.add_argument(
+        "--finding",
+        action="append",
+        metavar="NAME",
+        default=[],
+        help="e.g. Edema (repeatable; default: those of the paper's six that the run learned)",
+    )
+    cam.add_argument(
+        "--method", default="paper", help="paper, grad-cam, grad-cam++, hirescam or score-cam (default paper)"
+    )
+    cam.add_argument("-o", "--out", metavar="FOLDER", required=True, help="the folder to write into")
+    cam.add_argument("--force", action="store_true", help="write over what an earlier command left there")
+    _store(cam)
 
 
 def _page_verbs(verbs) -> None:
@@ -494,6 +518,15 @@ def claims_list(args) -> None:
         print(claims.frame(judged).to_csv(index=False), end="")
     else:
         print(claims.text(judged))
+
+
+def cam_files(args) -> None:
+    from chexlib.cams_of_files import cams_of_files
+    from chexlib.runs.store import RunStore
+
+    store = RunStore.open(args.runs)
+    found = cams_of_files(args.images, args.model, args.out, args.finding, args.method, store, args.force)
+    print(found.text())
 
 
 def notebooks_run(args) -> None:

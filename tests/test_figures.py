@@ -14,7 +14,6 @@ from matplotlib.text import Text
 
 from chexlib import figures
 from chexlib.data.labels import FINDINGS
-from chexlib.figures import maps
 from chexlib.figures.style import BOTH, FAMILIES, PATIENTS, WIDE, WIDTH
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.paper.notes import Missing, Note
@@ -180,79 +179,6 @@ def test_phantom_sheets_carry_the_word_phantom():
 def test_pixels_and_labels_that_may_not_be_shared_are_not_shown():
     shown = figures.contact_sheet(dataset(shareable=False, name="chexpert"))
     assert isinstance(shown, Note) and "terms" in shown
-    assert "terms" in figures.cam_grid(fabricate("paper"), dataset(shareable=False, name="chexpert"))
-
-
-def test_without_a_truncated_family_there_are_no_maps():
-    assert "no truncated model" in figures.cam_grid(fabricate("smoke"), dataset())
-    assert "no truncated model" in figures.map_scores(fabricate("smoke"), dataset())
-
-
-def test_pixel_auroc_of_a_perfect_an_inverted_and_an_empty_map():
-    mask = np.zeros((8, 8), dtype=bool)
-    mask[2:4, 2:4] = True
-    assert maps.pixel_auroc(mask.astype(float), mask) == 1
-    assert maps.pixel_auroc(1 - mask.astype(float), mask) == 0
-    assert maps.pixel_auroc(np.zeros((8, 8)), mask) == 0.5
-
-
-def test_a_mask_keeps_its_place_at_another_size_and_never_vanishes():
-    mask = np.zeros((100, 100), dtype=bool)
-    mask[50:, :] = True
-    assert (maps._fit(mask, (10, 10)) == (np.arange(10)[:, None] >= 5)).all()
-    point = np.zeros((100, 100), dtype=bool)
-    point[91, 12] = True
-    assert np.argwhere(maps._fit(point, (10, 10))).tolist() == [[9, 1]]
-
-
-@pytest.fixture
-def two_eyes(monkeypatch):
-    """A family whose whole model looks at the right half and whose truncation looks at the left, where Edema is."""
-    import torch
-
-    class Eye(torch.nn.Module):
-        def __init__(self, left: bool, cells: int):
-            super().__init__()
-            self.left, self.cells = left, cells
-
-        def maps(self, x):
-            return torch.zeros(len(x), 1, self.cells, self.cells)
-
-        def forward(self, x):
-            return torch.zeros(len(x), len(FINDINGS))
-
-    def grad_cam(model, x, findings=None):
-        cam = torch.zeros(len(x), len(findings or FINDINGS), *x.shape[-2:])
-        cam[..., : x.shape[-1] // 2] = 0.5 * model.left
-        cam[..., x.shape[-1] // 2 :] = 0.5 * (not model.left)
-        return cam
-
-    def prepare(images):
-        return torch.as_tensor(np.asarray(images, dtype=np.float32))[:, None].expand(-1, 3, -1, -1)
-
-    monkeypatch.setattr("chexlib.explain.cam.grad_cam", grad_cam)
-    monkeypatch.setattr(maps, "_load", lambda results, model: (Eye(model.minus > 0, 2 + model.minus), prepare))
-
-
-def test_map_scores_tell_which_model_looks_where_the_finding_is(two_eyes):
-    from chexlib.figures import cams
-
-    results, data = fabricate("demo"), dataset()
-    scores = figures.map_scores(results, data, arch="resnet18")
-    assert scores.labels == ("ResNet18", "ResNet18Minus1", "ResNet18Minus2", "ResNet18Minus3")
-    assert [one.value for one in scores.scores] == [0, 1, 1, 1]
-    assert scores.changes[0].low == scores.changes[0].high == 1
-    assert "phantom" in words(figures.localisation(scores, data)).lower()
-    grid = figures.cam_grid(results, data, arch="resnet18")
-    assert "+1.000" in cams.answer(grid, scores, results)
-
-
-def test_figure_5_states_the_native_resolution_of_each_map(two_eyes):
-    data = dataset()
-    grid = figures.cam_grid(fabricate("demo"), data, arch="resnet18")
-    assert grid.findings == ("Edema",) and grid.native == ((2, 2), (3, 3), (4, 4), (5, 5))
-    shown = words(figures.figure5(grid, data))
-    assert "3 × 3 map" in shown and "Edema" in shown and "phantom" in shown.lower()
 
 
 def test_importing_figures_brings_no_torch_and_no_pyplot():

@@ -13,6 +13,7 @@ import pandas as pd
 from chexlib.data.labels import FINDINGS, targets
 from chexlib.data.listing import IMAGE_COLUMNS, Listing
 from chexlib.data.packed import Pixels, check_size, pack
+from chexlib.data.segmentations import Segmentations, find_segmentations
 from chexlib.data.sources import Source, find_source, read_listing
 from chexlib.data.splits import SPLITS
 from chexlib.errors import UserError
@@ -92,17 +93,24 @@ class Dataset:
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def _segmentations(self) -> Segmentations | None:
+        return find_segmentations(self.root) if self.name == "chexpert" else None
+
     def mask(self, row: int, finding: str) -> np.ndarray | None:
         """Where the finding is in an image, (h, w) bool; None where nobody marked it.
 
-        The phantom's masks have the size that it was drawn at; boxes are at this data set's size, the union of a
-        finding's several, each with all pixels that it touches.
+        The phantom's masks have the size that it was drawn at, CheXlocalize's (where its files lie with CheXpert's)
+        that of the radiograph; boxes are at this data set's size, the union of a finding's several, each with all
+        pixels that it touches.
         """
         image = self.table["image"].iat[row]
         if self.name == "phantom":
             from chexlib.data import phantom
 
             return phantom.read_masks(self.root, image).get(finding)
+        if self._segmentations is not None:
+            return self._segmentations.mask(image, finding)
         boxes = self.listing.boxes
         if boxes is None:
             return None

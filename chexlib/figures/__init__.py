@@ -4,18 +4,23 @@ Each takes a Results or a Dataset and gives a Figure that shows itself in a note
 """
 
 from chexlib.figures.calibration import reliability
-from chexlib.figures.cams import figure5, localisation
+from chexlib.figures.cams import figure5
 from chexlib.figures.claims import claim_table, finding_cards
 from chexlib.figures.data import cooccurrence, flow, overview, people, prevalence
 from chexlib.figures.groups import by_group
 from chexlib.figures.images import contact_sheet
-from chexlib.figures.maps import cam_grid, map_scores
+from chexlib.figures.localisation import faithfulness, localisation
 from chexlib.figures.models import auc_by_model, families, learning_curves, seeds, truncations
 from chexlib.figures.power import attenuated, detectable
 from chexlib.figures.runs import run_cards, run_table
+from chexlib.figures.sanity import sanity
 from chexlib.figures.scatter import figure2, figure3, figure4
 from chexlib.figures.shared_errors import misread_by
 from chexlib.figures.summary import figure1
+from chexlib.paper.faithful import map_faithfulness
+from chexlib.paper.localised import map_scores
+from chexlib.paper.map_sanity import map_sanity
+from chexlib.paper.maps import cam_grid
 
 __all__ = [
     "attenuated",
@@ -26,6 +31,7 @@ __all__ = [
     "contact_sheet",
     "cooccurrence",
     "detectable",
+    "faithfulness",
     "families",
     "figure1",
     "figure2",
@@ -36,6 +42,8 @@ __all__ = [
     "flow",
     "learning_curves",
     "localisation",
+    "map_faithfulness",
+    "map_sanity",
     "map_scores",
     "misread_by",
     "overview",
@@ -44,6 +52,7 @@ __all__ = [
     "reliability",
     "run_cards",
     "run_table",
+    "sanity",
     "seeds",
     "truncations",
 ]

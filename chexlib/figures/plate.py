@@ -37,12 +37,16 @@ UNDATED = {".png": {}, ".svg": {"Date": None, "Creator": None}, ".pdf": {"Creati
 
 @dataclass(frozen=True)
 class Exhibit:
-    """What a figure in the paper's form has beside it: its files' stem, caption, data, and a phone's layout."""
+    """What a figure in the paper's form has beside it: its files' stem, caption, data, and a phone's layout.
+
+    `bitmap` is for figures of images: a page shows JPEGs in place of drawings, and offers a PNG with all its colours.
+    """
 
     stem: str
     caption: Caption
     numbers: pd.DataFrame
     narrow: Callable[[], Plate]
+    bitmap: bool = False
 
 
 def compact(svg: str) -> str:
@@ -75,16 +79,15 @@ class Plate(Figure):
         if self.exhibit is None:
             return None  # a notebook then takes the PNG
         stem, caption = self.exhibit.stem, self.exhibit.caption
-        wide, narrow = (figure.written(".svg").decode() for figure in (self, self.exhibit.narrow()))
+        kind = ".jpg" if self.exhibit.bitmap else ".svg"
+        wide, narrow = (_shown(figure, kind) for figure in (self, self.exhibit.narrow()))
         picture = (
-            f'<picture><source media="{PHONE}" srcset="{uri("narrow.svg", narrow)}">'
-            f'<img src="{uri("wide.svg", wide)}" alt="{escape(caption.shown)}"></picture>'
+            f'<picture><source media="{PHONE}" srcset="{uri("narrow" + kind, narrow)}">'
+            f'<img src="{uri("wide" + kind, wide)}" alt="{escape(caption.shown)}"></picture>'
         )
-        files = [
-            File("the numbers (CSV)", f"{stem}.csv", csv(self.exhibit.numbers)),
-            File("SVG", f"{stem}.svg", wide),
-            File("PNG", f"{stem}.png", self.written(".png")),
-        ]
+        files = [File("the numbers (CSV)", f"{stem}.csv", csv(self.exhibit.numbers))]
+        files += [] if self.exhibit.bitmap else [File("SVG", f"{stem}.svg", wide)]
+        files.append(File("PNG", f"{stem}.png", self.written(".png")))
         return framed(picture, caption, files)
 
     def written(self, suffix: str) -> bytes:
@@ -94,7 +97,8 @@ class Plate(Figure):
             self.savefig(out, format=suffix[1:], bbox_inches="tight", metadata=UNDATED[suffix])
         if suffix == ".svg":
             return compact(out.getvalue().decode()).encode()
-        return few_colours(out) if suffix == ".png" and self.exhibit is not None else out.getvalue()
+        drawing = self.exhibit is not None and not self.exhibit.bitmap
+        return few_colours(out) if suffix == ".png" and drawing else out.getvalue()
 
     def save(self, path: str | Path) -> None:
         """Writes a PNG, an SVG or a PDF, as the name says. Raises UserError where it cannot, or for another name."""
@@ -107,3 +111,13 @@ class Plate(Figure):
             path.write_bytes(self.written(path.suffix.lower()))
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from None
+
+
+def _shown(figure: Plate, kind: str) -> str | bytes:
+    """A figure as a page shows it, an SVG or a JPEG of a quarter of the PNG's bytes."""
+    if kind == ".svg":
+        return figure.written(kind).decode()
+    out = BytesIO()
+    with Image.open(BytesIO(figure.written(".png"))) as image:
+        image.convert("RGB").save(out, format="jpeg", quality=90, subsampling=0, optimize=True)
+    return out.getvalue()

@@ -48,7 +48,7 @@ class File:
         return f'<a download="{escape(self.name)}" href="{uri(self.name, self.content)}">{escape(self.word)}</a>'
 
 
-KINDS = {"csv": "text/csv;charset=utf-8", "svg": "image/svg+xml", "png": "image/png"}
+KINDS = {"csv": "text/csv;charset=utf-8", "svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
 
 
 SAFE = "/:;=,()+@!$*?~-_.'"

@@ -183,10 +183,12 @@ def build(spec: RunSpec, train_mean_std: Callable[[], tuple[float, float]]) -> t
 
 
 def load_model(run: Run) -> tuple[torch.nn.Module, Normaliser]:
-    """The best checkpoint of a finished run, in eval mode, and its Normaliser."""
-    norm, model = run.provenance["normalisation"], _network(run.spec, "random")
-    [best] = ensemble_members(run.log(), keep=1)
-    load_weights(run, model, best)
+    """The best checkpoint of a finished run, in eval mode, and its Normaliser. Raises UserError where it has none."""
+    norm, chosen = run.provenance.get("normalisation"), ensemble_members(run.log(), keep=1)
+    if not (norm and chosen):
+        raise UserError(f"{run.folder}: holds no trained network: train it again")
+    model = _network(run.spec, "random")
+    load_weights(run, model, chosen[0])
     return model.eval(), Normaliser(tuple(norm["mean"]), tuple(norm["std"]))
 
 

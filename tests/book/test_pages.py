@@ -12,15 +12,22 @@ from chexlib.widgets import NO_SCRIPT
 
 WIDGET = "[data-chexlib-widget]"
 DRIVE = """async (box) => {
-  const view = () => [box.querySelector(".stage").innerHTML, box.querySelector(".rho").textContent,
-                      box.querySelector(".rows").textContent].join("|");
+  const view = () => [...box.querySelectorAll(".stage, .rho, .rows, canvas")]
+    .map((node) => node.toDataURL?.() ?? node.innerHTML).join("|");
   const settle = () => new Promise((done) => setTimeout(done, 30));
   const dead = [];
-  for (const name of ["x", "init"]) {
+  for (const name of new Set([...box.querySelectorAll("input[type=radio]")].map((input) => input.name))) {
     const before = view();
-    box.querySelector(`input[name$="-${name}"]:not(:checked)`).click();
+    box.querySelector(`input[name="${name}"]:not(:checked)`).click();
     await settle();
     if (view() === before) dead.push(name);
+  }
+  for (const input of box.querySelectorAll("input[type=range], input[type=checkbox]")) {
+    const before = view();
+    if (input.type === "range") input.value = 40;
+    input.type === "range" ? input.dispatchEvent(new Event("input")) : input.click();
+    await settle();
+    if (view() === before) dead.push(input.parentElement.textContent);
   }
   for (const select of box.querySelectorAll("select")) {
     const before = view();

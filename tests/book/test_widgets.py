@@ -2,19 +2,18 @@
 
 import json
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chexlib import widgets
 from chexlib.errors import UserError
 from chexlib.stats import spearman, spearman_interval
-from chexlib.widgets import Explorer, decode, encode, explorer_state, summary, visible
+from chexlib.widgets import Explorer, decode, encode, explorer, explorer_state, summary, visible
+from chexlib.widgets.page import ASSETS
 
 CHOICES = [
     {"x": x, "measure": measure, "init": init, "models": models, "family": ""}
-    for x, measure, init, models in product(widgets.AXES, (0, 2), widgets.INITS, widgets.SETS)
+    for x, measure, init, models in product(explorer.AXES, (0, 2), explorer.INITS, explorer.SETS)
 ]
 
 RUN = """async ([module, states, choices]) => {
@@ -30,7 +29,7 @@ RUN = """async ([module, states, choices]) => {
 def test_javascript_and_python_give_the_same_statistics(browser, made_up):
     states = [explorer_state(made_up()), explorer_state(made_up(seed=1, task_replicates=False))]
     page = browser.new_page()
-    found = page.evaluate(RUN, [(Path(widgets.__file__).parent / "explorer.js").read_text(), states, CHOICES])
+    found = page.evaluate(RUN, [(ASSETS / "explorer.js").read_text(), states, CHOICES])
     page.close()
     for state, answers in zip(states, found):
         for choice, answer in zip(CHOICES, answers):
@@ -76,11 +75,11 @@ def test_boost_is_the_paired_difference(made_up):
 def test_replicates_survive_storage_within_half_a_step():
     given = np.random.default_rng(0).uniform(size=(2, 7, 5))
     given[0, 1, 2], given[1, 0, 0], given[1, 0, 1] = np.nan, 0.0, 1.0
-    np.testing.assert_allclose(decode(encode(given)), given, rtol=0, atol=0.5 / widgets.STEPS + 1e-12)
+    np.testing.assert_allclose(decode(encode(given)), given, rtol=0, atol=0.5 / explorer.STEPS + 1e-12)
 
 
 def test_state_carries_at_most_so_many_replicates(made_up):
-    assert explorer_state(made_up(n_replicates=1000))["replicates"]["shape"] == [4, widgets.REPLICATES, 18]
+    assert explorer_state(made_up(n_replicates=1000))["replicates"]["shape"] == [4, explorer.REPLICATES, 18]
 
 
 def test_a_truncated_model_has_no_imagenet_accuracy(made_up):

@@ -138,5 +138,5 @@ def test_the_model_is_left_as_it_was_after_an_error_too():
 
 
 def test_one_image_without_its_batch_is_refused():
-    with pytest.raises(UserError, match=r"shape \(3, 32, 32\); grad_cam takes \(N, 3, H, W\)"):
+    with pytest.raises(UserError, match=r"shape \(3, 32, 32\); cam takes \(N, 3, H, W\)"):
         grad_cam(create_model("mnasnet"), torch.zeros(3, 32, 32))

@@ -1,22 +1,16 @@
-"""Widgets with two faces: live in JupyterLab through anywidget, and alive in a page with no kernel and no network.
+"""The explorer: every model of a study in one picture, with rank correlations for the models in view.
 
-A widget is one ES module (explorer.js) and its state. In JupyterLab it is an ordinary anywidget. Its `text/html`,
-which a page shows instead, carries the module and the state as data; book/_assets/mount.js runs them with a small
-model. What the module computes (a difference, Spearman's rho, its interval over stored replicates) has a twin here,
-and a test compares the two.
-
-A state holds numbers per model and replicates of its AUC. It never holds labels, scores of images, or ids.
+What its module (explorer.js) computes (a difference, Spearman's rho, its interval over stored replicates) has a twin
+here, and a test compares the two. Its state holds numbers per model and replicates of its AUC, and never labels,
+scores of images, or ids.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
 import traitlets
 from numpy.typing import NDArray
@@ -24,6 +18,7 @@ from numpy.typing import NDArray
 from chexlib.errors import UserError
 from chexlib.figures import style
 from chexlib.stats import percentile_interval, spearman, spearman_interval
+from chexlib.widgets.page import ASSETS, TwoFaced
 
 if TYPE_CHECKING:
     from chexlib.paper.results import Results
@@ -34,15 +29,12 @@ REPLICATES = 300
 FEWEST = 4
 """Models below which no rank correlation is shown (explorer.js has the same)."""
 
-NO_SCRIPT = "This figure answers to the hand where JavaScript is on. The figure below it shows the same numbers."
-
 STEPS, MISSING = 65534, 65535
-HERE = Path(__file__).parent
 
 INITS, SETS, AXES = ("random", "imagenet", "both", "boost"), ("paper", "whole", "all"), ("top1", "parameters")
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(TwoFaced):
     """AUC of every model of a study, against ImageNet top-1 or size, with Spearman's rho for the models in view.
 
     `results` is what `chexlib.open_results` gives. Choices may be named, and are linked both ways in JupyterLab:
@@ -50,9 +42,9 @@ class Explorer(anywidget.AnyWidget):
     (paper: the paper's architectures; whole: every untruncated one; all) and `family` (highlighted; "" for none).
     """
 
-    _esm = HERE / "explorer.js"
-    _css = HERE / "explorer.css"
-    state = traitlets.Dict().tag(sync=True)
+    _esm = ASSETS / "explorer.js"
+    _css = ASSETS / "explorer.css"
+    chosen = ("x", "measure", "init", "models", "family")
     x = traitlets.Enum(AXES, "top1").tag(sync=True)
     measure = traitlets.Int(0, min=0).tag(sync=True)
     init = traitlets.Enum(INITS, "random").tag(sync=True)
@@ -63,37 +55,9 @@ class Explorer(anywidget.AnyWidget):
         state = explorer_state(results)
         super().__init__(state=state, **(_first_choice(state) | choices))
 
-    @property
-    def choice(self) -> dict[str, Any]:
-        """What is chosen now, by name."""
-        return {name: getattr(self, name) for name in ("x", "measure", "init", "models", "family")}
-
     def summary(self) -> list[dict[str, Any]]:
         """The correlations that the widget shows now, as `summary(state, choice)` computes them."""
         return summary(self.state, self.choice)
-
-    def _repr_mimebundle_(self, **kwargs: Any):
-        """The page's face first, then anywidget's own for JupyterLab."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        page = page_html(str(self._esm), str(self._css), {"state": self.state, **self.choice})
-        return {"text/html": page, **data}, metadata
-
-
-def page_html(module: str, css: str, state: Mapping[str, Any]) -> str:
-    """HTML that mount.js brings to life: an ES module, its style and its state, all as data."""
-    return (
-        '<div class="chexlib-widget" data-chexlib-widget>'
-        f"<noscript><p>{NO_SCRIPT}</p></noscript>"
-        f"<style>{css}</style>"
-        f'<script type="application/json" data-part="state">{_as_data(state)}</script>'
-        f'<script type="application/json" data-part="module">{_as_data(module)}</script></div>'
-    )
-
-
-def _as_data(value: Any) -> str:
-    """JSON that cannot end the script element which holds it."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 # ---- state: results to plain data ----------------------------------------------------------------------------

@@ -1,0 +1,243 @@
+"""What is said of maps: captions of Figure 5 and of the localisation figure, and the sentences of notebook 06.
+
+All of it is made from numbers. Two networks are called the same only where a whole interval lies inside the margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from chexlib.paper.exhibits import Caption, Printed, printed
+from chexlib.paper.faithful import GAMES, Faithfulness
+from chexlib.paper.faithful import MARGIN as GAIN_MARGIN
+from chexlib.paper.localised import BASELINES, MARGIN, MEASURES, MapScores, difference
+from chexlib.paper.maps import CamGrid
+from chexlib.paper.measures import AUC_MARGIN, Estimate
+from chexlib.paper.notes import Note, says_missing, skips_missing
+from chexlib.paper.wording import INIT_NAMES, counted, listed, number, reading, where, with_interval, with_intervals
+
+FIRST = MEASURES[0]
+VERDICTS = ("higher", "same", "lower", "open")
+
+
+def figure5(grid: CamGrid) -> Caption:
+    """Of Figure 5: what is shown, at which resolution, and what the choice of images does."""
+    steps = listed([f"{label} {h} × {w}" for label, (h, w) in zip(grid.labels, grid.native, strict=True)])
+    outlined = "The white line is the finding's outline as it was marked. " if _any(grid.outlines) else ""
+    whole = grid.labels[0]
+    return Caption(
+        "Figure 5",
+        f"Class activation maps of {listed(list(grid.findings))} by {whole} and its truncations, from "
+        f"{INIT_NAMES.get(grid.init, grid.init)}, on the same images.",
+        f"Cells of each map before it was stretched over the image: {steps}. The brightest place has the predicted "
+        f"probability, which stands with each map. {outlined}Each image is the frontal test image with the finding "
+        f"that {whole} is surest of.",
+        "One image, picked because a model likes it, shows what maps look like and not how good they are. "
+        f"{_looks(grid)}",
+    )
+
+
+def localisation(scores: MapScores) -> Caption:
+    """Of the figure of IoU against the change of the AUC."""
+    blind = "; ".join(f"{name}, {means}" for name, means in BASELINES.items())
+    return Caption(
+        "Localisation and AUC",
+        f"{FIRST.title} of the maps of {_families(scores)} against the change of the mean AUC, a panel for each "
+        f"network and its initial weights; {_counted(scores)}.",
+        f"The number in a mark is how many blocks were dropped. Lines are 95 % intervals{_over(scores)}; the vertical "
+        f"band is ±{AUC_MARGIN:g} AUC. {FIRST.title} is the {FIRST.means}, the part being bright that reaches a share "
+        f"of the map's maximum; the share was tuned for each network and finding on {scores.tuned}. Horizontal lines "
+        f"are maps that do not look at the image at all: {blind}.",
+        _verdict(scores),
+    )
+
+
+@skips_missing
+def table(scores: MapScores | Note) -> Printed | Note:
+    """Every measure of every network; in parentheses the interval of the change from the whole network."""
+    if isinstance(scores, Note):
+        return Note("")
+    rows = {}
+    for model in scores.of(FIRST.name).itertuples():
+        row = {"Cells": f"{model.rows} × {model.columns}", "AUC": _change(difference(model, "auc"), model.minus)}
+        for measure in MEASURES:
+            one = next(scores.of(measure.name, model.arch, model.init).query(f"minus == {model.minus}").itertuples())
+            row[measure.title] = number(one.value) + (f" ({_ends(difference(one))})" if model.minus else "")
+        rows[f"{model.label}, {model.init}"] = row
+    for name, means in BASELINES.items():
+        found = {measure.title: number(scores.baseline(measure.name, name).value) for measure in MEASURES}
+        rows[means] = {"Cells": "–", "AUC": "–"} | found
+    return printed(pd.DataFrame(rows).T, _table(scores), _numbers(scores), "localisation")
+
+
+@skips_missing
+def by_finding(scores: MapScores | Note) -> Printed | Note:
+    """The first measure of each finding apart."""
+    if isinstance(scores, Note):
+        return Note("")
+    found = scores.by_finding[scores.by_finding["measure"] == FIRST.name]
+    named = found.assign(name=[BASELINES.get(row.label, f"{row.label}, {row.init}") for row in found.itertuples()])
+    counts = named.drop_duplicates("finding").set_index("finding")["images"]
+    wide = named.pivot_table(index="name", columns="finding", values="value", sort=False)
+    wide = wide.rename(columns={finding: f"{finding} ({n})" for finding, n in counts.items()})
+    caption = Caption(
+        f"{FIRST.title} by finding",
+        f"{FIRST.title} of each finding apart, with the number of test images on which it is marked.",
+        "A mean over findings hides how much they differ: what fills the chest is hard to miss, what is small is not.",
+        "",
+    )
+    return printed(wide.map(number).rename_axis(index=None, columns=None), caption, found, "localisation-by-finding")
+
+
+@skips_missing
+def faithfulness(found: Faithfulness | Note) -> Note:
+    """What the deletion and insertion curves say of each network's maps."""
+    if isinstance(found, Note):
+        return Note("")
+    lines = [
+        f"- {label}: "
+        + "; ".join(
+            f"{game} {with_intervals(gain, sign=True)}, {reading(gain, GAIN_MARGIN)}"
+            for game, gain in ((game, found.gains[game][k]) for game in GAMES)
+        )
+        + "."
+        for k, label in enumerate(found.labels)
+    ]
+    return Note(
+        f"On {counted(found.pairs, 'pair')} of an image and a finding ({counted(found.patients, 'patient')}), what the "
+        "map gains over random cells of its own size, in area; above zero it finds what the network uses:\n\n"
+        + "\n".join(lines)
+    )
+
+
+@says_missing
+def answer(grid: CamGrid | Note, scores: MapScores | Note, results: Any) -> Note:
+    """Answer of notebook 06, in a sentence or two for the landing page."""
+    if not isinstance(scores, MapScores):
+        return _resolution(grid, results)
+    models = scores.of(FIRST.name)
+    cut = models[models["minus"] > 0]
+    above = sum(difference(row, "above").interval[0] > 0 for row in models.itertuples())
+    over = "none overlap" if not above else f"{above} overlap{'s' * (above == 1)}"
+    return Note(
+        f"{_tally(cut)}{where(results)}; {_cost(cut)}. Such numbers need a yardstick: of all {len(models)} networks' "
+        f"maps, {over} the findings more than a bell around the image's centre does, which looks at nothing "
+        f"({FIRST.title} {number(scores.baseline(FIRST.name, 'centre').value)})."
+    )
+
+
+def _resolution(grid: CamGrid | Note, results: Any) -> Note:
+    """All that can be said where nobody has marked the findings."""
+    if not isinstance(grid, CamGrid):
+        return Note(str(grid) or f"Study {results.name} has no images at hand to make maps of.")
+    (h, w), (h1, w1) = grid.native[0], grid.native[-1]
+    moves = (
+        f"takes its activation maps from {h} by {w} to {h1} by {w1} cells"
+        if (h, w) != (h1, w1)
+        else f"leaves its activation maps at {h} by {w} cells"
+    )
+    blocks = counted(len(grid.labels) - 1, "block")
+    return Note(
+        f"Dropping {blocks} of {grid.labels[0]} {moves}{where(results)}; whether they then lie better on the finding "
+        "is not measured here, since nobody has marked it."
+    )
+
+
+def _verdict(scores: MapScores) -> str:
+    """What the intervals allow, over all truncated networks, and of the first family by name."""
+    models = scores.of(FIRST.name)
+    cut = models[models["minus"] > 0]
+    below = sum(difference(row, "above").interval[1] < 0 for row in models.itertuples())
+    arch, init = scores.families[0]
+    family = scores.of(FIRST.name, arch, init)
+    changes = [
+        (row.label, *(with_intervals(difference(row, column), sign=True) for column in ("change", "auc")))
+        for row in family[family["minus"] > 0].itertuples()
+    ]
+    named = [f"{label} {change} at {auc} AUC" for label, change, auc in changes]
+    return (
+        f"{_tally(cut)}; {_cost(cut)}. From {family['label'].iloc[0]}'s {number(family['value'].iloc[0])}: "
+        f"{'; '.join(named)}. A bell around the image's centre scores more than {below} of {len(models)} networks."
+    )
+
+
+def _tally(cut: pd.DataFrame) -> str:
+    """How many truncated networks localise better, the same, worse."""
+    verdicts = [difference(row).verdict(MARGIN) for row in cut.itertuples()]
+    words = {"higher": "more", "same": f"the same (the whole interval within ±{MARGIN:g})", "lower": "less",
+             "open": "an amount that its interval leaves open"}  # fmt: skip
+    counts = [f"{words[kind]} for {n}" for kind in VERDICTS if (n := verdicts.count(kind))]
+    return (
+        f"Of {counted(len(cut), 'truncated network')}, compared with the whole one, maps overlap the findings "
+        f"{listed(counts)}"
+    )
+
+
+def _cost(cut: pd.DataFrame) -> str:
+    """What those that localise better pay in AUC."""
+    better = [row for row in cut.itertuples() if difference(row).verdict(MARGIN) == "higher"]
+    if not better:
+        return "none localises better, so there is nothing to pay for"
+    verdicts = [difference(row, "auc").verdict() for row in better]
+    words = {"higher": ("gains AUC", "gain AUC"), "lower": ("loses AUC", "lose AUC"),
+             "same": (f"keeps it to ±{AUC_MARGIN:g}", f"keep it to ±{AUC_MARGIN:g}"),
+             "open": ("leaves that open", "leave that open")}  # fmt: skip
+    counts = [f"{n} {words[kind][n > 1]}" for kind in VERDICTS if (n := verdicts.count(kind))]
+    many = len(better) > 1
+    return f"of {counted(len(better), 'network')} that {'localise' if many else 'localises'} better, {listed(counts)}"
+
+
+def _table(scores: MapScores) -> Caption:
+    meant = "; ".join(f"{measure.title}: {measure.means}" for measure in MEASURES)
+    return Caption(
+        "Localisation, every measure",
+        f"Means over {counted(len(scores.findings), 'finding')} ({listed(list(scores.findings))}); {_counted(scores)}.",
+        f"In parentheses is the paired 95 % interval of the change from the whole network. {meant}. The last rows are "
+        "maps that do not look at the image.",
+        "",
+    )
+
+
+def _numbers(scores: MapScores) -> pd.DataFrame:
+    """The table and its baselines, as a file."""
+    return pd.concat([scores.table, scores.baselines.rename(columns={"baseline": "label"})], ignore_index=True)
+
+
+def _looks(grid: CamGrid) -> str:
+    (h, w), (h1, w1) = grid.native[0], grid.native[-1]
+    return (
+        f"What is certain is the grain: {grid.labels[-1]} has {number(h1 * w1 / (h * w), 0)} times as many cells as "
+        f"{grid.labels[0]}."
+        if (h, w) != (h1, w1)
+        else ""
+    )
+
+
+def _counted(scores: MapScores) -> str:
+    return f"{counted(scores.images, 'frontal test image')} of {counted(scores.patients, 'patient')}"
+
+
+def _families(scores: MapScores) -> str:
+    return counted(len(dict.fromkeys(arch for arch, _ in scores.families)), "truncated family", "truncated families")
+
+
+def _over(scores: MapScores) -> str:
+    return (
+        " over patients, thin ones over seeds as well" if scores.table["low_seeds"].notna().any() else " over patients"
+    )
+
+
+def _change(found: Estimate, minus: int) -> str:
+    return with_interval(found.value, *found.interval, sign=True) if minus else "–"
+
+
+def _ends(found: Estimate) -> str:
+    low, high = found.interval
+    return f"{number(low, sign=True)} to {number(high, sign=True)}"
+
+
+def _any(outlines: Iterable) -> bool:
+    return any(outline is not None for outline in outlines)

@@ -1,0 +1,160 @@
+"""Sanity checks of one family's maps, after Adebayo et al. (2018): what random weights leave of them, in numbers.
+
+The whole network and its first truncation are made random layer by layer from the top, and their maps compared with
+those they had, by the paper's method and by Grad-CAM. Which images are taken does not depend on what is in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chexlib import stats
+from chexlib.errors import UserError
+from chexlib.paper import maps
+from chexlib.paper.measures import Estimate, estimate
+from chexlib.paper.notes import Note, skips_missing
+from chexlib.paper.wording import counted, number, with_interval
+
+METHODS = {"paper": "the paper's method", "grad-cam": "Grad-CAM"}
+IMAGES = 6
+NETWORKS = 2
+SHUFFLES = 5
+"""Random networks: with few cells, one network's maps can be like the trained one's, or unlike them, by chance."""
+
+MARGIN = 0.1
+"""A rank correlation whose whole interval is this near to zero is called none; our choice."""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """One network and method: mean rank correlations with its trained maps. L layers, from the top.
+
+    Intervals are over patients and over random networks.
+    """
+
+    label: str
+    method: str
+    layers: tuple[str, ...]  # (L,)
+    cascading: tuple[Estimate, ...]  # (L,) this layer and all above it random
+    independent: tuple[Estimate, ...]  # (L,) this layer alone
+    elsewhere: Estimate  # the trained network's map of another image
+    change: Estimate  # with all layers random, less that of another image; paired
+
+
+@dataclass(frozen=True)
+class MapSanity:
+    """`Checks` of each network by each of METHODS, on the same images."""
+
+    checks: tuple[Checks, ...]
+    init: str
+    images: int
+    patients: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The networks, the whole one first."""
+        return tuple(dict.fromkeys(one.label for one in self.checks))
+
+
+@skips_missing
+def map_sanity(
+    results: Any, dataset: Any, arch: str | None = None, init: str | None = None, seed: int = 0
+) -> MapSanity | Note:
+    """Checks the first networks of a family, Figure 5's unless it is named, on frontal test images; or a Note.
+
+    All tasks enter. A model's first seed stands for it; `seed` draws patients and random networks anew.
+    """
+    members = maps.family(results, arch, init)[:NETWORKS]
+    if members.empty:
+        return Note(f"Study {results.name} holds no truncated model beside its whole one, so no family is checked.")
+    rows = dataset.rows("test")
+    rows = rows[(dataset.table["view"] != "LATERAL").to_numpy()[rows]][:IMAGES]
+    if len(rows) < 2:
+        return Note("There are fewer than two frontal test images, so no maps are compared.")
+    patients = dataset.table["patient"].to_numpy()[rows]
+    counts = stats.resample_counts(len(rows), patients, seed=seed)  # (R, N)
+    try:
+        checks = tuple(
+            _checks(results, model, method, np.asarray(dataset.pixels[rows]), counts, seed)
+            for model in members.itertuples()
+            for method in METHODS
+        )
+    except UserError as error:
+        return Note(f"No maps can be made: {error}.")
+    return MapSanity(checks, members["init"].iloc[0], len(rows), len(set(patients)))
+
+
+def _checks(results: Any, model: Any, method: str, images: np.ndarray, counts: np.ndarray, seed: int) -> Checks:
+    from chexlib.explain.sanity import sanity
+
+    network, prepare = maps.load(results, model)[0]
+    x, tasks = prepare(images), list(results.all_tasks)
+    found = [sanity(network, x, tasks, method, shuffle) for shuffle in range(SHUFFLES)]
+    drawn = np.random.default_rng(seed).multinomial(
+        SHUFFLES, np.full(SHUFFLES, 1 / SHUFFLES), size=len(counts)
+    )  # (R, S)
+    cascading, independent = (
+        np.stack([getattr(one, kind) for one in found], axis=1) for kind in ("cascading", "independent")
+    )
+    elsewhere = np.stack([one.elsewhere for one in found])  # (S, N)
+    return Checks(
+        model.label,
+        method,
+        found[0].layers,
+        tuple(_estimate(values, drawn, counts) for values in cascading),
+        tuple(_estimate(values, drawn, counts) for values in independent),
+        _estimate(elsewhere, drawn, counts),
+        _estimate(cascading[-1] - elsewhere, drawn, counts),
+    )
+
+
+def _estimate(values: np.ndarray, drawn: np.ndarray, counts: np.ndarray) -> Estimate:
+    """The mean of values (S, N), NaNs left out, under draws of random networks (R, S) and of images (R, N)."""
+    known = ~np.isnan(values)
+    if not known.any():
+        return Estimate(np.nan, np.nan, np.nan)
+    of = [np.einsum("rs,sn,rn->r", drawn, part, counts) for part in (np.where(known, values, 0), known.astype(float))]
+    with np.errstate(invalid="ignore"):  # a resample in which nothing is known is left out
+        return estimate(values[known].mean(), of[0] / of[1])
+
+
+@skips_missing
+def describe(found: MapSanity | Note) -> Note:
+    """What is left of each network's maps once all weights are random, and once the last layer alone is."""
+    if isinstance(found, Note):
+        return Note("")  # the figure's place has said why
+    lines = [
+        f"- {one.label}, {METHODS[one.method]}: {_of(one.cascading[0])} with the last layer alone random, "
+        f"{_of(one.cascading[-1])} with all layers random; another image's map has "
+        f"{_of(one.elsewhere)}. {_verdict(one)}"
+        for one in found.checks
+    ]
+    return Note(
+        f"Rank correlation with the trained network's maps, on {counted(found.images, 'image')} of "
+        f"{counted(found.patients, 'patient')} and {counted(SHUFFLES, 'random network')}, 1 where nothing changes:\n\n"
+        + "\n".join(lines)
+    )
+
+
+def _of(one: Estimate) -> str:
+    return with_interval(one.value, one.low, one.high, digits=2)
+
+
+def _verdict(one: Checks) -> str:
+    """What random weights leave of the maps, by its interval, and by what any two images have in common."""
+    last = one.cascading[-1]
+    if np.isnan(last.value):
+        return "These maps cannot be compared: they have too few cells, or are flat."
+    if max(abs(last.low), abs(last.high)) <= MARGIN:
+        return f"Nothing is left of them: the whole interval lies within ±{MARGIN:g}."
+    if last.high < 0:
+        return "What is left runs against them."
+    if one.change.high < 0:
+        return "Less is left of them than any two images have in common."
+    if last.low <= 0:
+        bound = number(max(abs(last.low), abs(last.high)), 2)
+        return f"The interval includes zero and also correlations of {bound}, so the question stays open."
+    return "Something is left of them: part of these maps does not come from what was learned."
