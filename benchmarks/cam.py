@@ -27,6 +27,7 @@ PART = 2
 
 def main() -> None:
     images = torch.randn(IMAGES, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    images = images.contiguous(memory_format=torch.channels_last)  # faster for all four
     for name, all_in_time in (("densenet121", False), ("mobilenet_v3", True)):
         model = create_model(name, findings=FINDINGS).eval()
         part = FINDINGS if all_in_time else PART

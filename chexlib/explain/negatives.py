@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chexlib.explain.cam import at_once, evaluating, maps_of, scaled, sums
+from chexlib.explain.cam import evaluating, maps_of, parts, scaled, sums
 from chexlib.stats.correlation import rank_correlations
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def negatives(
     kept, cut = (scaled(*sums(model, images, findings, method, negatives=keep)) for keep in (True, False))
     below = total = 0
     with evaluating(model), torch.no_grad():
-        for part in images.split(at_once(images)):
+        for part in parts(images):
             maps = maps_of(model, part)  # (n, C, h, w)
             below, total = below + int((maps < 0).sum()), total + maps.numel()
     return Negatives(below / total, kept, cut)

@@ -52,24 +52,35 @@ def sanity(
     model: Classifier,
     images: Tensor,
     findings: Sequence[int | str] | None = None,
-    method: str = "paper",
+    methods: Sequence[str] = ("paper",),
     seed: int = 0,
-) -> Sanity:
-    """Both checks of a trained model on `images` (N, 3, H, W), N at least 2; arguments as those of `cam`.
+) -> dict[str, Sanity]:
+    """Both checks of a trained model on `images` (N, 3, H, W), N at least 2, by each method; arguments as for `cam`.
 
-    The model is left as it was: copies are made random. Raises `UserError` for a single image, and as `cam` does.
+    The methods see the same random networks. The model is left as it was: copies are made random. Raises `UserError`
+    for a single image, and as `cam` does.
     """
     if len(images) < 2:
         raise UserError("sanity checks compare images: give at least 2")
-    trained = _maps(model, images, findings, method)  # (N, T, points)
+    trained = _maps(model, images, findings, methods)
     layers = layers_of(model)
-    cascading, independent = [], []
-    for depth, layer in enumerate(layers, 1):
-        for found, chosen in ((cascading, layers[:depth]), (independent, [layer])):
-            random = randomised(model, images, chosen, seed)
-            found.append(_similarity(trained, _maps(random, images, findings, method)))
-    elsewhere = _similarity(trained, trained.roll(-1, dims=0))
-    return Sanity(tuple(layer[0] for layer in layers), np.stack(cascading), np.stack(independent), elsewhere)
+
+    def alike(chosen: Sequence[Layer]) -> dict[str, np.ndarray]:
+        """(N,) by method, with these layers random."""
+        random = _maps(randomised(model, images, chosen, seed), images, findings, methods)
+        return {method: _similarity(trained[method], random[method]) for method in methods}
+
+    independent = [alike([layer]) for layer in layers]
+    cascading = [independent[0], *(alike(layers[:depth]) for depth in range(2, len(layers) + 1))]
+    return {
+        method: Sanity(
+            tuple(layer[0] for layer in layers),
+            np.stack([one[method] for one in cascading]),
+            np.stack([one[method] for one in independent]),
+            _similarity(trained[method], trained[method].roll(-1, dims=0)),
+        )
+        for method in methods
+    }
 
 
 def layers_of(model: Classifier) -> list[Layer]:
@@ -117,9 +128,11 @@ def _with_weights(module: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, child) for name, child in module.named_children() if any(True for _ in child.parameters())]
 
 
-def _maps(model: Classifier, images: Tensor, findings: Sequence[int | str] | None, method: str) -> Tensor:
-    """Weighted sums of the feature maps, (N, T, points)."""
-    return sums(model, images, findings, method)[0].flatten(2)
+def _maps(
+    model: Classifier, images: Tensor, findings: Sequence[int | str] | None, methods: Sequence[str]
+) -> dict[str, Tensor]:
+    """Weighted sums of the feature maps, (N, T, points), by method."""
+    return {method: sums(model, images, findings, method)[0].flatten(2) for method in methods}
 
 
 def _similarity(a: Tensor, b: Tensor) -> np.ndarray:

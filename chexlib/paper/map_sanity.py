@@ -78,30 +78,35 @@ def map_sanity(
     counts = stats.resample_counts(len(rows), patients, seed=seed)  # (R, N)
     try:
         checks = tuple(
-            _checks(results, model, method, np.asarray(dataset.pixels[rows]), counts, seed)
+            one
             for model in members.itertuples()
-            for method in METHODS
+            for one in _checks(results, model, np.asarray(dataset.pixels[rows]), counts, seed)
         )
     except UserError as error:
         return Note(f"No maps can be made: {error}.")
     return MapSanity(checks, members["init"].iloc[0], len(rows), len(set(patients)))
 
 
-def _checks(results: Any, model: Any, method: str, images: np.ndarray, counts: np.ndarray, seed: int) -> Checks:
+def _checks(results: Any, model: Any, images: np.ndarray, counts: np.ndarray, seed: int) -> list[Checks]:
+    """Of one network, by each of METHODS on the same random networks."""
     from chexlib.explain.sanity import sanity
 
     network, prepare = maps.load(results, model)[0]
     x, tasks = prepare(images), list(results.all_tasks)
-    found = [sanity(network, x, tasks, method, shuffle) for shuffle in range(SHUFFLES)]
+    found = [sanity(network, x, tasks, list(METHODS), shuffle) for shuffle in range(SHUFFLES)]
     drawn = np.random.default_rng(seed).multinomial(
         SHUFFLES, np.full(SHUFFLES, 1 / SHUFFLES), size=len(counts)
     )  # (R, S)
+    return [_check(model.label, method, [one[method] for one in found], drawn, counts) for method in METHODS]
+
+
+def _check(label: str, method: str, found: list[Any], drawn: np.ndarray, counts: np.ndarray) -> Checks:
     cascading, independent = (
         np.stack([getattr(one, kind) for one in found], axis=1) for kind in ("cascading", "independent")
-    )
+    )  # (L, S, N)
     elsewhere = np.stack([one.elsewhere for one in found])  # (S, N)
     return Checks(
-        model.label,
+        label,
         method,
         found[0].layers,
         tuple(_estimate(values, drawn, counts) for values in cascading),

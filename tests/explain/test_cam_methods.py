@@ -162,9 +162,9 @@ def test_networks_of_timm_that_the_table_lacks_have_maps(name):
     torch.testing.assert_close(scaled(found, logits), scaled(expected, logits), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3", "curved"])
 def test_parts_of_a_batch_give_the_maps_of_the_whole(name, monkeypatch):
-    model, x = create_model(name, findings=3, seed=1), images(5)
+    model, x = Curved() if name == "curved" else create_model(name, findings=3, seed=1), images(5)
     whole = cam(model, x, method="grad-cam")
     monkeypatch.setattr("chexlib.explain.cam.PIXELS", {"cpu": 2 * 64 * 64})
     monkeypatch.setattr("chexlib.explain.cam.GRADIENTS", 1)

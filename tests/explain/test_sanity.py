@@ -57,7 +57,7 @@ def network():
 def test_maps_of_a_network_made_random_are_no_longer_the_trained_ones(knowing, method):
     """Of five random networks, as one can be like the trained one by chance."""
     model, x = knowing
-    each = [sanity(model, x, method=method, seed=seed) for seed in range(5)]
+    each = [sanity(model, x, methods=[method], seed=seed)[method] for seed in range(5)]
     cascading = np.stack([one.cascading for one in each])  # (5, 3, 8)
     assert each[0].layers == ("head", "trunk.2", "trunk.0") and cascading.shape == (5, 3, 8)
     for one in each:
@@ -81,7 +81,7 @@ def test_a_map_that_ignores_the_weights_does_not_fall(knowing):
         def logits(self, maps):
             return maps.mean(dim=(2, 3)) + 0 * self.head.weight.sum()
 
-    found = sanity(Edges(), x, method="grad-cam")
+    [found] = sanity(Edges(), x, methods=["grad-cam"]).values()
     assert np.nanmin(found.cascading) > 0.999 and abs(np.nanmean(found.elsewhere)) < 0.3
 
 
@@ -134,6 +134,15 @@ def test_layers_go_from_the_head_to_the_first_convolution_and_hold_every_weight(
     assert len(set(names)) == len(names)
     held = sum(w.numel() for module in names for w in model.get_submodule(module).parameters())
     assert held == sum(w.numel() for w in model.parameters())
+
+
+def test_methods_beside_each_other_give_what_each_gives_alone(knowing):
+    both = sanity(*knowing, methods=["paper", "grad-cam"])
+    for method, found in both.items():
+        [alone] = sanity(*knowing, methods=[method]).values()
+        np.testing.assert_array_equal(found.cascading, alone.cascading)
+        np.testing.assert_array_equal(found.independent, alone.independent)
+    assert not np.array_equal(both["paper"].cascading, both["grad-cam"].cascading)
 
 
 def test_one_image_is_not_enough(network):
