@@ -13,7 +13,7 @@ from PIL import Image
 from chexlib import figures
 from chexlib.data.labels import FINDINGS
 from chexlib.figures.style import NARROW, WIDE
-from chexlib.paper import localised, map_notes, maps
+from chexlib.paper import localised, map_notes, maps, marks
 from chexlib.paper.notes import Missing, Note
 from tests.fabricated import fabricate
 
@@ -135,14 +135,14 @@ def test_every_family_is_scored_and_densenet121_comes_first(two_eyes):
 
 @pytest.mark.parametrize("n_val", [0, 12])
 def test_no_threshold_is_tuned_on_what_it_is_used_on(n_val):
-    marks = localised.marked(("Edema",), dataset(n_val=n_val))
-    seen = np.zeros(len(marks), dtype=int)
-    for here, elsewhere in localised._tuning(marks):
-        assert not set(marks.patients[here]) & set(marks.patients[elsewhere]) and elsewhere.any()
-        assert not marks.test[elsewhere].any() if n_val else marks.test[elsewhere].all()
+    found = marks.marked(("Edema",), dataset(n_val=n_val))
+    seen = np.zeros(len(found), dtype=int)
+    for here, elsewhere in marks.tuning(found):
+        assert not set(found.patients[here]) & set(found.patients[elsewhere]) and elsewhere.any()
+        assert not found.test[elsewhere].any() if n_val else found.test[elsewhere].all()
         seen += here
-    assert (seen == marks.test).all()
-    assert ("validation" in localised._tuned_on(marks)) == bool(n_val)
+    assert (seen == found.test).all()
+    assert ("validation" in marks.tuned_on(found)) == bool(n_val)
 
 
 def test_seeds_widen_what_patients_leave_narrow(two_eyes, monkeypatch):
@@ -161,10 +161,10 @@ def test_seeds_widen_what_patients_leave_narrow(two_eyes, monkeypatch):
 def test_a_mask_keeps_its_place_at_another_size_and_never_vanishes():
     mask = np.zeros((100, 100), dtype=bool)
     mask[50:, :] = True
-    assert (localised._fit(mask, (10, 10)) == (np.arange(10)[:, None] >= 5)).all()
+    assert (marks._fit(mask, (10, 10)) == (np.arange(10)[:, None] >= 5)).all()
     point = np.zeros((100, 100), dtype=bool)
     point[91, 12] = True
-    assert np.argwhere(localised._fit(point, (10, 10))).tolist() == [[9, 1]]
+    assert np.argwhere(marks._fit(point, (10, 10))).tolist() == [[9, 1]]
 
 
 def changed(change, auc):

@@ -11,7 +11,7 @@ import numpy as np
 from chexlib.data.images import BadImage, read_grey
 from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.data.names import finding_of, is_known
-from chexlib.errors import UserError
+from chexlib.errors import UserError, nearest
 from chexlib.runs.store import Run, RunStore
 
 
@@ -49,13 +49,6 @@ def learned(run: Run, names: Sequence[str] = ()) -> list[str]:
             )
         found.append(finding)
     return list(dict.fromkeys(found)) or [task for task in TASKS if task in known] or known
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """What was meant, perhaps, such as "nearest: Edema"; where nothing is near, all that there is to choose from."""
-    by_letters = {one.casefold(): one for one in known}
-    near = [by_letters[one] for one in get_close_matches(name.casefold(), by_letters, n=3)]
-    return f"nearest: {', '.join(near)}" if near else f"choose from {', '.join(by_letters.values())}"
 
 
 def read(files: list[Path], size: int) -> np.ndarray:

@@ -10,6 +10,10 @@ from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from chexlib.data.images import read_grey
 
+HEAT = "inferno"
+STRONGEST = 0.8
+"""How opaque a map is where the probability is 1; Figure 5's, too."""
+
 SIDES = (512, 1024)
 """Pixels of an overlay's longer side: at least and at most."""
 
@@ -20,7 +24,7 @@ STRIP, NARROWEST = 56, 512
 def laid_over(grey: np.ndarray, cam: np.ndarray) -> np.ndarray:
     """An image (H, W) uint8 under a native map (h, w) in [0, 1], stretched bilinearly: (H, W, 3) uint8.
 
-    Colours and opacity are Figure 5's: inferno from 0 to 1, the more opaque the brighter.
+    Colours and opacity are Figure 5's: HEAT from 0 to 1, the more opaque the brighter.
     """
     import torch
     from matplotlib import colormaps
@@ -28,8 +32,8 @@ def laid_over(grey: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
     cam = torch.as_tensor(cam, dtype=torch.float32)[None, None]
     heat = interpolate(cam, size=grey.shape, mode="bilinear", align_corners=False)[0, 0].numpy()  # (H, W)
-    alpha = (0.75 * np.sqrt(heat))[..., None]
-    colour = 255 * colormaps["inferno"](heat)[..., :3]  # (H, W, 3)
+    alpha = (STRONGEST * np.sqrt(heat))[..., None]
+    colour = 255 * colormaps[HEAT](heat)[..., :3]  # (H, W, 3)
     return np.rint((1 - alpha) * grey[..., None] + alpha * colour).astype(np.uint8)
 
 
@@ -44,7 +48,7 @@ def captioned(picture: np.ndarray, above: str, below: str) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     draw.text((8, height + 8), above, "white", font)
     draw.text((8, height + 30), below, "white", font)
-    bar = np.rint(255 * colormaps["inferno"](np.linspace(0, 1, 64))[None, :, :3]).astype(np.uint8).repeat(12, axis=0)
+    bar = np.rint(255 * colormaps[HEAT](np.linspace(0, 1, 64))[None, :, :3]).astype(np.uint8).repeat(12, axis=0)
     sheet.paste(Image.fromarray(bar), (width - 92, height + 11))
     draw.text((width - 104, height + 8), "0", "white", font)
     draw.text((width - 22, height + 8), "1", "white", font)

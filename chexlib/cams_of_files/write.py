@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chexlib.cams_of_files.asked import check_out, find_run, learned, nearest, overlay_names, read
+from chexlib.cams_of_files.asked import check_out, find_run, learned, overlay_names, read
 from chexlib.cams_of_files.overlay import captioned, laid_over, picture_of, png
 from chexlib.data.sources import SOURCES
-from chexlib.errors import UserError
+from chexlib.errors import UserError, nearest
 from chexlib.runs.store import Run, RunStore, write_atomically
 
 NOT_FOR_PATIENTS = (

@@ -18,8 +18,7 @@ as it does in the logit. `chexlib.explain.negatives` shows what cutting them off
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chexlib.data.labels import FINDINGS
-from chexlib.errors import UserError
+from chexlib.errors import UserError, nearest
 from chexlib.explain.score_cam import score_cam
 from chexlib.explain.weightings import WEIGHTINGS
 
@@ -156,7 +155,7 @@ def at_once(images: Tensor) -> int:
 
 def _check(model: nn.Module, images: Tensor, method: str) -> None:
     if method not in METHODS:
-        raise UserError(f"method={method!r}: there is no such map{_nearest(method, METHODS)}")
+        raise UserError(f"method={method!r}: there is no such map; {nearest(method, METHODS)}")
     if not (hasattr(model, "maps") and hasattr(model, "logits")):
         raise UserError(f"{type(model).__name__} has no maps() and logits(): give a model of chexlib.create_model")
     if images.ndim != 4 or images.shape[1] != 3 or not len(images):
@@ -200,15 +199,8 @@ def _column(finding: int | str, total: int) -> int:
     if total != len(FINDINGS):
         raise UserError(f"finding {finding!r}: the model's {total} findings have no names; give 0 to {total - 1}")
     if finding not in FINDINGS:
-        raise UserError(f"finding {finding!r} is not one of the model's{_nearest(finding, FINDINGS)}")
+        raise UserError(f"finding {finding!r} is not one of the model's; {nearest(finding, FINDINGS)}")
     return FINDINGS.index(finding)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """What the name may have been meant to be; empty where nothing is like it."""
-    by_letters = {one.casefold(): one for one in known}
-    near = difflib.get_close_matches(str(name).casefold(), by_letters, n=1, cutoff=0.5)
-    return f"; nearest: {by_letters[near[0]]}" if near else f"; they are {', '.join(known)}"
 
 
 @contextmanager

@@ -16,15 +16,12 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
+from chexlib.cams_of_files.overlay import HEAT, STRONGEST
 from chexlib.figures.plate import Exhibit
 from chexlib.figures.style import NARROW, PAGE, WIDE, Plate, plate
 from chexlib.paper import map_notes
 from chexlib.paper.maps import CamGrid
 from chexlib.paper.notes import Note, says_missing
-
-HEAT = "inferno"
-STRONGEST = 0.8
-"""How opaque a map is where the probability is 1."""
 
 
 @says_missing
