@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 from chexlib import figures
 from chexlib.data.labels import FINDINGS
 from chexlib.figures.style import NARROW, WIDE
+from chexlib.models import create_model
 from chexlib.paper import localised, map_notes, maps, marks
 from chexlib.paper.notes import Missing, Note
 from tests.fabricated import fabricate
@@ -56,7 +58,6 @@ def dataset(shareable=True, name="phantom", n_val=0, marked=True, rare=0):
 @pytest.fixture
 def two_eyes(monkeypatch):
     """Families whose whole network looks at the right half and whose truncations look at the left, where Edema is."""
-    import torch
 
     class Eye(torch.nn.Module):
         def __init__(self, left: bool, cells: int):
@@ -80,6 +81,7 @@ def two_eyes(monkeypatch):
         return torch.as_tensor(np.asarray(images, dtype=np.float32) / 128)[:, None].expand(-1, 3, -1, -1)
 
     monkeypatch.setattr("chexlib.explain.cam.grad_cam", grad_cam)
+    monkeypatch.setattr("chexlib.explain.cam.cam", lambda model, x, findings, method: grad_cam(model, x, findings))
     monkeypatch.setattr(maps, "load", lambda results, model: [(Eye(model.minus > 0, 2 + model.minus), prepare)])
 
 
@@ -249,6 +251,25 @@ def test_figure_5_lies_across_a_screen_and_down_a_phone(two_eyes):
     assert figure.exhibit.narrow().axes[0].get_gridspec().get_geometry() == (5, 1)
 
 
+def test_all_methods_are_shown_on_figure_5s_images_with_the_first_truncation(monkeypatch):
+    def load(results, model):
+        network = create_model("resnet18", findings=len(FINDINGS), minus=min(model.minus + 1, 3))
+        return [(network.eval(), lambda x: torch.as_tensor(x).float()[:, None].expand(-1, 3, -1, -1) / 64 - 2)]
+
+    monkeypatch.setattr(maps, "load", load)
+    data = dataset()
+    grid = figures.method_grid(fabricate("demo"), data, arch="resnet18")
+    of_networks = figures.cam_grid(fabricate("demo"), data, arch="resnet18")
+    assert grid.labels == ("paper", "grad-cam", "grad-cam++", "hirescam", "score-cam")
+    np.testing.assert_array_equal(grid.images, of_networks.images)
+    np.testing.assert_allclose(grid.maps[:, 0], of_networks.maps[:, 1])  # the paper's, of the first truncation
+    assert (grid.probabilities == grid.probabilities[:, :1]).all() and len(set(grid.native)) == 1
+    figure = figures.methods(grid, data)
+    caption = str(figure.exhibit.caption)
+    assert "5 methods, all of ResNet18Minus1" in caption and "grad-cam and hirescam give the same maps" in caption
+    assert "score-cam" in words(figure) and list(figure.exhibit.numbers["method"]) == list(grid.labels)
+
+
 def test_figure_5_keeps_its_colours_in_a_page(two_eyes):
     """Of a drawing 256 colours are enough, of images they are not."""
     data = dataset()
@@ -290,6 +311,7 @@ def test_where_there_is_nothing_to_map_a_sentence_says_so(two_eyes):
     for made in (figures.cam_grid, figures.map_scores, figures.map_faithfulness):
         assert "no truncated model" in made(results, data)
         assert made(Missing("nothing yet"), data) == ""
+    assert figures.method_grid(results, data) == figures.methods(Note(""), data) == ""  # Figure 5's place said why
     unmarked = figures.map_scores(fabricate("demo"), dataset(marked=False))
     assert "Nobody has marked" in unmarked
     assert figures.localisation(unmarked, data) == unmarked

@@ -4,7 +4,7 @@ Each takes a Results or a Dataset and gives a Figure that shows itself in a note
 """
 
 from chexlib.figures.calibration import reliability
-from chexlib.figures.cams import figure5
+from chexlib.figures.cams import figure5, methods
 from chexlib.figures.claims import claim_table, finding_cards
 from chexlib.figures.data import cooccurrence, flow, overview, people, prevalence
 from chexlib.figures.groups import by_group
@@ -20,7 +20,7 @@ from chexlib.figures.summary import figure1
 from chexlib.paper.faithful import map_faithfulness
 from chexlib.paper.localised import map_scores
 from chexlib.paper.map_sanity import map_sanity
-from chexlib.paper.maps import cam_grid
+from chexlib.paper.maps import cam_grid, method_grid
 
 __all__ = [
     "attenuated",
@@ -45,6 +45,8 @@ __all__ = [
     "map_faithfulness",
     "map_sanity",
     "map_scores",
+    "method_grid",
+    "methods",
     "misread_by",
     "overview",
     "people",

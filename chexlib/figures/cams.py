@@ -20,19 +20,27 @@ from chexlib.cams_of_files.overlay import HEAT, STRONGEST
 from chexlib.figures.plate import Exhibit
 from chexlib.figures.style import NARROW, PAGE, WIDE, Plate, plate
 from chexlib.paper import map_notes
+from chexlib.paper.exhibits import Caption
 from chexlib.paper.maps import CamGrid
-from chexlib.paper.notes import Note, says_missing
+from chexlib.paper.notes import Note, says_missing, skips_missing
 
 
 @says_missing
 def figure5(grid: CamGrid | Note, dataset: Any) -> Plate | Note:
     """Each image, then its map under each network; native resolution beside each network's name."""
-    if isinstance(grid, Note):
-        return grid
-    draw = partial(_draw, grid, dataset)
+    return grid if isinstance(grid, Note) else _shown(grid, dataset, "figure5", map_notes.figure5(grid))
+
+
+@skips_missing
+def methods(grid: CamGrid | Note, dataset: Any) -> Plate | Note:
+    """Each image, then its map by each method."""
+    return grid if isinstance(grid, Note) else _shown(grid, dataset, "methods", map_notes.methods(grid), "method")
+
+
+def _shown(grid: CamGrid, dataset: Any, name: str, caption: Caption, columns: str = "model") -> Plate:
+    draw, table = partial(_draw, grid, dataset), numbers(grid).rename(columns={"model": columns})
     figure = draw(WIDE)
-    name = f"{dataset.name}-figure5"
-    figure.exhibit = Exhibit(name, map_notes.figure5(grid), numbers(grid), partial(draw, NARROW), bitmap=True)
+    figure.exhibit = Exhibit(f"{dataset.name}-{name}", caption, table, partial(draw, NARROW), bitmap=True)
     return figure
 
 

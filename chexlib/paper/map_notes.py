@@ -6,8 +6,10 @@ All of it is made from numbers. Two networks are called the same only where a wh
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from chexlib.paper.exhibits import Caption, Printed, printed
@@ -37,6 +39,25 @@ def figure5(grid: CamGrid) -> Caption:
         f"that {whole} is surest of.",
         "One image, picked because a model likes it, shows what maps look like and not how good they are. "
         f"{_looks(grid)}",
+    )
+
+
+def methods(grid: CamGrid) -> Caption:
+    """Of the figure of all methods on the same images."""
+    alike = [
+        f"{a} and {b}"
+        for (i, a), (k, b) in combinations(enumerate(grid.labels), 2)
+        if np.allclose(grid.maps[:, i], grid.maps[:, k], atol=1e-5)
+    ]
+    same = f" {listed(alike)} give the same maps here." if alike else ""
+    h, w = grid.native[0]
+    return Caption(
+        "Methods",
+        f"The same images by {counted(len(grid.labels), 'method')}, all of {grid.network} from "
+        f"{INIT_NAMES.get(grid.init, grid.init)}.",
+        f"Only the weights of its feature maps differ. Each map has {h} × {w} cells and is scaled by the same "
+        f"probability.{same}",
+        "",
     )
 
 

@@ -25,9 +25,10 @@ TRIED = 48
 
 @dataclass(frozen=True)
 class CamGrid:
-    """Maps of one family on one image a finding: what Figure 5 draws. K models, F findings."""
+    """Maps on one image a finding, by a family's networks or by all methods: what Figure 5 draws. F findings."""
 
-    labels: tuple[str, ...]  # (K,) columns
+    labels: tuple[str, ...]  # (K,) columns: networks or methods
+    network: str  # the whole network, or the one whose maps are made by all methods
     init: str
     findings: tuple[str, ...]  # (F,) rows
     images: np.ndarray  # (F, H, W) uint8
@@ -52,6 +53,38 @@ def cam_grid(
     the same way each time. A Note where the study truncates nothing, or the images may not be shown (`private=True`
     overrides that, for your own screen), or weights are gone.
     """
+    found = _chosen(results, dataset, arch, init, findings, private)
+    if isinstance(found, Note):
+        return found
+    members, loaded, chosen = found
+    columns = [(label, *one, "paper") for label, one in zip(members["label"], loaded, strict=True)]
+    return _grid(dataset, columns, members["init"].iloc[0], chosen)
+
+
+@skips_missing
+def method_grid(
+    results: Any,
+    dataset: Any,
+    arch: str | None = None,
+    init: str | None = None,
+    findings: tuple[str, ...] = PAPER_ROWS,
+    private: bool = False,
+) -> CamGrid | Note:
+    """The same images under the family's first truncation, by each of `chexlib.explain.cam.METHODS`; as `cam_grid`."""
+    from chexlib.explain.cam import METHODS
+
+    found = _chosen(results, dataset, arch, init, findings, private)
+    if isinstance(found, Note):
+        return Note("")  # Figure 5's place has said why
+    members, loaded, chosen = found
+    columns = [(method, *loaded[1], method) for method in METHODS]
+    return _grid(dataset, columns, members["init"].iloc[0], chosen, members["label"].iloc[1])
+
+
+def _chosen(
+    results: Any, dataset: Any, arch: str | None, init: str | None, findings: tuple[str, ...], private: bool
+) -> tuple[pd.DataFrame, list[tuple], dict[str, int]] | Note:
+    """A family's rows, its networks, each loaded, and the row of an image by finding; or why there are none."""
     if not (dataset.shareable or private):
         return Note(
             f"The terms of {dataset.source.title} do not let images be shown, so no Figure 5 is drawn; on your own "
@@ -69,7 +102,7 @@ def cam_grid(
     chosen = {f: row for f in findings if (row := _surest(dataset, loaded[0], f)) is not None}
     if not chosen:
         return Note(f"No frontal test image shows {' or '.join(findings)}, so there is nothing to map.")
-    return _grid(dataset, members, loaded, chosen)
+    return members, loaded, chosen
 
 
 def families(results: Any, arch: str | None = None, init: str | None = None) -> pd.DataFrame:
@@ -145,31 +178,34 @@ def _surest(dataset: Any, loaded: tuple, finding: str) -> int | None:
     return int(rows[int(logits[:, FINDINGS.index(finding)].argmax())])
 
 
-def _grid(dataset: Any, members: pd.DataFrame, loaded: list[tuple], chosen: dict[str, int]) -> CamGrid:
+def _grid(
+    dataset: Any, columns: list[tuple[str, Any, Any, str]], init: str, chosen: dict[str, int], network: str = ""
+) -> CamGrid:
+    """A column for each (label, network, prepare, method)."""
     import torch
 
-    from chexlib.explain.cam import grad_cam
+    from chexlib.explain.cam import cam
 
     findings, rows = tuple(chosen), tuple(chosen.values())
     images = np.stack([np.asarray(dataset.pixels[row]) for row in rows])  # (F, H, W)
+    at = [FINDINGS.index(f) for f in findings]
     maps, cells, probabilities = [], [], []
-    for network, prepare in loaded:
+    for _, model, prepare, method in columns:
         x = prepare(images)
-        cams = np.asarray(grad_cam(network, x))  # (F, T, H, W)
+        cams = np.asarray(cam(model, x, at, method))  # (F, F, H, W)
         with torch.inference_mode():
-            p = torch.sigmoid(network(x)).numpy()
-        cells.append(native(network, prepare, dataset))
-        columns = [FINDINGS.index(f) for f in findings]
-        maps.append(cams[range(len(rows)), columns])
-        probabilities.append(p[range(len(rows)), columns])
-    outlines = tuple(outline(dataset, row, f) for f, row in chosen.items())
+            p = torch.sigmoid(model(x)).numpy()  # (F, T)
+        maps.append(cams[range(len(rows)), range(len(rows))])
+        cells.append(native(model, prepare, dataset))
+        probabilities.append(p[range(len(rows)), at])
     return CamGrid(
-        tuple(members["label"]),
-        members["init"].iloc[0],
+        tuple(label for label, *_ in columns),
+        network or columns[0][0],
+        init,
         findings,
         images,
         np.stack(maps, axis=1),
         tuple(cells),
         np.stack(probabilities, axis=1),
-        outlines,
+        tuple(outline(dataset, row, f) for f, row in chosen.items()),
     )
