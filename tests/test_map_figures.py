@@ -101,6 +101,59 @@ def test_a_network_that_looks_where_the_finding_is_scores_one_and_its_change_is_
     assert list(zip(scores.of("iou")["rows"], scores.of("iou")["columns"])) == [(2, 2), (3, 3), (4, 4), (5, 5)]
 
 
+def test_each_map_meets_the_mask_of_its_own_image_and_finding(monkeypatch):
+    """Masks are a cell each, at a place of their own, and so are the maps: any other pairing scores nothing."""
+    data = dataset(rare=7)
+    data.pixels[:] = np.arange(len(data.pixels))[:, None, None]  # an image is its row's number
+
+    def cell(row: int, finding: str) -> np.ndarray:
+        place = np.zeros((8, 8), dtype=bool)
+        place.flat[(row + 31 * (finding == "Edema")) % 64] = True
+        return place
+
+    def cam(model, x, findings, method="paper"):
+        of_rows = [[cell(int(row), FINDINGS[t]) for t in findings] for row in x[:, 0, 0, 0]]
+        return 0.5 * torch.as_tensor(np.array(of_rows)).float().repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+
+    class Rows(torch.nn.Module):
+        def maps(self, x):
+            return torch.zeros(len(x), 1, 8, 8)
+
+        def forward(self, x):
+            return x[:, 0, :1, 0].expand(-1, len(FINDINGS))
+
+    def prepare(images):
+        return torch.as_tensor(np.asarray(images, dtype=np.float32))[:, None].expand(-1, 3, -1, -1)
+
+    data.mask = cell
+    monkeypatch.setattr("chexlib.explain.cam.grad_cam", cam)
+    monkeypatch.setattr("chexlib.explain.cam.cam", cam)
+    monkeypatch.setattr(maps, "load", lambda results, model: [(Rows(), prepare)])
+    monkeypatch.setattr(localised, "BATCH", 3)
+    found = figures.map_scores(fabricate("demo"), data, arch="resnet18")
+    assert found.findings == ("Edema", "Consolidation")
+    for measure in ("iou", "hit", "pointing", "energy", "auroc"):
+        assert (found.of(measure)["value"] == 1).all(), measure
+    assert (found.of("blank")["value"] == 0).all()
+    grid = figures.cam_grid(fabricate("demo"), data, arch="resnet18", findings=("Edema", "Consolidation"))
+    assert [int(image[0, 0]) for image in grid.images] == [19, 6]  # the surest, of those with the finding
+    for outline, of_networks in zip(grid.outlines, grid.maps, strict=True):
+        assert all((one[::4, ::4] > 0).tolist() == outline.tolist() for one in of_networks)
+    seen = []
+    monkeypatch.setattr("chexlib.explain.faithfulness.deletion", lambda *given: seen.append(given) or _flat(given[1]))
+    monkeypatch.setattr("chexlib.explain.faithfulness.insertion", lambda *given: _flat(given[1]))
+    figures.map_faithfulness(fabricate("demo"), data, arch="resnet18")
+    _, x, own, tasks, *_ = seen[0]
+    for image, one, task in zip(x, own, tasks, strict=True):
+        assert (one[::4, ::4] > 0).tolist() == cell(int(image[0, 0, 0]), task).tolist()
+
+
+def _flat(images):
+    from chexlib.explain.faithfulness import Curves
+
+    return Curves(np.array([0.0, 1.0]), np.ones((len(images), 2)))
+
+
 def test_the_baselines_are_what_they_are_called(scores):
     assert scores.baseline("iou", "usual place").value == 1  # every patient has it in one place
     assert scores.baseline("iou", "anywhere").value == scores.baseline("hit", "anywhere").value == 0.5
@@ -155,9 +208,12 @@ def test_seeds_widen_what_patients_leave_narrow(two_eyes, monkeypatch):
         return [one(results, SimpleNamespace(minus=minus))[0] for minus in (0, 1, 1)]
 
     monkeypatch.setattr(maps, "load", three)
-    found = figures.map_scores(fabricate("seeds"), dataset(), arch="resnet18", init="random").of("iou").iloc[0]
+    scores = figures.map_scores(fabricate("seeds"), dataset(), arch="resnet18", init="random")
+    found, centre = scores.of("iou").iloc[0], scores.baseline("iou", "centre").value
     assert found["value"] == pytest.approx(2 / 3) and found["low"] == pytest.approx(found["high"])
     assert found["low_seeds"] < 0.5 and found["high_seeds"] > 0.8
+    for end in ("low_seeds", "high_seeds"):  # a baseline has no seeds of its own
+        assert found[f"above_{end}"] == pytest.approx(found[end] - centre, abs=1e-3)
 
 
 def test_a_mask_keeps_its_place_at_another_size_and_never_vanishes():
@@ -185,13 +241,13 @@ def test_the_same_is_said_only_of_an_interval_inside_the_margin():
     assert map_notes._cost(cut) == "of 1 network that localises better, 1 keeps it to ±0.01"
     lost = pd.DataFrame([changed(better, (-0.05, -0.02)), changed(better, (-0.05, 0.02))])
     assert "1 loses AUC and 1 leaves that open" in map_notes._cost(lost)
-    assert "none localises better" in map_notes._cost(cut.iloc[1:])
+    assert "none is shown to localise better" in map_notes._cost(cut.iloc[1:])
 
 
 def test_the_answer_holds_the_yardstick_beside_the_tally(scores):
     said = map_notes.answer(Note(""), scores, fabricate("demo"))
     assert "more for 3" in said and "on phantom images" in said
-    assert "of all 4 networks' maps, 3 overlap" in said
+    assert "of all 4 networks, 3 overlap more and 1 overlaps less" in said
 
 
 def test_the_localisation_figure_shows_the_numbers_that_it_offers(scores):

@@ -44,7 +44,7 @@ def test_each_network_is_checked_by_both_methods_on_frontal_images(family, monke
     monkeypatch.setattr(map_sanity, "SHUFFLES", 2)
     results, data = fabricate("demo"), dataset()
     found = figures.map_sanity(results, data, arch="resnet18")
-    assert found.labels == ("ResNet18", "ResNet18Minus1") and found.images == found.patients == 5
+    assert found.labels == ("ResNet18", "ResNet18Minus1") and found.patients == 5
     assert [one.method for one in found.checks] == ["paper", "grad-cam"] * 2
     for one in found.checks:
         assert one.layers[0] == "head" and len(one.cascading) == len(one.independent) == len(one.layers)
@@ -55,15 +55,22 @@ def test_each_network_is_checked_by_both_methods_on_frontal_images(family, monke
     words = " ".join(text.get_text() for text in figure.findobj(Text))
     assert "ResNet18Minus1" in words and "Grad-CAM" in words and "phantom" in words.lower()
     assert figure._repr_png_()[:4] == b"\x89PNG"
-    assert "5 images of 5 patients" in map_sanity.describe(found)
+    assert "images of 5 patients" in map_sanity.describe(found)
 
 
 def test_an_interval_holds_what_random_networks_and_patients_do():
-    drawn, counts = np.array([[2, 0], [0, 2], [1, 1]]), np.array([[1, 1], [1, 1], [2, 0]])
-    found = map_sanity._estimate(np.array([[0.0, 0.2], [0.4, np.nan]]), drawn, counts)
-    assert found.value == pytest.approx(0.2)
-    assert found.low >= 0.1 and found.high <= 0.4 and found.high > 0.38  # replicates 0.1, 0.4 and 0.2
-    assert np.isnan(map_sanity._estimate(np.full((2, 2), np.nan), drawn, counts).value)
+    counts = np.array([[1, 1], [2, 0], [0, 2]])
+    patients = map_sanity._estimate(np.array([[0.2, 0.4], [0.2, 0.4]]), counts, 0)  # both networks alike
+    assert patients.value == pytest.approx(0.3)
+    assert 0.2 <= patients.low < 0.21 and 0.39 < patients.high <= 0.4  # replicates 0.3, 0.2 and 0.4
+    four = np.array([0.0, 0.1, 0.3, 0.4])
+    networks = map_sanity._estimate(four[:, None].repeat(2, axis=1), counts.repeat(400, axis=0), 0)  # both images alike
+    normal = 1.96 * four.std(ddof=1) / 2  # too narrow for four networks; Student's is half as wide again
+    assert networks.value == pytest.approx(0.2)
+    assert 1.2 * normal < networks.high - 0.2 < 2 * normal and 1.2 * normal < 0.2 - networks.low < 2 * normal
+    holes = map_sanity._estimate(np.array([[0.0, 0.2], [0.4, np.nan]]), counts, 0)
+    assert holes.value == pytest.approx(0.2)  # of the images' 0.2 and 0.2
+    assert np.isnan(map_sanity._estimate(np.full((2, 2), np.nan), counts, 0).value)
 
 
 def verdict(low: float, high: float, change: float = 0.0) -> str:

@@ -5,6 +5,8 @@ makes the probability fall fast, so the area under its deletion curve is small; 
 image, and the area under its insertion curve is large. Points that are taken away become 0, the normalisation's mean.
 No one's drawing is needed. Images with holes are none that a network was trained on, and a fine map and a coarse one
 take points away in other shapes, so a curve is to be read beside that of `random_order` with cells of the same size.
+Equal points, as where a map is zero, go in the order of random cells of that size, too (`cells`): one by one they would
+make noise, which harms a network in a way of its own, and a blank map would seem to have found something.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 STEPS = 20
 BLUR = 5 / 224
-"""Standard deviation of the blur from which insertion starts, in parts of the image's longer side; the source's."""
+"""Standard deviation of the blur from which insertion starts, in parts of the image's longer side: the one that the
+source names (its kernel of 11 pixels cuts that bell off at 5)."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,34 @@ class Curves:
 
 
 def deletion(
-    model: Classifier, images: Tensor, maps: Tensor, findings: Sequence[int | str], steps: int = STEPS, seed: int = 0
+    model: Classifier,
+    images: Tensor,
+    maps: Tensor,
+    findings: Sequence[int | str],
+    cells: tuple[int, int],
+    steps: int = STEPS,
+    seed: int = 1,
 ) -> Curves:
     """Curves of `images` (N, 3, H, W), normalised, from whole to empty, along `maps` (N, H, W).
 
-    `findings` names one column of the logits for each image. Equal points follow each other as `seed` has it. The model
-    is run in evaluation mode and left as it was. Raises `ValueError` for shapes that do not fit.
+    `findings` names one column of the logits for each image; `cells` (h, w) is how many cells the maps have, and equal
+    points follow each other as such cells drawn from `seed` have it. The model is run in evaluation mode and left as it
+    was. Raises `ValueError` for shapes that do not fit.
     """
-    return _curves(model, images, torch.zeros_like(images), maps, findings, steps, seed)
+    return _curves(model, images, torch.zeros_like(images), maps, findings, cells, steps, seed)
 
 
 def insertion(
-    model: Classifier, images: Tensor, maps: Tensor, findings: Sequence[int | str], steps: int = STEPS, seed: int = 0
+    model: Classifier,
+    images: Tensor,
+    maps: Tensor,
+    findings: Sequence[int | str],
+    cells: tuple[int, int],
+    steps: int = STEPS,
+    seed: int = 1,
 ) -> Curves:
     """As `deletion`, from a blurred image to the whole one, the brightest points of `maps` coming first."""
-    return _curves(model, blurred(images), images, maps, findings, steps, seed)
+    return _curves(model, blurred(images), images, maps, findings, cells, steps, seed)
 
 
 def blurred(images: Tensor, sigma: float = BLUR) -> Tensor:
@@ -81,7 +97,14 @@ def random_order(cells: tuple[int, int], n: int, size: tuple[int, int], seed: in
 
 
 def _curves(
-    model: Classifier, start: Tensor, end: Tensor, maps: Tensor, findings: Sequence, steps: int, seed: int
+    model: Classifier,
+    start: Tensor,
+    end: Tensor,
+    maps: Tensor,
+    findings: Sequence,
+    cells: tuple[int, int],
+    steps: int,
+    seed: int,
 ) -> Curves:
     """From images `start` to images `end` (N, 3, H, W), a share of 1 / steps at a time, the brightest first."""
     n, _, h, w = start.shape
@@ -90,7 +113,8 @@ def _curves(
                          "one map (H, W) and one finding an image are needed")  # fmt: skip
     if not 1 <= steps <= h * w:
         raise ValueError(f"steps={steps}: an image of {h} x {w} points can be changed in 1 to {h * w} steps")
-    place = _places(maps.flatten(1), seed).view(n, 1, h, w)  # (N, 1, H, W): 0 for the point that changes first
+    ties = random_order(cells, n, (h, w), seed).to(maps.device)  # (N, H, W)
+    place = _places(maps.flatten(1), ties.flatten(1)).view(n, 1, h, w)  # (N, 1, H, W): 0 for the point that goes first
     share, found = np.linspace(0, 1, steps + 1), []
     with evaluating(model), torch.no_grad():
         for part in share:
@@ -100,10 +124,10 @@ def _curves(
     return Curves(share, torch.stack(found, dim=1).cpu().numpy())
 
 
-def _places(values: Tensor, seed: int) -> Tensor:
-    """Each value's place (N, P) in its row's descending order, equal ones in the order of a draw."""
-    drawn = torch.rand(values.shape[1], generator=torch.Generator().manual_seed(seed)).argsort().to(values.device)
-    order = drawn[values[:, drawn].argsort(dim=1, descending=True, stable=True)]  # (N, P) points, the brightest first
+def _places(values: Tensor, ties: Tensor) -> Tensor:
+    """Each value's place (N, P) in its row's descending order, equal ones in the descending order of `ties` (N, P)."""
+    drawn = ties.argsort(dim=1, descending=True, stable=True)
+    order = drawn.gather(1, values.gather(1, drawn).argsort(dim=1, descending=True, stable=True))  # the brightest first
     return torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
     )

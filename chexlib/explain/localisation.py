@@ -115,7 +115,7 @@ def best_threshold(curves: Floats, thresholds: ArrayLike = THRESHOLDS) -> float:
 
 def anywhere(masks: Masks) -> Floats:
     """Maps (N, H, W) that say the same of every point."""
-    return np.ones(masks.shape)
+    return np.broadcast_to(1.0, masks.shape)
 
 
 def centre(masks: Masks) -> Floats:

@@ -89,5 +89,6 @@ def _of_model(network: Any, prepare: Any, dataset: Any, pairs: list[tuple[int, s
     cells = maps.native(network, prepare, dataset)
     orders = (own, faithfulness.random_order(cells, len(x), tuple(x.shape[-2:])))
     return {
-        game: tuple(getattr(faithfulness, game)(network, x, order, tasks, STEPS) for order in orders) for game in GAMES
+        game: tuple(getattr(faithfulness, game)(network, x, order, tasks, cells, STEPS) for order in orders)
+        for game in GAMES
     }

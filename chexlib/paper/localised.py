@@ -43,8 +43,12 @@ MEASURES = (
     Measure("pointing", "Pointing game", "brightest point on the finding or just beside it"),
     Measure("energy", "Energy inside", "share of the map's sum that lies on the finding"),
     Measure("auroc", "Pixel AUROC", "chance that a point on the finding is brighter than one off it"),
+    Measure("blank", "Blank", "share of maps that are zero everywhere, and score as a point anywhere does"),
 )
 """The first, CheXlocalize's, is the one that the answer rests on; the others are shown beside it."""
+
+ALONE = len(MEASURES) - 1
+"""All but the first, whose threshold has to be tuned before."""
 
 BASELINES = {
     "usual place": "where the finding lies in other patients",
@@ -148,28 +152,28 @@ def _of_baselines(marks: Marks) -> list[np.ndarray]:
     """(1, test pairs, measures) of each of BASELINES."""
     from chexlib.explain import localisation
 
-    usual = np.zeros(marks.masks.shape)
+    usual = np.zeros(marks.masks.shape, dtype=np.float32)
     for task in np.unique(marks.findings):
         at = marks.findings == task
         usual[at] = localisation.usual_place(marks.masks[at], marks.patients[at])
     made = (usual, localisation.centre(marks.masks), localisation.anywhere(marks.masks))
-    every = np.arange(len(marks))
-    return [_tuned(_measured(each, marks, every), marks)[None] for each in made]
+    parts = [np.arange(len(marks))[start : start + BATCH] for start in range(0, len(marks), BATCH)]
+    return [_tuned(np.concatenate([_measured(each[at], marks, at) for at in parts]), marks)[None] for each in made]
 
 
 def _measured(cams: np.ndarray, marks: Marks, at: np.ndarray) -> np.ndarray:
-    """(n, 4 + K) of maps (n, H, W) of the pairs `at`: the measures but IoU, then IoU at K thresholds.
+    """(n, ALONE + K) of maps (n, H, W) of the pairs `at`: the measures but IoU, then IoU at K thresholds.
 
     The former are left NaN for pairs that only tune thresholds.
     """
     from chexlib.explain.localisation import energy_inside, hit_rate, iou_curve, pixel_auroc
 
     masks, test = marks.masks[at], marks.test[at]
-    alone = np.full((len(at), 4), np.nan)
+    alone = np.full((len(at), ALONE), np.nan)
     if test.any():
         both = cams[test], masks[test]
-        near = hit_rate(cams[test], marks.near[at][test])
-        alone[test] = np.column_stack([hit_rate(*both), near, energy_inside(*both), pixel_auroc(*both)])
+        near, blank = hit_rate(cams[test], marks.near[at][test]), cams[test].max(axis=(1, 2)) == 0
+        alone[test] = np.column_stack([hit_rate(*both), near, energy_inside(*both), pixel_auroc(*both), blank])
     return np.column_stack([alone, iou_curve(cams, masks)])
 
 
@@ -177,11 +181,11 @@ def _tuned(parts: np.ndarray, marks: Marks) -> np.ndarray:
     """(test pairs, measures) in the order of MEASURES, from what `_measured` gives of all pairs."""
     from chexlib.explain.localisation import THRESHOLDS, best_threshold
 
-    found, curves = np.full(len(marks), np.nan), parts[:, 4:]
+    found, curves = np.full(len(marks), np.nan), parts[:, ALONE:]
     for here, elsewhere in tuning(marks):
         threshold = best_threshold(curves[elsewhere]) if elsewhere.any() else 0.5
         found[here] = curves[here, np.searchsorted(THRESHOLDS, threshold)]
-    return np.column_stack([found, parts[:, :4]])[marks.test]
+    return np.column_stack([found, parts[:, :ALONE]])[marks.test]
 
 
 def _summed(members: pd.DataFrame, scored: list[np.ndarray], marks: Marks, seed: int) -> MapScores:
@@ -201,7 +205,7 @@ def _summed(members: pd.DataFrame, scored: list[np.ndarray], marks: Marks, seed:
     per_seed = [np.mean(parts, axis=0) for parts in zip(*per_seed, strict=True)]
     rows, lines, centre = [], [], len(members) + list(BASELINES).index("centre")
     for k, measure in enumerate(MEASURES):
-        draws = stats.draw_seeds([one[:, k] for one in per_seed], len(counts), seed)
+        draws = stats.draw_seeds([one[:, k] for one in per_seed[: len(members)]], len(counts), seed)
         value = np.array([one[:, k].mean() for one in per_seed])
         whole = None
         for m, model in enumerate(members.itertuples()):
@@ -244,13 +248,18 @@ def _mean_of(counts: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def _estimated(value: np.ndarray, replicates: np.ndarray, draws: Any, weights: dict[int, float]) -> dict[str, float]:
-    """Value and ENDS of a weighted sum of models: value (M,), replicates (R, M), weights by model."""
+    """Value and ENDS of a weighted sum of models, and of baselines, which come last and have no seeds.
+
+    value (M + B,), replicates (R, M + B), draws of M models' seeds, weights by place.
+    """
     w = np.zeros(len(value))
     for m, weight in weights.items():
         w[m] += weight
+    models = len(draws.freedom)
+    shifts = draws.shifts(w[:models])  # (R, M)
     patients = replicates @ w
     low, high = stats.percentile_interval(patients)
-    low_seeds, high_seeds = stats.seeds_interval(patients, (replicates + draws.shifts(w))[:, w != 0] @ w[w != 0])
+    low_seeds, high_seeds = stats.seeds_interval(patients, patients + shifts @ w[:models])
     ends = (float(end) for end in (low, high, low_seeds, high_seeds))
     return {"value": float(value @ w), **dict(zip(ENDS, ends, strict=True))}
 

@@ -16,7 +16,7 @@ from chexlib.paper.exhibits import Caption, Printed, printed
 from chexlib.paper.faithful import GAMES, Faithfulness
 from chexlib.paper.faithful import MARGIN as GAIN_MARGIN
 from chexlib.paper.localised import BASELINES, MARGIN, MEASURES, MapScores, difference
-from chexlib.paper.maps import CamGrid
+from chexlib.paper.maps import TRIED, CamGrid
 from chexlib.paper.measures import AUC_MARGIN, Estimate
 from chexlib.paper.notes import Note, says_missing, skips_missing
 from chexlib.paper.wording import INIT_NAMES, counted, listed, number, reading, where, with_interval, with_intervals
@@ -35,8 +35,8 @@ def figure5(grid: CamGrid) -> Caption:
         f"Class activation maps of {listed(list(grid.findings))} by {whole} and its truncations, from "
         f"{INIT_NAMES.get(grid.init, grid.init)}, on the same images.",
         f"Cells of each map before it was stretched over the image: {steps}. The brightest place has the predicted "
-        f"probability, which stands with each map. {outlined}Each image is the frontal test image with the finding "
-        f"that {whole} is surest of.",
+        f"probability, which stands with each map. {outlined}Each image is the one that {whole} is surest of, among "
+        f"the first {TRIED} frontal test images with the finding. A map is that of a run's best checkpoint.",
         "One image, picked because a model likes it, shows what maps look like and not how good they are. "
         f"{_looks(grid)}",
     )
@@ -70,8 +70,9 @@ def localisation(scores: MapScores) -> Caption:
         f"network and its initial weights; {_counted(scores)}.",
         f"The number in a mark is how many blocks were dropped. Lines are 95 % intervals{_over(scores)}; the vertical "
         f"band is ±{AUC_MARGIN:g} AUC. {FIRST.title} is the {FIRST.means}, the part being bright that reaches a share "
-        f"of the map's maximum; the share was tuned for each network and finding on {scores.tuned}. Horizontal lines "
-        f"are maps that do not look at the image at all: {blind}.",
+        f"of the map's maximum; the share was tuned for each network and finding on {scores.tuned}. Maps are those of "
+        "a run's best checkpoint, AUCs those of its predictions, for which several are averaged. Horizontal lines are "
+        f"maps that do not look at the image at all: {blind}.",
         _verdict(scores),
     )
 
@@ -141,12 +142,10 @@ def answer(grid: CamGrid | Note, scores: MapScores | Note, results: Any) -> Note
         return _resolution(grid, results)
     models = scores.of(FIRST.name)
     cut = models[models["minus"] > 0]
-    above = sum(difference(row, "above").interval[0] > 0 for row in models.itertuples())
-    over = "none overlap" if not above else f"{above} overlap{'s' * (above == 1)}"
     return Note(
-        f"{_tally(cut)}{where(results)}; {_cost(cut)}. Such numbers need a yardstick: of all {len(models)} networks' "
-        f"maps, {over} the findings more than a bell around the image's centre does, which looks at nothing "
-        f"({FIRST.title} {number(scores.baseline(FIRST.name, 'centre').value)})."
+        f"{_tally(cut)}{where(results)}; {_cost(cut)}. Such numbers need a yardstick, a bell around the image's "
+        f"centre, which looks at nothing ({FIRST.title} {number(scores.baseline(FIRST.name, 'centre').value)}): "
+        f"{_against_centre(models)}."
     )
 
 
@@ -160,7 +159,7 @@ def _resolution(grid: CamGrid | Note, results: Any) -> Note:
         if (h, w) != (h1, w1)
         else f"leaves its activation maps at {h} by {w} cells"
     )
-    blocks = counted(len(grid.labels) - 1, "block")
+    blocks = counted(int(grid.labels[-1].rpartition("Minus")[2]), "block")
     return Note(
         f"Dropping {blocks} of {grid.labels[0]} {moves}{where(results)}; whether they then lie better on the finding "
         "is not measured here, since nobody has marked it."
@@ -171,7 +170,6 @@ def _verdict(scores: MapScores) -> str:
     """What the intervals allow, over all truncated networks, and of the first family by name."""
     models = scores.of(FIRST.name)
     cut = models[models["minus"] > 0]
-    below = sum(difference(row, "above").interval[1] < 0 for row in models.itertuples())
     arch, init = scores.families[0]
     family = scores.of(FIRST.name, arch, init)
     changes = [
@@ -181,8 +179,18 @@ def _verdict(scores: MapScores) -> str:
     named = [f"{label} {change} at {auc} AUC" for label, change, auc in changes]
     return (
         f"{_tally(cut)}; {_cost(cut)}. From {family['label'].iloc[0]}'s {number(family['value'].iloc[0])}: "
-        f"{'; '.join(named)}. A bell around the image's centre scores more than {below} of {len(models)} networks."
+        f"{'; '.join(named)}. Against a bell around the image's centre: {_against_centre(models)}."
     )
+
+
+def _against_centre(models: pd.DataFrame) -> str:
+    """How many networks' maps overlap more than the baseline, how many less, and of how many that stays open."""
+    ends = [difference(row, "above").interval for row in models.itertuples()]
+    more, less = sum(low > 0 for low, _ in ends), sum(high < 0 for _, high in ends)
+    kinds = (("more", more), ("less", less), ("either", len(ends) - more - less))
+    words = [f"{n} may overlap more or less" if kind == "either" else f"{n} overlap{'s' * (n == 1)} {kind}"
+             for kind, n in kinds if n]  # fmt: skip
+    return f"of all {counted(len(ends), 'network')}, {listed(words)}"
 
 
 def _tally(cut: pd.DataFrame) -> str:
@@ -201,7 +209,7 @@ def _cost(cut: pd.DataFrame) -> str:
     """What those that localise better pay in AUC."""
     better = [row for row in cut.itertuples() if difference(row).verdict(MARGIN) == "higher"]
     if not better:
-        return "none localises better, so there is nothing to pay for"
+        return "none is shown to localise better, and so what that would cost is not asked"
     verdicts = [difference(row, "auc").verdict() for row in better]
     words = {"higher": ("gains AUC", "gain AUC"), "lower": ("loses AUC", "lose AUC"),
              "same": (f"keeps it to ±{AUC_MARGIN:g}", f"keep it to ±{AUC_MARGIN:g}"),

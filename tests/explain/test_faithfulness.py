@@ -24,6 +24,7 @@ class Turned(nn.Module):
 
 
 IMAGES = torch.ones(2, 3, 8, 8)
+PIXELS = (8, 8)
 
 
 def brightest_left(n=2):
@@ -35,15 +36,15 @@ def sigmoid(x):
 
 
 def test_equal_steps_take_equal_shares_away():
-    found = fa.deletion(Left(), IMAGES, torch.rand(2, 8, 8), [0, 0], steps=8)
+    found = fa.deletion(Left(), IMAGES, torch.rand(2, 8, 8), [0, 0], PIXELS, steps=8)
     np.testing.assert_allclose(found.probability, np.tile(sigmoid(4 * (1 - found.share)), (2, 1)), rtol=1e-6)
     assert found.share[0] == 0 and found.share[-1] == 1
 
 
 def test_the_brightest_points_go_first():
-    found = fa.deletion(Left(), IMAGES, brightest_left(), [1, 1], steps=2)
+    found = fa.deletion(Left(), IMAGES, brightest_left(), [1, 1], PIXELS, steps=2)
     np.testing.assert_allclose(found.probability[0], sigmoid([4, 0, 0]))
-    wrong = fa.deletion(Left(), IMAGES, 1 - brightest_left(), [1, 1], steps=2)
+    wrong = fa.deletion(Left(), IMAGES, 1 - brightest_left(), [1, 1], PIXELS, steps=2)
     np.testing.assert_allclose(wrong.probability[0], sigmoid([4, 4, 0]))
     assert (found.area < wrong.area).all()
 
@@ -51,7 +52,7 @@ def test_the_brightest_points_go_first():
 def test_insertion_goes_from_the_blurred_image_to_the_whole_one():
     image = torch.zeros(1, 3, 32, 32)
     image[..., ::2] = 2.0
-    found = fa.insertion(Left(), image, torch.rand(1, 32, 32), [1], steps=3)
+    found = fa.insertion(Left(), image, torch.rand(1, 32, 32), [1], (32, 32), steps=3)
     ends = Left()(torch.cat([fa.blurred(image), image])).sigmoid()[:, 1]
     np.testing.assert_allclose(found.probability[0, [0, -1]], ends, rtol=1e-6)
 
@@ -66,14 +67,37 @@ def test_equal_points_do_not_go_row_by_row():
     images, network = torch.ones(1, 3, 16, 16), nn.Sequential(Turned(), Left())
 
     def half(seed):
-        return fa.deletion(network, images, torch.zeros(1, 16, 16), [1], steps=2, seed=seed).probability[0, 1]
+        return fa.deletion(network, images, torch.zeros(1, 16, 16), [1], (16, 16), steps=2, seed=seed).probability[0, 1]
 
     assert sigmoid(4 * 0.35) < half(0) < sigmoid(4 * 0.65)
     assert half(0) == half(0) and len({half(seed) for seed in range(4)}) > 1
 
 
+class Even(nn.Module):
+    """Its logit falls with every step between two neighbours, as when an image is full of noise."""
+
+    def forward(self, x):
+        x = x.mean(dim=1)
+        edges = x.diff(dim=1).abs().mean(dim=(1, 2)) + x.diff(dim=2).abs().mean(dim=(1, 2))
+        return 2 - 20 * edges[:, None]
+
+
+def test_a_blank_map_is_worth_what_random_cells_are():
+    """Taken away one by one, equal points would seem to matter to any network that noise disturbs."""
+    n, cells, size = 64, (3, 3), (24, 24)
+    images, blank = torch.ones(n, 3, *size), torch.zeros(n, *size)
+    areas = [
+        fa.deletion(Even(), images, order, [0] * n, cells, steps=8).area
+        for order in (blank, fa.random_order(cells, n, size))
+    ]
+    gain = areas[1] - areas[0]
+    assert abs(gain.mean()) < 3 * gain.std() / n**0.5 < 0.03
+    noise = fa.deletion(Even(), images, blank, [0] * n, size, steps=8).area
+    assert (areas[1] - noise).mean() > 0.2
+
+
 def test_each_image_has_its_own_finding():
-    found = fa.deletion(Left(), IMAGES, brightest_left(), [0, 1], steps=2)
+    found = fa.deletion(Left(), IMAGES, brightest_left(), [0, 1], PIXELS, steps=2)
     np.testing.assert_allclose(found.probability[:, 1], sigmoid([2, 0]))
 
 
@@ -81,9 +105,11 @@ def test_the_network_is_left_as_it_was():
     network = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(192, 2))
     network.train()
     network[0].eval()
-    first = fa.deletion(network, IMAGES, brightest_left(), [0, 0], steps=2).probability
+    first = fa.deletion(network, IMAGES, brightest_left(), [0, 0], PIXELS, steps=2).probability
     assert network.training and not network[0].training
-    np.testing.assert_array_equal(first, fa.deletion(network, IMAGES, brightest_left(), [0, 0], steps=2).probability)
+    np.testing.assert_array_equal(
+        first, fa.deletion(network, IMAGES, brightest_left(), [0, 0], PIXELS, steps=2).probability
+    )
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
@@ -116,4 +142,4 @@ def test_random_cells_are_as_large_as_a_maps_and_the_same_for_a_seed():
 )
 def test_shapes_that_do_not_fit_are_refused(maps, findings, steps, words):
     with pytest.raises(ValueError, match=words):
-        fa.deletion(Left(), IMAGES, maps, findings, steps=steps)
+        fa.deletion(Left(), IMAGES, maps, findings, PIXELS, steps=steps)
