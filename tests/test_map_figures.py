@@ -82,7 +82,7 @@ def two_eyes(monkeypatch):
 
     monkeypatch.setattr("chexlib.explain.cam.grad_cam", grad_cam)
     monkeypatch.setattr("chexlib.explain.cam.cam", lambda model, x, findings, method: grad_cam(model, x, findings))
-    monkeypatch.setattr(maps, "load", lambda results, model: [(Eye(model.minus > 0, 2 + model.minus), prepare)])
+    monkeypatch.setattr(maps, "load", lambda results, model: iter([(Eye(model.minus > 0, 2 + model.minus), prepare)]))
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_each_map_meets_the_mask_of_its_own_image_and_finding(monkeypatch):
     data.mask = cell
     monkeypatch.setattr("chexlib.explain.cam.grad_cam", cam)
     monkeypatch.setattr("chexlib.explain.cam.cam", cam)
-    monkeypatch.setattr(maps, "load", lambda results, model: [(Rows(), prepare)])
+    monkeypatch.setattr(maps, "load", lambda results, model: iter([(Rows(), prepare)]))
     monkeypatch.setattr(localised, "BATCH", 3)
     found = figures.map_scores(fabricate("demo"), data, arch="resnet18")
     assert found.findings == ("Edema", "Consolidation")
@@ -205,7 +205,7 @@ def test_seeds_widen_what_patients_leave_narrow(two_eyes, monkeypatch):
     one = maps.load
 
     def three(results, model):
-        return [one(results, SimpleNamespace(minus=minus))[0] for minus in (0, 1, 1)]
+        return (next(one(results, SimpleNamespace(minus=minus))) for minus in (0, 1, 1))
 
     monkeypatch.setattr(maps, "load", three)
     scores = figures.map_scores(fabricate("seeds"), dataset(), arch="resnet18", init="random")
@@ -310,7 +310,7 @@ def test_figure_5_lies_across_a_screen_and_down_a_phone(two_eyes):
 def test_all_methods_are_shown_on_figure_5s_images_with_the_first_truncation(monkeypatch):
     def load(results, model):
         network = create_model("resnet18", findings=len(FINDINGS), minus=min(model.minus + 1, 3))
-        return [(network.eval(), lambda x: torch.as_tensor(x).float()[:, None].expand(-1, 3, -1, -1) / 64 - 2)]
+        yield (network.eval(), lambda x: torch.as_tensor(x).float()[:, None].expand(-1, 3, -1, -1) / 64 - 2)
 
     monkeypatch.setattr(maps, "load", load)
     data = dataset()

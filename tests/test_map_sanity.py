@@ -35,7 +35,7 @@ def family(monkeypatch):
 
     def load(results, model):
         network = create_model("resnet18", findings=len(FINDINGS), minus=min(model.minus + 2, 3), seed=model.minus)
-        return [(network.eval(), lambda x: torch.as_tensor(x).float()[:, None].expand(-1, 3, -1, -1) / 64 - 2)]
+        yield (network.eval(), lambda x: torch.as_tensor(x).float()[:, None].expand(-1, 3, -1, -1) / 64 - 2)
 
     monkeypatch.setattr(maps, "load", load)
 
@@ -90,7 +90,9 @@ def test_negative_values_are_counted_network_by_network(family, monkeypatch):
     said = map_negatives.about(fabricate("demo"), dataset(), arch="resnet18")
     assert said.count("no value is negative") == 4
     network = create_model("mnasnet", minus=4)
-    monkeypatch.setattr(maps, "load", lambda results, model: [(network, lambda x: torch.randn(len(x), 3, 48, 48))])
+    monkeypatch.setattr(
+        maps, "load", lambda results, model: iter([(network, lambda x: torch.randn(len(x), 3, 48, 48))])
+    )
     said = map_negatives.about(fabricate("demo"), dataset(), arch="resnet18")
     assert said.count("of the values are negative") == 4 and "of the maps are dark" in said
 

@@ -72,13 +72,13 @@ def cams_of_files(
         raise UserError(f"method {method!r} is unknown: {nearest(method, METHODS)}")
     files = [Path(file).expanduser() for file in dict.fromkeys(map(str, files))]
     pixels = read(files, run.spec.size)
+    pictures = [picture_of(file) for file in files]
     names = overlay_names(files, findings)
     out = Path(out).expanduser()
     check_out(out, [CSV, NOTE, *names.ravel()], files, force)
     maps, p = _maps(run, pixels, findings, method, progress)  # (N, T, h, w) and (N, T)
     rows = []
-    for n, file in enumerate(files):
-        grey = picture_of(file)
+    for n, (file, grey) in enumerate(zip(files, pictures, strict=True)):
         for t, finding in enumerate(findings):
             words = (
                 f"{finding}: probability {p[n, t]:.2f}",

@@ -36,7 +36,7 @@ class Segmentations:
             return None
         try:
             mask = decode(item["counts"], *item["size"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             where = ", ".join(str(path) for path in self.files)
             raise UserError(f"{where}: the mask of {name}, {finding} is damaged ({error}): get the file anew") from None
         return mask if mask.any() else None

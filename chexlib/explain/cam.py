@@ -116,18 +116,30 @@ def _sums(
     if getattr(model, "pools_last", False):
         gradients = model.head.directions[columns].float() / maps[0, 0].numel()  # (T, C)
         return _weighted(weigh(gradients[None, :, :, None, None], summed.float()), summed)
-    pooled = maps.mean(dim=(2, 3), keepdim=True)  # (n, C, 1, 1)
-    if torch.allclose(model.logits(pooled), logits, atol=1e-4 * float(logits.abs().max())):  # means are all it sees
-        gradients = _gradients(model, pooled, columns) / maps[0, 0].numel()  # (n, T, C, 1, 1)
+    if _sees_means(model, maps, logits):
+        gradients = _gradients(model, _means(maps), columns) / maps[0, 0].numel()  # (n, T, C, 1, 1)
         return _weighted(weigh(gradients, summed.float()), summed)
     most = max(1, GRADIENTS // (len(columns) * maps[0].numel()))  # images whose derivatives are held at once
     pairs = zip(maps.split(most), summed.split(most), strict=True)
     return torch.cat([_weighted(weigh(_gradients(model, at, columns), part.float()), part) for at, part in pairs])
 
 
+def _sees_means(model: Classifier, maps: Tensor, logits: Tensor) -> bool:
+    """Whether means over pixels give the logits: to 1e-4 of what the maps make of each finding's logit."""
+    means = _means(maps)
+    made = (logits - model.logits(torch.zeros_like(means))).abs().amax(dim=0)  # (all findings,)
+    return bool(((model.logits(means) - logits).abs() <= 1e-4 * made).all())
+
+
+def _means(maps: Tensor) -> Tensor:
+    """(n, C, 1, 1)."""
+    return maps.mean(dim=(2, 3), keepdim=True)
+
+
 def _weighted(weights: Tensor, maps: Tensor) -> Tensor:
-    """(N or 1, T, C, h or 1, w or 1) and (N, C, h, w) to (N, T, h, w)."""
-    return torch.einsum("ntcij,ncij->ntij", weights, maps.float())
+    """(N or 1, T, C, h or 1, w or 1) and (N, C, h, w) to (N, T, h, w), in single precision."""
+    with torch.autocast(maps.device.type, enabled=False):
+        return torch.einsum("ntcij,ncij->ntij", weights.float(), maps.float())
 
 
 def _gradients(model: Classifier, maps: Tensor, columns: list[int]) -> Tensor:

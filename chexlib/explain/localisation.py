@@ -76,8 +76,8 @@ def pixel_auroc(maps: ArrayLike, masks: ArrayLike) -> Floats:
 def iou(maps: ArrayLike, masks: ArrayLike, threshold: float | ArrayLike) -> Floats:
     """Intersection over union, (N,), of the finding and the points at or above `threshold` times the map's maximum.
 
-    `threshold` is above 0 and at most 1, one for all or (N,). CheXlocalize's first measure; take its threshold from
-    other images (`tune_threshold`).
+    `threshold` is above 0 and at most 1, one for all or (N,); take it from other images (`tune_threshold`). After
+    CheXlocalize's first measure, which also subtracts the map's minimum and leaves out maps with nothing above.
     """
     maps, masks = _checked(maps, masks)
     threshold = np.broadcast_to(np.asarray(threshold, dtype=float), len(maps))

@@ -2,7 +2,8 @@
 
 Each of the C maps is upsampled to the image, brought to 0 to 1, and multiplied with the image; the weights are the
 softmax over channels of the logits of these C images (Wang's Algorithm 1; the baseline's logit, which it subtracts from
-all of them, cancels). All findings come from the same C forward passes an image: 1,024 for DenseNet121.
+all of them, cancels; the authors' code leaves the softmax over channels out). All findings come from the same C forward
+passes an image: 1,024 for DenseNet121.
 """
 
 from __future__ import annotations

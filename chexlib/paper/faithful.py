@@ -60,7 +60,7 @@ def map_faithfulness(
     if not pairs:
         return Note(f"No frontal test image shows {' or '.join(tasks)}, so there is nothing to take away.")
     try:
-        found = [_of_model(*maps.load(results, model)[0], dataset, pairs) for model in members.itertuples()]
+        found = [_of_model(*next(maps.load(results, model)), dataset, pairs) for model in members.itertuples()]
     except UserError as error:
         return Note(f"No maps can be made: {error}.")
     patients = dataset.table["patient"].to_numpy()[[row for row, _ in pairs]]

@@ -42,7 +42,7 @@ def about(results: Any, dataset: Any, arch: str | None = None, init: str | None 
 def _line(results: Any, model: Any, images: np.ndarray) -> str:
     from chexlib.explain.negatives import negatives
 
-    network, prepare = maps.load(results, model)[0]
+    network, prepare = next(maps.load(results, model))
     found = negatives(network, prepare(images), list(results.all_tasks))
     if found.share == 0:
         return f"- {model.label}: no value is negative, so both are the same."

@@ -92,7 +92,7 @@ def _checks(results: Any, model: Any, images: np.ndarray, counts: np.ndarray, se
     """Of one network, by each of METHODS on the same random networks."""
     from chexlib.explain.sanity import sanity
 
-    network, prepare = maps.load(results, model)[0]
+    network, prepare = next(maps.load(results, model))
     x, tasks = prepare(images), list(results.all_tasks)
     found = [sanity(network, x, tasks, list(METHODS), shuffle) for shuffle in range(SHUFFLES)]
     return [_check(model.label, method, [one[method] for one in found], counts, seed) for method in METHODS]

@@ -6,6 +6,7 @@ images are frontal ones, as in the paper's figure. torch is imported when maps a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def _chosen(
             f"Study {results.name} holds no truncated model beside its whole one, so there is no family to compare."
         )
     try:
-        loaded = [load(results, model)[0] for model in members.itertuples()]
+        loaded = [next(load(results, model)) for model in members.itertuples()]
     except UserError as error:
         return Note(f"No maps can be made: {error}.")
     chosen = {f: row for f in findings if (row := _surest(dataset, loaded[0], f)) is not None}
@@ -130,8 +131,11 @@ def family(results: Any, arch: str | None = None, init: str | None = None) -> pd
     return table.merge(first, on=["arch", "init"])
 
 
-def load(results: Any, model: Any) -> list[tuple]:
-    """(network, prepare) of each seed of a model, a row with arch, init and minus. Raises UserError without weights."""
+def load(results: Any, model: Any) -> Iterator[tuple]:
+    """(network, prepare) of each seed of a model, a row with arch, init and minus: its best checkpoint.
+
+    Raises UserError where a seed's weights are gone.
+    """
     import torch
 
     from chexlib.runs.store import Run
@@ -139,9 +143,9 @@ def load(results: Any, model: Any) -> list[tuple]:
 
     runs = results.runs
     at = runs[(runs["arch"] == model.arch) & (runs["init"] == model.init) & (runs["minus"] == model.minus)]
-    loaded = [load_model(Run(Path(folder))) for folder in at.sort_values("seed")["folder"]]
-    fastest = torch.channels_last  # on a processor by a third
-    return [(network.to(memory_format=fastest), prepare) for network, prepare in loaded]
+    for folder in at.sort_values("seed")["folder"]:
+        network, prepare = load_model(Run(Path(folder)))
+        yield network.to(memory_format=torch.channels_last), prepare  # on a processor faster by a third
 
 
 def native(network: Any, prepare: Any, dataset: Any) -> tuple[int, int]:

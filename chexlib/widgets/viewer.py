@@ -13,7 +13,6 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ import traitlets
 from numpy.typing import NDArray
 
 from chexlib.errors import UserError
-from chexlib.paper import designs
+from chexlib.paper import maps
 from chexlib.paper.notes import Note, skips_missing
 from chexlib.paper.wording import INIT_NAMES
 from chexlib.widgets.page import ASSETS, TwoFaced
@@ -115,20 +114,15 @@ def first_of_each(dataset: Dataset, findings: Sequence[str]) -> list[int]:
 
 
 def _families(results: Results) -> Iterator[Shown]:
-    """Truncated families, whole models first, in Figure 5's order: ImageNet weights, then DenseNet121, before others.
+    """Truncated families, whole models first, in Figure 5's order; a model's first seed stands for it.
 
-    The network is the best checkpoint of the first seed. Raises UserError where its weights are not there.
+    Raises UserError where its weights are not there.
     """
-    from chexlib.runs.store import Run
-    from chexlib.training.checkpoints import load_model
-
-    table, runs = designs.truncations(results), results.runs.sort_values("seed")
-    order = sorted(table.itertuples(), key=lambda m: (m.init != "imagenet", m.arch != "densenet121"))
-    for model in order:
-        same = (runs["arch"] == model.arch) & (runs["init"] == model.init) & (runs["minus"] == model.minus)
-        whole = table[(table["arch"] == model.arch) & (table["minus"] == 0)]["label"].iloc[0]
-        group = f"{whole}, {INIT_NAMES.get(model.init, model.init)}"
-        yield Shown(model.label, group, *load_model(Run(Path(runs["folder"][same].iloc[0]))))
+    table = maps.families(results)
+    whole = table[table["minus"] == 0].set_index(["arch", "init"])["label"]
+    for model in table.itertuples():
+        group = f"{whole[model.arch, model.init]}, {INIT_NAMES.get(model.init, model.init)}"
+        yield Shown(model.label, group, *next(maps.load(results, model)))
 
 
 # ---- state: networks and images to plain data ----------------------------------------------------------------

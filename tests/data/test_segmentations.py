@@ -33,6 +33,13 @@ def test_what_is_published_decodes():
     assert not decode("nefl3", 2022, 2021).any()
 
 
+def test_what_cocos_own_library_writes_decodes():
+    """An ellipse of 299 pixels, encoded by pycocotools 2.0.11: differences, signs, runs of several digits."""
+    y, x = np.mgrid[:40, :50]
+    counts = "e:3S14M2N2O0O2O0O2O00000000000000000001N101N101N2N3Led0"
+    np.testing.assert_array_equal(decode(counts, 40, 50), (x - 20) ** 2 / 150 + (y - 22) ** 2 / 60 < 1)
+
+
 def test_a_column_of_a_small_mask_is_where_it_was_drawn():
     mask = np.zeros((3, 4), dtype=bool)
     mask[1:, 2] = True  # seven pixels down the columns, two, three
