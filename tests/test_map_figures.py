@@ -15,7 +15,7 @@ from chexlib import figures
 from chexlib.data.labels import FINDINGS
 from chexlib.figures.style import NARROW, WIDE
 from chexlib.models import create_model
-from chexlib.paper import localised, map_notes, maps, marks
+from chexlib.paper import faithful, localised, map_notes, maps, marks
 from chexlib.paper.notes import Missing, Note
 from tests.fabricated import fabricate
 
@@ -282,8 +282,10 @@ def test_the_tables_say_what_each_number_is(scores):
     assert (
         list(table.columns[:3]) == ["Cells", "AUC", "IoU"] and table.loc["ResNet18Minus1, random", "Cells"] == "3 × 3"
     )
-    assert table.loc["ResNet18Minus1, random", "IoU"] == "1.000 (+1.000 to +1.000)"
-    assert "a bell around the image's centre" in table.index and "20 frontal test images" in str(table.caption)
+    assert table.loc["ResNet18Minus1, random", "IoU"] == "1.000 ↑" and table.loc["ResNet18, random", "IoU"] == "0.000"
+    assert table.index[-3:].tolist() == ["usual place", "centre", "anywhere"] and "20 frontal test images" in str(
+        table.caption
+    )
     apart = map_notes.by_finding(scores)
     assert list(apart.columns) == ["Edema (20)"] and apart.loc["ResNet18, random", "Edema (20)"] == "0.000"
 
@@ -351,8 +353,12 @@ def test_maps_that_miss_what_the_network_uses_gain_less_than_those_that_find_it(
         assert found.gains["deletion"][k].low > 0.01
         assert found.along_map["deletion"][k][5] < found.at_random["deletion"][k][5]
         np.testing.assert_allclose(found.along_map["deletion"][k][[0, -1]], found.at_random["deletion"][k][[0, -1]])
-    assert "phantom" in words(figures.faithfulness(found, dataset())).lower()
-    assert "lies above zero" in map_notes.faithfulness(found)
+    figure = figures.faithfulness(found, dataset())
+    assert "phantom" in words(figure).lower() and "phantom" in words(figure.exhibit.narrow()).lower()
+    numbers = figure.exhibit.numbers.query("model == 'ResNet18' and curve == 'deletion'")
+    np.testing.assert_array_equal(numbers["map"], found.along_map["deletion"][0])
+    np.testing.assert_array_equal(numbers["random"], found.at_random["deletion"][0])
+    assert "lies above zero" in faithful.describe(found) and "4 pairs" in str(figure.exhibit.caption)
 
 
 def test_pixels_that_may_not_be_shared_are_not_shown_but_are_measured(two_eyes):

@@ -52,8 +52,12 @@ def test_each_network_is_checked_by_both_methods_on_frontal_images(family, monke
         assert all(-1 <= e.low <= e.value <= e.high <= 1 for e in (*one.cascading, one.elsewhere))
         assert one.change.value == pytest.approx(one.cascading[-1].value - one.elsewhere.value)
     figure = figures.sanity(found, data)
-    words = " ".join(text.get_text() for text in figure.findobj(Text))
-    assert "ResNet18Minus1" in words and "Grad-CAM" in words and "phantom" in words.lower()
+    for drawn in (figure, figure.exhibit.narrow()):
+        words = " ".join(text.get_text() for text in drawn.findobj(Text))
+        assert "ResNet18Minus1" in words and "Grad-CAM" in words and "phantom" in words.lower()
+    first = figure.exhibit.numbers.iloc[0]
+    assert (first["layer"], first["cascading"]) == ("head", found.checks[0].cascading[0].value)
+    assert "5 patients, 2 random networks" in str(figure.exhibit.caption)
     assert figure._repr_png_()[:4] == b"\x89PNG"
     assert "images of 5 patients" in map_sanity.describe(found)
 

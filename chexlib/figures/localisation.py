@@ -31,7 +31,7 @@ from chexlib.figures.style import (
     interval_handles,
     plate,
 )
-from chexlib.paper import map_notes
+from chexlib.paper import faithful, map_notes
 from chexlib.paper.faithful import GAMES, Faithfulness
 from chexlib.paper.localised import BASELINES, MEASURES, MapScores, difference
 from chexlib.paper.measures import AUC_MARGIN, Estimate
@@ -64,21 +64,32 @@ def faithfulness(found: Faithfulness | Note, dataset: Any) -> Plate | Note:
     """Mean probability as the brightest points are taken away, and as they are put back; thin lines at random."""
     if isinstance(found, Note):
         return found
+    draw = partial(_curves, found, dataset)
+    figure = draw(WIDE)
+    name = f"{dataset.name}-faithfulness"
+    figure.exhibit = Exhibit(name, faithful.caption(found), faithful.numbers(found), partial(draw, NARROW))
+    return figure
+
+
+def _curves(found: Faithfulness, dataset: Any, width: float) -> Plate:
+    styles = [
+        {"color": DEPTHS[k % len(DEPTHS)], "linestyle": DASHES[k % len(DASHES)]} for k in range(len(found.labels))
+    ]
+    handles = [Line2D([], [], linewidth=2, label=one, **style) for one, style in zip(found.labels, styles, strict=True)]
+    handles.append(Line2D([], [], color=INK, linewidth=0.9, label="random cells"))
+    across, legend = legend_size(handles, width)
+    rows, columns = (1, len(GAMES)) if width == WIDE else (len(GAMES), 1)
     with rc_context(PAGE):
-        figure, [grid] = plate(1, 2, 3.2, dataset, 0.36, width=WIDE, sharey=True)
-        for axes, game in zip(grid, GAMES, strict=True):
-            for k in range(len(found.labels)):
-                style = {"color": DEPTHS[k % len(DEPTHS)], "linestyle": DASHES[k % len(DASHES)]}
+        figure, grid = plate(rows, columns, 0.4 + 2.5 * rows, dataset, legend, width=width, sharey=True)
+        for axes, game, done in zip(grid.flat, GAMES, ("taken away", "put back"), strict=True):
+            for k, style in enumerate(styles):
                 axes.plot(found.share, found.along_map[game][k], linewidth=2, **style)
                 axes.plot(found.share, found.at_random[game][k], linewidth=0.9, alpha=0.7, **style)
             axes.set_title(game, color=INK)
-        grid[0].set(xlabel="share of the image taken away", ylabel="mean probability")
-        grid[1].set_xlabel("share of the image put back")
-        handles = [
-            Line2D([], [], color=DEPTHS[k % len(DEPTHS)], linestyle=DASHES[k % len(DASHES)], linewidth=2, label=label)
-            for k, label in enumerate(found.labels)
-        ]
-        bottom_legend(figure, [*handles, Line2D([], [], color=INK, linewidth=0.9, label="random cells")], 3)
+            axes.set_xlabel(f"share of the image {done}")
+        for axes in grid[:, 0]:
+            axes.set_ylabel("mean probability")
+        bottom_legend(figure, handles, across)
     return figure
 
 

@@ -5,6 +5,7 @@ The numbers are made in `chexlib.paper.map_sanity`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from chexlib.figures.style import INK, RC, Plate, bottom_legend, plate
+from chexlib.figures.plate import Exhibit
+from chexlib.figures.scatter import legend_size
+from chexlib.figures.style import INK, NARROW, PAGE, WIDE, Plate, bottom_legend, plate
+from chexlib.paper import map_sanity
 from chexlib.paper.map_sanity import METHODS, Checks, MapSanity
 from chexlib.paper.notes import Note, skips_missing
 
@@ -28,25 +32,35 @@ def sanity(found: MapSanity | Note, dataset: Any) -> Plate | Note:
     """
     if isinstance(found, Note):
         return found
-    with rc_context(RC):
-        figure, grid = plate(1, len(found.labels), height=3.2, source=dataset, legend=0.5, sharey=True)
-        for axes, label in zip(grid[0], found.labels, strict=True):
+    draw = partial(_draw, found, dataset)
+    figure = draw(WIDE)
+    name = f"{dataset.name}-sanity"
+    figure.exhibit = Exhibit(name, map_sanity.caption(found), map_sanity.numbers(found), partial(draw, NARROW))
+    return figure
+
+
+def _draw(found: MapSanity, dataset: Any, width: float) -> Plate:
+    handles = [
+        Line2D([], [], color=COLOURS[method], marker=MARKERS[method], label=name) for method, name in METHODS.items()
+    ]
+    handles.append(
+        Line2D([], [], color=INK, marker="o", markerfacecolor="white", linestyle="none", label="one layer alone")
+    )
+    handles.append(Line2D([], [], color=INK, linestyle="dotted", label="another image"))
+    across, legend = legend_size(handles, width)
+    rows, columns = (1, len(found.labels)) if width == WIDE else (len(found.labels), 1)
+    with rc_context(PAGE):
+        figure, grid = plate(rows, columns, 0.4 + 2.6 * rows, dataset, legend, width=width, sharey=True)
+        for axes, label in zip(grid.flat, found.labels, strict=True):
             for one in (one for one in found.checks if one.label == label):
                 _lines(axes, one)
             axes.axhline(0, color=INK, linewidth=1)
             axes.set_title(label)
             axes.set_ylim(None, 1.05)
             axes.set_xlabel("layers random, from the top")
-        grid[0, 0].set_ylabel("rank correlation")
-        handles = [
-            Line2D([], [], color=COLOURS[method], marker=MARKERS[method], label=name)
-            for method, name in METHODS.items()
-        ]
-        handles.append(
-            Line2D([], [], color=INK, marker="o", markerfacecolor="white", linestyle="none", label="one layer alone")
-        )
-        handles.append(Line2D([], [], color=INK, linestyle="dotted", label="another image"))
-        bottom_legend(figure, handles, 2)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("rank correlation")
+        bottom_legend(figure, handles, across)
     return figure
 
 

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from chexlib import stats
 from chexlib.data.labels import FINDINGS
 from chexlib.errors import UserError
 from chexlib.paper import maps
+from chexlib.paper.exhibits import Caption
 from chexlib.paper.measures import Estimate, estimate
 from chexlib.paper.notes import Note, skips_missing
+from chexlib.paper.wording import counted, reading, with_intervals
 
 IMAGES = 4
 """Of each finding: every one passes through each network some 40 times."""
@@ -92,3 +95,49 @@ def _of_model(network: Any, prepare: Any, dataset: Any, pairs: list[tuple[int, s
         game: tuple(getattr(faithfulness, game)(network, x, order, tasks, cells, STEPS) for order in orders)
         for game in GAMES
     }
+
+
+def caption(found: Faithfulness) -> Caption:
+    """Of the figure of both curves."""
+    return Caption(
+        "Deletion and insertion",
+        f"Mean probability of a finding as points are taken from the image, the brightest of its map first, and as "
+        f"they are put back into a blurred one; {_counted(found)}.",
+        "Thick lines follow the maps, thin ones random cells of the maps' own size. Points that are equally bright go "
+        "in the order of such cells, too. A map is that of a run's best checkpoint.",
+        "",
+    )
+
+
+def numbers(found: Faithfulness) -> pd.DataFrame:
+    """A row a network, curve and step: share changed, mean probability along the map and along random cells."""
+    return pd.DataFrame(
+        {"model": label, "init": found.init, "curve": game, "share": share, "map": of_map, "random": at_random}
+        for game in GAMES
+        for label, *curves in zip(found.labels, found.along_map[game], found.at_random[game], strict=True)
+        for share, of_map, at_random in zip(found.share, *curves, strict=True)
+    )
+
+
+@skips_missing
+def describe(found: Faithfulness | Note) -> Note:
+    """What the deletion and insertion curves say of each network's maps."""
+    if isinstance(found, Note):
+        return Note("")
+    lines = [
+        f"- {label}: "
+        + "; ".join(
+            f"{game} {with_intervals(gain, sign=True)}, {reading(gain, MARGIN)}"
+            for game, gain in ((game, found.gains[game][k]) for game in GAMES)
+        )
+        + "."
+        for k, label in enumerate(found.labels)
+    ]
+    return Note(
+        f"On {_counted(found)}, what the map gains over random cells of its own size, in area; above zero it finds "
+        "what the network uses:\n\n" + "\n".join(lines)
+    )
+
+
+def _counted(found: Faithfulness) -> str:
+    return f"{counted(found.pairs, 'pair')} of an image and a finding ({counted(found.patients, 'patient')})"

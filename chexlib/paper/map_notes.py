@@ -13,13 +13,11 @@ import numpy as np
 import pandas as pd
 
 from chexlib.paper.exhibits import Caption, Printed, printed
-from chexlib.paper.faithful import GAMES, Faithfulness
-from chexlib.paper.faithful import MARGIN as GAIN_MARGIN
 from chexlib.paper.localised import BASELINES, MARGIN, MEASURES, MapScores, difference
 from chexlib.paper.maps import TRIED, CamGrid
 from chexlib.paper.measures import AUC_MARGIN, Estimate
 from chexlib.paper.notes import Note, says_missing, skips_missing
-from chexlib.paper.wording import INIT_NAMES, counted, listed, number, reading, where, with_interval, with_intervals
+from chexlib.paper.wording import INIT_NAMES, counted, listed, number, where, with_intervals
 
 FIRST = MEASURES[0]
 VERDICTS = ("higher", "same", "lower", "open")
@@ -79,19 +77,21 @@ def localisation(scores: MapScores) -> Caption:
 
 @skips_missing
 def table(scores: MapScores | Note) -> Printed | Note:
-    """Every measure of every network; in parentheses the interval of the change from the whole network."""
+    """Every measure of every network, and whether it changes from the whole network."""
     if isinstance(scores, Note):
         return Note("")
     rows = {}
     for model in scores.of(FIRST.name).itertuples():
-        row = {"Cells": f"{model.rows} × {model.columns}", "AUC": _change(difference(model, "auc"), model.minus)}
+        auc = difference(model, "auc")
+        row = {"Cells": f"{model.rows} × {model.columns}", "AUC": number(auc.value, sign=True) if model.minus else "–"}
+        row["AUC"] += _arrow(auc)
         for measure in MEASURES:
             one = next(scores.of(measure.name, model.arch, model.init).query(f"minus == {model.minus}").itertuples())
-            row[measure.title] = number(one.value) + (f" ({_ends(difference(one))})" if model.minus else "")
+            row[measure.title] = number(one.value) + _arrow(difference(one))
         rows[f"{model.label}, {model.init}"] = row
-    for name, means in BASELINES.items():
+    for name in BASELINES:
         found = {measure.title: number(scores.baseline(measure.name, name).value) for measure in MEASURES}
-        rows[means] = {"Cells": "–", "AUC": "–"} | found
+        rows[name] = {"Cells": "–", "AUC": "–"} | found
     return printed(pd.DataFrame(rows).T, _table(scores), _numbers(scores), "localisation")
 
 
@@ -101,7 +101,7 @@ def by_finding(scores: MapScores | Note) -> Printed | Note:
     if isinstance(scores, Note):
         return Note("")
     found = scores.by_finding[scores.by_finding["measure"] == FIRST.name]
-    named = found.assign(name=[BASELINES.get(row.label, f"{row.label}, {row.init}") for row in found.itertuples()])
+    named = found.assign(name=[f"{row.label}, {row.init}" if row.init else row.label for row in found.itertuples()])
     counts = named.drop_duplicates("finding").set_index("finding")["images"]
     wide = named.pivot_table(index="name", columns="finding", values="value", sort=False)
     wide = wide.rename(columns={finding: f"{finding} ({n})" for finding, n in counts.items()})
@@ -112,27 +112,6 @@ def by_finding(scores: MapScores | Note) -> Printed | Note:
         "",
     )
     return printed(wide.map(number).rename_axis(index=None, columns=None), caption, found, "localisation-by-finding")
-
-
-@skips_missing
-def faithfulness(found: Faithfulness | Note) -> Note:
-    """What the deletion and insertion curves say of each network's maps."""
-    if isinstance(found, Note):
-        return Note("")
-    lines = [
-        f"- {label}: "
-        + "; ".join(
-            f"{game} {with_intervals(gain, sign=True)}, {reading(gain, GAIN_MARGIN)}"
-            for game, gain in ((game, found.gains[game][k]) for game in GAMES)
-        )
-        + "."
-        for k, label in enumerate(found.labels)
-    ]
-    return Note(
-        f"On {counted(found.pairs, 'pair')} of an image and a finding ({counted(found.patients, 'patient')}), what the "
-        "map gains over random cells of its own size, in area; above zero it finds what the network uses:\n\n"
-        + "\n".join(lines)
-    )
 
 
 @says_missing
@@ -224,8 +203,8 @@ def _table(scores: MapScores) -> Caption:
     return Caption(
         "Localisation, every measure",
         f"Means over {counted(len(scores.findings), 'finding')} ({listed(list(scores.findings))}); {_counted(scores)}.",
-        f"In parentheses is the paired 95 % interval of the change from the whole network. {meant}. The last rows are "
-        "maps that do not look at the image.",
+        f"An arrow says that the paired 95 % interval of the change from the whole network lies above or below zero; "
+        f"the file has all intervals. {meant}. The last rows are maps that do not look at the image.",
         "",
     )
 
@@ -259,13 +238,10 @@ def _over(scores: MapScores) -> str:
     )
 
 
-def _change(found: Estimate, minus: int) -> str:
-    return with_interval(found.value, *found.interval, sign=True) if minus else "–"
-
-
-def _ends(found: Estimate) -> str:
-    low, high = found.interval
-    return f"{number(low, sign=True)} to {number(high, sign=True)}"
+def _arrow(change: Estimate) -> str:
+    """Which way a change goes whose whole interval lies on one side of zero."""
+    low, high = change.interval
+    return " ↑" if low > 0 else " ↓" if high < 0 else ""
 
 
 def _any(outlines: Iterable) -> bool:

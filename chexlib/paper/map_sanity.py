@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from chexlib import stats
 from chexlib.errors import UserError
 from chexlib.paper import maps
+from chexlib.paper.exhibits import Caption
 from chexlib.paper.measures import Estimate, estimate
 from chexlib.paper.notes import Note, skips_missing
-from chexlib.paper.wording import counted, number, with_interval
+from chexlib.paper.wording import counted, listed, number, with_interval
 
 METHODS = {"paper": "the paper's method", "grad-cam": "Grad-CAM"}
 IMAGES = 12
@@ -126,6 +128,28 @@ def _estimate(values: np.ndarray, counts: np.ndarray, seed: int) -> Estimate:
     of_network = [np.nanmean(one) for one in values[networks]]  # (S,)
     drawn = stats.draw_seeds([of_network], len(counts), seed).shifts([1.0])[:, 0] if len(of_network) > 1 else 0.0
     return estimate(of_image[images].mean(), patients + drawn)
+
+
+def caption(found: MapSanity) -> Caption:
+    """Of the figure of both checks."""
+    return Caption(
+        "Random weights",
+        f"Rank correlation of {listed(list(found.labels))}'s maps with those they have once layers are made random; "
+        f"images of {counted(found.patients, 'patient')}, {counted(SHUFFLES, 'random network')}.",
+        "Lines: each layer with all above it, from the last one on. Hollow marks: each layer alone. Bars are 95 % "
+        "intervals over patients and random networks, dotted lines the trained maps of another patient's image.",
+        "",
+    )
+
+
+def numbers(found: MapSanity) -> pd.DataFrame:
+    """A row a network, method and layer: both checks, the first with its interval."""
+    return pd.DataFrame(
+        {"model": one.label, "init": found.init, "method": one.method, "layer": layer, "cascading": down.value,
+         "low": down.low, "high": down.high, "independent": alone.value, "another_image": one.elsewhere.value}
+        for one in found.checks
+        for layer, down, alone in zip(one.layers, one.cascading, one.independent, strict=True)
+    )  # fmt: skip
 
 
 @skips_missing
