@@ -1,4 +1,5 @@
-"""The networks without their classifiers, as their authors wrote them: timm's, and Cadene's NASNet-A-Mobile.
+"""The networks without their classifiers, as their authors wrote them: timm's, Cadene's NASNet-A-Mobile, and
+Transfusion's CBR nets, written anew.
 
 A trunk has timm's `forward_features` (images to maps), `forward_head` (maps to features) and `head_hidden_size`.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from chexlib.models import cbr
 from chexlib.models.zoo import Architecture
 
 
@@ -14,6 +16,8 @@ def untrained_trunk(row: Architecture) -> nn.Module:
     """The network of a row, with the architecture's own random weights."""
     if row.builder == "pretrainedmodels":
         return _nasnetamobile()
+    if row.builder == "cbr":
+        return cbr.trunk(row)
     import timm
 
     return timm.create_model(row.tag, num_classes=0)

@@ -118,13 +118,17 @@ ARCHITECTURES: dict[str, Architecture] = {row.name: row for row in _ROWS}
 
 
 def architecture(name: str) -> Architecture:
-    """The table's row called `name`, else one for timm's network of that name (which imports timm).
+    """The table's row called `name`, or Transfusion's, else one for timm's network of that name (which imports timm).
 
     Raises `UserError` where neither knows the name, with the nearest ones, and for a network of timm that has no maps
     (N, C, h, w) or takes one size of images only.
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
+    from chexlib.models import cbr
+
+    if name in cbr.ROWS:
+        return cbr.ROWS[name]
     from chexlib.models.timm_rows import timm_row
 
     return timm_row(name)
@@ -132,8 +136,12 @@ def architecture(name: str) -> Architecture:
 
 def unknown(name: str, others: Iterable[str] = ()) -> UserError:
     """The error for an architecture that is not there, with the nearest names of the table and of `others`."""
-    meant = [row.name for row in _ROWS if _letters(name) in (_letters(row.name), _letters(row.paper_name))]
-    nearest = meant or difflib.get_close_matches(str(name).lower(), [*ARCHITECTURES, *others], n=3, cutoff=0.5)
+    from chexlib.models import cbr
+
+    rows = [*_ROWS, *cbr.ROWS.values()]
+    meant = [row.name for row in rows if _letters(name) in (_letters(row.name), _letters(row.paper_name))]
+    known = [*(row.name for row in rows), *others]
+    nearest = meant or difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
     return UserError(f"architecture {name!r} is not known; nearest: {', '.join(nearest or list(ARCHITECTURES)[:3])} "
                      "(chexlib.architectures() and timm.list_models() list all)")  # fmt: skip
 

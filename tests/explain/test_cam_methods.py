@@ -154,7 +154,7 @@ def test_every_architecture_and_truncation_has_maps_that_reach_its_probabilities
             assert sums(model, images(1, size), method=method)[0].isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["convnext_atto", "test_resnet", "regnetx_002", "ghostnet_050"])
+@pytest.mark.parametrize("name", ["convnext_atto", "test_resnet", "regnetx_002", "ghostnet_050", "cbr_tiny"])
 def test_networks_of_timm_that_the_table_lacks_have_maps(name):
     model, x = create_model(name, findings=3, seed=1).eval(), images()
     with warnings.catch_warnings():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from itertools import pairwise
 
+from chexlib.models.cbr import LAYERS as CBR
 from chexlib.models.truncate import TRUNCATIONS, parameters
 from chexlib.models.zoo import ARCHITECTURES, Architecture
 from chexlib.paper.as_printed import PAPER_TABLE1, TIMES
@@ -16,14 +17,6 @@ from chexlib.paper.rounding import Span, common, exactly, span
 
 FINDINGS, CLASSES = 14, 1000
 """Outputs of the two heads."""
-
-CBR = {
-    "CBR-LargeT": (7, (32, 64, 128, 256, 512)),
-    "CBR-LargeW": (7, (64, 128, 256, 512)),
-    "CBR-Small": (7, (32, 64, 128, 256)),
-    "CBR-Tiny": (5, (32, 64, 128, 256)),
-}
-"""Transfusion's own networks, as their printed counts fix them: kernel size and channels of each convolution."""
 
 
 @cache
@@ -116,12 +109,3 @@ def cbr(name: str, outputs: int = 5) -> int:
     """What Transfusion prints as a CBR's parameters: convolutions after the first, and the linear layer, no biases."""
     kernel, channels = CBR[name]
     return kernel**2 * sum(a * b for a, b in pairwise(channels)) + channels[-1] * outputs
-
-
-def cbr_in_full(name: str, outputs: int = 5) -> int:
-    """All parameters of such a network: convolutions without biases, a norm after each, a linear layer with its bias.
-
-    The convolutions' biases are left out because a norm follows each; with them there would be one more a channel.
-    """
-    kernel, channels = CBR[name]
-    return cbr(name, outputs) + kernel**2 * 3 * channels[0] + 2 * sum(channels) + outputs

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from chexlib.models.cbr import parameters as all_of_cbr
 from chexlib.models.truncate import TRUNCATIONS
 from chexlib.paper.claims import counting
 from chexlib.paper.claims.judging import Derived
@@ -103,7 +104,7 @@ def layers(printed: Printed) -> list[Derived]:
 
 def cbr(printed: Printed, model: str) -> list[Derived]:
     """What Transfusion prints of a CBR, and all that such a network has."""
-    full = f"{counting.cbr_in_full(model):,} with the first convolution, the norms and the last bias"
+    full = f"{all_of_cbr(model, 5):,} with the first convolution, the norms and the last bias"
     source = f"the convolutions after the first and the last layer's weights (in all {full})"
     return [Derived("parameters", (exactly(counting.cbr(model)),), source, 0)]
 
@@ -115,7 +116,7 @@ def five_classes(printed: Printed, model: str) -> list[Derived]:
 
 def share_of(printed: Printed, small: str, large: str) -> list[Derived]:
     """Parameters of a CBR over another network's, in percent, everything counted, both with five outputs."""
-    share = 100 * counting.cbr_in_full(small) / _with_five(large)
+    share = 100 * all_of_cbr(small, 5) / _with_five(large)
     return [Derived("percent", (exactly(share),), "all parameters, both with five outputs", 1)]
 
 
