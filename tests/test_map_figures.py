@@ -247,7 +247,7 @@ def test_the_same_is_said_only_of_an_interval_inside_the_margin():
 def test_the_answer_holds_the_yardstick_beside_the_tally(scores):
     said = map_notes.answer(Note(""), scores, fabricate("demo"))
     assert "more for 3" in said and "on phantom images" in said
-    assert "of all 4 networks, 3 overlap more and 1 overlaps less" in said
+    assert "of 4 networks, 3 overlap more and 1 overlaps less" in said
 
 
 def test_the_localisation_figure_shows_the_numbers_that_it_offers(scores):
@@ -282,7 +282,7 @@ def test_the_tables_say_what_each_number_is(scores):
     assert (
         list(table.columns[:3]) == ["Cells", "AUC", "IoU"] and table.loc["ResNet18Minus1, random", "Cells"] == "3 × 3"
     )
-    assert table.loc["ResNet18Minus1, random", "IoU"] == "1.000 ↑" and table.loc["ResNet18, random", "IoU"] == "0.000"
+    assert table.loc["ResNet18Minus1, random", "IoU"] == "1.00 ↑" and table.loc["ResNet18, random", "IoU"] == "0.00"
     assert table.index[-3:].tolist() == ["usual place", "centre", "anywhere"] and "20 frontal test images" in str(
         table.caption
     )

@@ -87,10 +87,10 @@ def table(scores: MapScores | Note) -> Printed | Note:
         row["AUC"] += _arrow(auc)
         for measure in MEASURES:
             one = next(scores.of(measure.name, model.arch, model.init).query(f"minus == {model.minus}").itertuples())
-            row[measure.title] = number(one.value) + _arrow(difference(one))
+            row[measure.title] = number(one.value, 2) + _arrow(difference(one))
         rows[f"{model.label}, {model.init}"] = row
     for name in BASELINES:
-        found = {measure.title: number(scores.baseline(measure.name, name).value) for measure in MEASURES}
+        found = {measure.title: number(scores.baseline(measure.name, name).value, 2) for measure in MEASURES}
         rows[name] = {"Cells": "–", "AUC": "–"} | found
     return printed(pd.DataFrame(rows).T, _table(scores), _numbers(scores), "localisation")
 
@@ -169,7 +169,7 @@ def _against_centre(models: pd.DataFrame) -> str:
     kinds = (("more", more), ("less", less), ("either", len(ends) - more - less))
     words = [f"{n} may overlap more or less" if kind == "either" else f"{n} overlap{'s' * (n == 1)} {kind}"
              for kind, n in kinds if n]  # fmt: skip
-    return f"of all {counted(len(ends), 'network')}, {listed(words)}"
+    return f"of {counted(len(ends), 'network')}, {listed(words)}"
 
 
 def _tally(cut: pd.DataFrame) -> str:
