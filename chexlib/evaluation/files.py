@@ -18,6 +18,7 @@ import pandas as pd
 from chexlib.data.label_files import read_csv
 from chexlib.data.names import finding_of, is_known
 from chexlib.errors import UserError
+from chexlib.runs.store import Run
 
 NAMES = ("study", "path", "image", "image index", "image id", "filename", "file", "id", "name")
 """Columns that can say which study or image a row is, the best first; another column serves if it is the first."""
@@ -127,12 +128,17 @@ def _read(path: Path, prefix: str, what: str) -> Table:
     values.index = names
     whose = next((plain[name] for name in PATIENTS if name in plain), None)
     patients = None if whose is None else _filled(path, rows[whose]).set_axis(names)
-    if ours:  # a row an image; a study scores its views' maximum
-        values = values.groupby(level=0).max()
+    if ours:  # a row an image
+        values = values.groupby(level=0).agg(_aggregate(path.parent) if prefix == "p:" else "max")
         patients = None if patients is None else patients.groupby(level=0).first()
     elif twice := sorted(names[names.duplicated()]):
         raise UserError(f"{path}: {_some(list(dict.fromkeys(twice)))} more than once: one row for each is needed")
     return Table(path, values, patients)
+
+
+def _aggregate(folder: Path) -> str:
+    """How a run's images make a study's score: as its spec says; where there is none, by maximum."""
+    return Run(folder).spec.aggregate if (folder / "spec.json").is_file() else "max"
 
 
 def _parquet(path: Path) -> pd.DataFrame:

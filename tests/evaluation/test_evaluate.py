@@ -1,5 +1,6 @@
 """`chexlib evaluate`: files as they come, refused where they do not fit, scored as scikit-learn scores them."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,8 @@ from sklearn.metrics import roc_auc_score
 from chexlib.cli import main
 from chexlib.errors import UserError
 from chexlib.evaluation import evaluate
+from chexlib.runs.predictions import by_study
+from chexlib.runs.spec import RunSpec
 
 CHEXPERT = Path(__file__).parents[3] / "shared" / "data" / "chexpert_test"
 needs_chexpert = pytest.mark.skipif(not CHEXPERT.is_dir(), reason=f"the CheXpert test labels are not in {CHEXPERT}")
@@ -95,6 +98,21 @@ def test_a_runs_folder_brings_its_own_labels(folder):
     found, as_files = evaluate(["run"]), evaluate(["a.csv"], "truth.csv")
     assert found.models == ("run",) and found.n == N
     assert found.table["auroc"].sort_values().tolist() == pytest.approx(as_files.table["auroc"].sort_values().tolist())
+
+
+@pytest.mark.parametrize("aggregate", ["max", "mean"])
+def test_a_runs_images_make_its_studies_scores_as_its_spec_says(folder, aggregate):
+    """Second views turn the order of the means around and leave the maxima as they are."""
+    first = pd.DataFrame({"study": STUDIES, "patient": STUDIES, "split": "test", "image": [f"{s}/1" for s in STUDIES]})
+    first = first.assign(**{"y:Edema": LABELS["Edema"].astype(np.float32), "p:Edema": SCORES["Edema"]})
+    second = first.assign(image=[f"{s}/2" for s in STUDIES]).assign(**{"p:Edema": -3 * SCORES["Edema"].abs()})
+    rows = pd.concat([first, second])
+    (folder / "run").mkdir()
+    rows.to_parquet(folder / "run" / "predictions.parquet")
+    spec = RunSpec(arch="resnet18", dataset="phantom", aggregate=aggregate)
+    (folder / "run" / "spec.json").write_text(json.dumps(dataclasses.asdict(spec)))
+    y, p, _ = by_study(rows, ("Edema",), aggregate)
+    assert evaluate(["run"]).table["auroc"].iloc[1] == pytest.approx(roc_auc_score(y[:, 0], p[:, 0]))
 
 
 def test_unknown_labels_leave_their_study_out_of_that_task(folder):
