@@ -19,6 +19,7 @@ from chexlib.cams_of_files.asked import check_out, find_run, learned, overlay_na
 from chexlib.cams_of_files.overlay import captioned, laid_over, picture_of, png
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError, nearest
+from chexlib.models.zoo import architecture
 from chexlib.runs.store import Run, RunStore, write_atomically
 
 NOT_FOR_PATIENTS = (
@@ -124,7 +125,7 @@ def _maps(
 
 def run_label(run: Run) -> str:
     """The network's name, as the paper writes it."""
-    return run.provenance.get("model", {}).get("label", run.spec.arch)
+    return architecture(run.spec.arch).label(run.spec.minus)
 
 
 def _grid(maps: np.ndarray) -> str:
