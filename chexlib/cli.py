@@ -1,14 +1,13 @@
-"""The command line. Each verb is one function below; errors that a user can cause are one line and exit code 2."""
+"""The command line: its verbs and their arguments. Errors that a user can cause are one line and exit code 2."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from pathlib import Path
 
-from chexlib import __version__
+from chexlib import __version__, commands
+from chexlib.commands import SCALARS, option_of, spec_fields
 from chexlib.errors import UserError
 
 
@@ -54,20 +53,20 @@ def _parser(training: bool = True) -> argparse.ArgumentParser:
 
 def _data_verbs(verbs) -> None:
     data = _group(verbs, "data", "make, check, describe and pack data sets")
-    phantom = _verb(data, "phantom", data_phantom, "draw phantom radiographs into a CheXpert-shaped folder")
+    phantom = _verb(data, "phantom", commands.data_phantom, "draw phantom radiographs into a CheXpert-shaped folder")
     phantom.add_argument("out", metavar="OUT", help="the folder to make")
     phantom.add_argument(
         "--n", type=int, default=1000, help="training images (default 1000); validation and test come on top"
     )
     phantom.add_argument("--size", type=int, default=128, help="pixels of a side (default 128)")
     phantom.add_argument("--seed", type=int, default=0)
-    pack = _verb(data, "pack", data_pack, "decode and resize a data set's images once, into the cache")
+    pack = _verb(data, "pack", commands.data_pack, "decode and resize a data set's images once, into the cache")
     _source(pack)
     pack.add_argument("--size", type=int, default=320, help="pixels of a side (default 320)")
     pack.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be decoded, and list them")
     pack.add_argument("--verify", action="store_true", help="read a packed cache again, and mend it if it is damaged")
 
-    check = _verb(data, "check", data_check, "look for what is wrong with a data set, before training on it")
+    check = _verb(data, "check", commands.data_check, "look for what is wrong with a data set, before training on it")
     check.epilog = """Exits 1 where it finds problems: what training refuses (labels out of range, missing or unreadable
         images, a patient in two splits ...) and what makes scores wrong (constant, inverted, or duplicate images in
         several splits or of several patients, a test set without one of a task's classes). Warnings and notes alone
@@ -75,7 +74,9 @@ def _data_verbs(verbs) -> None:
     _source(check)
     check.add_argument("--labels-only", action="store_true", help="look at the label files alone, at no image")
     check.add_argument("--json", action="store_true", help="print everything for machines, every image's name too")
-    describe = _verb(data, "describe", data_describe, "count people, views and findings of a data set or a label file")
+    describe = _verb(
+        data, "describe", commands.data_describe, "count people, views and findings of a data set or a label file"
+    )
     _source(describe, "a data set's name, its folder, or a label file alone")
     describe.add_argument("--policy", default="", help="also count the targets under it, e.g. u-ones or u-mixed")
     describe.add_argument(
@@ -91,20 +92,20 @@ def _data_verbs(verbs) -> None:
 def _weights_verbs(verbs) -> None:
     weights = _group(verbs, "weights", "ImageNet weights: list, fetch and check them ahead of a study")
     for name, function, text in (
-        ("list", weights_list, "which weights this machine has"),
-        ("fetch", weights_fetch, "download what is missing, and check it"),
-        ("check", weights_check, "load each file into its network; exits 1 where one is missing or wrong"),
+        ("list", commands.weights_list, "which weights this machine has"),
+        ("fetch", commands.weights_fetch, "download what is missing, and check it"),
+        ("check", commands.weights_check, "load each file into its network; exits 1 where one is missing or wrong"),
     ):
         verb = _verb(weights, name, function, text)
         verb.add_argument("architectures", nargs="*", metavar="ARCH", help="e.g. resnet18 (default: all)")
-        if function is weights_fetch:
+        if function is commands.weights_fetch:
             verb.add_argument(
                 "--to", metavar="FOLDER", help="leave copies there, for CHEXLIB_WEIGHTS on other machines"
             )
 
 
 def _train_verb(verbs, training: bool) -> None:
-    train = _verb(verbs, "train", train_one, "train one network")
+    train = _verb(verbs, "train", commands.train_one, "train one network")
     train.usage = "chexlib train [--FIELD VALUE ...] [FIELD=VALUE ...] [--data FOLDER] [--runs FOLDER]"
     train.epilog = """ARCH is a row of chexlib.architectures(), or any convolutional network of timm, with the tag of
         its ImageNet weights (convnext_tiny.fb_in1k) or without. Example: chexlib train --arch convnext_tiny --minus 1
@@ -116,7 +117,7 @@ def _train_verb(verbs, training: bool) -> None:
         from chexlib.runs.spec import CHOICES
 
         group = train.add_argument_group("fields of the training (chexlib.runs.spec.RunSpec)")
-        for field in _spec_fields():
+        for field in spec_fields():
             name, words = field.name, ""
             if name in CHOICES:
                 shown, words = {"metavar": "WORD"}, f"one of {', '.join(CHOICES[name])}; "
@@ -125,29 +126,14 @@ def _train_verb(verbs, training: bool) -> None:
             else:
                 shown = {"metavar": "NAME=VALUE", "action": "append"}
             words += f"default {field.default}" if field.type in SCALARS else "default none; repeatable, or as YAML"
-            group.add_argument(_option_of(name), dest=f"--{name}", default=argparse.SUPPRESS, help=words, **shown)
-
-
-SCALARS = {"int": "N", "float": "X", "str": ""}
-"""Types of RunSpec's fields that are one value, and how the help calls it; the others are mappings."""
-
-
-def _spec_fields() -> list:
-    """The fields of RunSpec that are chosen; the others are filled in before a run has its name."""
-    from dataclasses import fields
-
-    from chexlib.runs.spec import RunSpec
-
-    return [field for field in fields(RunSpec) if field.name not in ("fingerprint", "weights", "numerics")]
-
-
-def _option_of(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+            group.add_argument(option_of(name), dest=f"--{name}", default=argparse.SUPPRESS, help=words, **shown)
 
 
 def _study_verbs(verbs) -> None:
     study = _group(verbs, "study", "run, watch and publish studies")
-    run = _verb(study, "run", study_run, "train what is missing of a study; interrupted, the same command goes on")
+    run = _verb(
+        study, "run", commands.study_run, "train what is missing of a study; interrupted, the same command goes on"
+    )
     _study(run)
     _root(run)
     _store(run)
@@ -161,7 +147,9 @@ def _study_verbs(verbs) -> None:
     run.add_argument(
         "--gpus", type=float, metavar="N", help="GPUs a run with --ray, e.g. 0.25 (default: 1 where there are any)"
     )
-    plan = _verb(study, "plan", study_plan, "measure how long a study will take here, and how much disk it needs")
+    plan = _verb(
+        study, "plan", commands.study_plan, "measure how long a study will take here, and how much disk it needs"
+    )
     _study(plan)
     _root(plan)
     _store(plan)
@@ -170,20 +158,24 @@ def _study_verbs(verbs) -> None:
         action="store_true",
         help="measure every precision and memory format that the study leaves open, and keep the fastest for its runs",
     )
-    status = _verb(study, "status", study_status, "how far each run of a study is")
+    status = _verb(study, "status", commands.study_status, "how far each run of a study is")
     _study(status)
     _store(status)
     status.add_argument(
         "--watch", type=float, nargs="?", const=5.0, metavar="SECONDS", help="again and again (default: every 5 s)"
     )
-    export = _verb(study, "export", study_export, "publish predictions and provenance, as the data set's terms allow")
+    export = _verb(
+        study, "export", commands.study_export, "publish predictions and provenance, as the data set's terms allow"
+    )
     _study(export)
     export.add_argument("--out", help="the folder to write (default results/STUDY)")
     _store(export)
 
 
 def _evaluate_verb(verbs) -> None:
-    evaluate = _verb(verbs, "evaluate", evaluate_files, "score files of predictions: AUROCs, intervals, differences")
+    evaluate = _verb(
+        verbs, "evaluate", commands.evaluate_files, "score files of predictions: AUROCs, intervals, differences"
+    )
     evaluate.epilog = """A file is a CSV or Parquet table with a row a study (or image): one column names it (Study,
         Path, Image ...), the others hold a score a task, on any scale and in any order; or it is a run's folder, whose
         images count by study. Where patients can be told (patient64741 in the names, or a column patient), they are
@@ -202,7 +194,9 @@ def _evaluate_verb(verbs) -> None:
 
 
 def _claims_verb(verbs) -> None:
-    claims = _verb(verbs, "claims", claims_list, "what the papers state, held against their own numbers and a study")
+    claims = _verb(
+        verbs, "claims", commands.claims_list, "what the papers state, held against their own numbers and a study"
+    )
     claims.epilog = """Every statement is judged three ways: against what else its paper prints, against networks whose
         parameters are counted again, and, with --study, against that study's finished runs."""
     claims.add_argument("--study", metavar="STUDY", help="a name in notebooks/studies, or a YAML file (default: none)")
@@ -213,7 +207,9 @@ def _claims_verb(verbs) -> None:
 
 
 def _cam_verb(verbs) -> None:
-    cam = _verb(verbs, "cam", cam_files, "a trained run's class activation maps of your own images, laid over them")
+    cam = _verb(
+        verbs, "cam", commands.cam_files, "a trained run's class activation maps of your own images, laid over them"
+    )
     cam.epilog = """Writes a PNG an image and finding, cams.csv with the probabilities, and README.txt. Not for clinical
         use: the maps show what a network weighed, and not where a disease is."""
     cam.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG or DICOM files")
@@ -237,7 +233,7 @@ def _cam_verb(verbs) -> None:
 
 def _page_verbs(verbs) -> None:
     notebooks = _group(verbs, "notebooks", "execute the notebooks")
-    execute = _verb(notebooks, "run", notebooks_run, "execute what has changed, with Papermill")
+    execute = _verb(notebooks, "run", commands.notebooks_run, "execute what has changed, with Papermill")
     execute.add_argument("--study", default="demo", help="the study to show (default demo)")
     _root(execute)
     _store(execute)
@@ -250,8 +246,8 @@ def _page_verbs(verbs) -> None:
     execute.add_argument("--jobs", type=int, default=2, help="notebooks at once (default 2)")
 
     book = _group(verbs, "book", "build and read the book")
-    _verb(book, "build", book_build, "render the executed notebooks and the prose to _build/html")
-    serve = _verb(book, "serve", book_serve, "serve the built book on this machine")
+    _verb(book, "build", commands.book_build, "render the executed notebooks and the prose to _build/html")
+    serve = _verb(book, "serve", commands.book_serve, "serve the built book on this machine")
     serve.add_argument("--port", type=int, default=8000)
 
 
@@ -293,49 +289,6 @@ def _study(verb) -> None:
     verb.add_argument("study", metavar="STUDY", help="a name in notebooks/studies, or a YAML file")
 
 
-def data_phantom(args) -> None:
-    from chexlib.data import phantom
-
-    phantom.write(Path(args.out), n=args.n, size=args.size, seed=args.seed)
-    print(f"wrote {args.out}")
-
-
-def data_pack(args) -> None:
-    from chexlib.data.packed import check_size, pack
-    from chexlib.data.sources import find_source, read_listing
-
-    check_size(args.size)
-    root, listing = read_listing(*find_source(args.source, args.data), args.size, **_values(args.option))
-    listing.refuse()
-    pixels = pack(root, listing.images, args.size, skip_bad=args.skip_bad, verify=args.verify)
-    if pixels.bad:
-        print(f"{len(pixels.bad)} images cannot be decoded and are left out: see {pixels.folder / 'bad_images.csv'}")
-    images, megabytes = len(pixels) - len(pixels.bad), pixels.array.nbytes / 1e6
-    verified = ", verified" if args.verify else ""
-    print(f"{images:,} images at {args.size} px in {pixels.folder}, {megabytes:,.0f} MB{verified}")
-
-
-def data_check(args) -> int:
-    from chexlib.data.check import check
-    from chexlib.data.sources import find_source, read_listing
-
-    _, listing = read_listing(*find_source(args.source, args.data), size=128, **_values(args.option))
-    report = check(listing, pixels=not args.labels_only)
-    print(json.dumps(report.to_json(), indent=1) if args.json else report.text())
-    return report.exit_code
-
-
-def data_describe(args) -> None:
-    from chexlib.data.describe import describe_source
-
-    description = describe_source(args.source, args.data, args.policy, args.unmentioned, **_values(args.option))
-    if args.plot:
-        from chexlib.figures import overview
-
-        overview(description).save(args.plot)
-    print(json.dumps(description.to_json(), indent=1) if args.json else description.text())
-
-
 def _refuse(strange: list[str], verb: argparse.ArgumentParser) -> None:
     """UserError for the first argument that a verb does not know, with its nearest option."""
     if strange:
@@ -344,211 +297,6 @@ def _refuse(strange: list[str], verb: argparse.ArgumentParser) -> None:
         given = strange[0].partition("=")[0]
         near = get_close_matches(given, [option for action in verb._actions for option in action.option_strings], n=1)
         raise UserError(f"{given!r} is unknown: {f'did you mean {near[0]!r}?' if near else f'see {verb.prog} --help'}")
-
-
-def _values(fields: list[str]) -> dict:
-    """NAME=VALUE texts as names and values; a value is read as YAML."""
-    values = {}
-    for field in fields:
-        name, equals, value = field.partition("=")
-        if not equals:
-            raise UserError(f"{field!r}: fields are given as NAME=VALUE, e.g. arch=resnet18")
-        values[name] = _yaml(value, field)
-    return values
-
-
-def _yaml(value: str, field: str) -> object:
-    import yaml
-
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"{field!r}: not readable as YAML: {error}") from None
-
-
-def weights_list(args) -> None:
-    from chexlib.models.prepare import here
-
-    for found in here(args.architectures):
-        row, where = found.row, f"{found.place}: {found.file}" if found.file else found.problem
-        print(f"{row.name:<19} {row.tag:<31} {row.licence:<13} {where}")
-
-
-def weights_fetch(args) -> int:
-    return _prepared(args.architectures, fetch=True, folder=args.to)
-
-
-def weights_check(args) -> int:
-    return _prepared(args.architectures)
-
-
-def _prepared(names: list[str], **options) -> int:
-    """Prints each architecture's weights; 1 where some cannot be used."""
-    from chexlib.models.prepare import prepare
-
-    failed = 0
-    for found in prepare(names, **options):
-        failed += bool(found.problem)
-        print(f"{found.row.name:<19} {found.problem or f'{found.file}, SHA-256 {found.sha256}'}")
-    print(f"{failed} architectures are without weights" if failed else "all weights are here")
-    return int(failed > 0)
-
-
-def train_one(args) -> None:
-    from chexlib.runs.spec import RunSpec
-    from chexlib.runs.store import RunStore
-
-    spec = RunSpec.make(_chosen(args))
-
-    from chexlib.training.fit import fit  # torch, only once the fields are known to be right
-
-    run = fit(spec, args.data, RunStore.open(args.runs))
-    print(f"finished {run.folder}")
-
-
-def _chosen(args) -> dict:
-    """The fields of a training, given either way: FIELD=VALUE read as YAML, --field VALUE as the field's type is."""
-    values = _values(args.fields)
-    for field in _spec_fields():
-        name, given = field.name, getattr(args, f"--{field.name}", None)
-        if given is None:
-            continue
-        if name in values:
-            raise UserError(f"{name}: given twice, as {name}={values[name]} and with {_option_of(name)}: choose one")
-        if field.type == "str":
-            values[name] = given
-        elif field.type in SCALARS:
-            values[name] = _yaml(given, given)
-        else:
-            values[name] = {}
-            for text in given:
-                found = _yaml(text, text)
-                values[name] |= found if isinstance(found, dict) else _values([text])
-    return values
-
-
-def study_run(args) -> None:
-    from chexlib.runs.store import RunStore
-    from chexlib.study import load_study
-    from chexlib.study.launch import run_study
-
-    if args.gpus is not None and not args.ray:
-        raise UserError(
-            f"--gpus {args.gpus:g}: goes with --ray, e.g. --ray local; else --workers says how many at once"
-        )
-    store = RunStore.open(args.runs)
-    runs = run_study(load_study(args.study), args.data, store, args.workers, ray=args.ray, gpus=args.gpus)
-    print(f"study {args.study}: {len(runs)} runs finished in {store.folder}")
-
-
-def study_plan(args) -> None:
-    from chexlib.runs.store import RunStore
-    from chexlib.study import load_study
-    from chexlib.study.estimate import estimate
-    from chexlib.study.plan import settings_file
-
-    study, store = load_study(args.study), RunStore.open(args.runs)
-    print(estimate(study, args.data, store, args.tune).text())
-    if args.tune:
-        print(f"settings: kept for the study's runs in {settings_file(study, store)}")
-
-
-def study_status(args) -> None:
-    import time
-
-    from chexlib.runs.store import RunStore
-    from chexlib.study import load_study, status
-
-    if args.watch is not None and args.watch <= 0:
-        raise UserError(f"--watch {args.watch:g}: give a number of seconds above 0")
-    study, store = load_study(args.study), RunStore.open(args.runs)
-    while True:
-        table = status.study_status(study.name, store)
-        clear = "\033[2J\033[H" if args.watch and sys.stdout.isatty() else ""
-        print(f"{clear}{status.text(table, store)}", flush=True)
-        if not args.watch or (table["state"] == "finished").all():
-            return
-        time.sleep(args.watch)
-
-
-def study_export(args) -> None:
-    from chexlib.runs.store import RunStore, project_folder
-    from chexlib.study import load_study
-    from chexlib.study.export import export_study
-
-    study = load_study(args.study)
-    print(
-        f"wrote {export_study(study, args.out or project_folder() / 'results' / study.name, RunStore.open(args.runs))}"
-    )
-
-
-def evaluate_files(args) -> None:
-    import shutil
-
-    from chexlib.evaluation import evaluate
-
-    tasks = [task.strip() for text in args.tasks or () for task in text.split(",")]
-    found = evaluate(args.predictions, args.truth, tasks or None, args.inner, args.draws)
-    if args.plot:
-        from chexlib.figures.evaluation import evaluation
-
-        evaluation(found).save(args.plot)
-    if args.json:
-        print(json.dumps(found.to_json(), indent=1))
-    elif args.csv:
-        print(found.table.to_csv(index=False), end="")
-    else:
-        print(found.text(shutil.get_terminal_size((100, 24)).columns))
-
-
-def claims_list(args) -> None:
-    from chexlib.paper import claims
-
-    if args.runs and not args.study:
-        raise UserError(f"--runs {args.runs}: goes with --study, e.g. --study demo")
-    results = None
-    if args.study:
-        from chexlib.paper.results import open_results
-
-        results = open_results(args.study, args.runs)
-    judged = claims.ledger(results)
-    if args.json:
-        print(json.dumps({"statements": claims.records(judged), "counts": claims.tally(judged)}, indent=1))
-    elif args.csv:
-        print(claims.frame(judged).to_csv(index=False), end="")
-    else:
-        print(claims.text(judged))
-
-
-def cam_files(args) -> None:
-    from chexlib.cams_of_files import cams_of_files
-    from chexlib.runs.store import RunStore
-
-    store = RunStore.open(args.runs)
-    found = cams_of_files(args.images, args.model, args.out, args.finding, args.method, store, args.force)
-    print(found.text())
-
-
-def notebooks_run(args) -> None:
-    from chexlib.notebooks import run_notebooks
-
-    executed = run_notebooks(
-        args.study, data=args.data, runs=args.runs, only=args.only, parameters=dict(args.p), jobs=args.jobs
-    )
-    current = sum(notebook.skipped for notebook in executed)
-    print(f"{len(executed) - current} notebooks executed, {current} current, in {executed[0].output.parent}")
-
-
-def book_build(args) -> None:
-    from chexlib.book import build
-
-    print(f"the book is at {build()}")
-
-
-def book_serve(args) -> None:
-    from chexlib.book import serve
-
-    serve(args.port)
 
 
 if __name__ == "__main__":

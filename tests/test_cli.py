@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chexlib.cli import _chosen, _parser, main
+from chexlib import commands
+from chexlib.cli import _parser, main
 from chexlib.runs.spec import RunSpec
 
 
@@ -76,7 +77,7 @@ def test_one_run_from_the_command_line(phantom_folder, tmp_path, capsys):
 
 def chosen(*arguments: str) -> dict:
     """The fields that a command line of `train` chooses."""
-    return _chosen(_parser().parse_args(["train", *arguments]))
+    return commands.chosen(_parser().parse_args(["train", *arguments]))
 
 
 def test_every_field_of_a_training_is_an_option_too():
