@@ -24,7 +24,7 @@ DRIVE = """async (box) => {
   }
   for (const input of box.querySelectorAll("input[type=range], input[type=checkbox]")) {
     const before = view();
-    if (input.type === "range") input.value = 40;
+    if (input.type === "range") input.value = input.value === input.max ? input.min : input.max;
     input.type === "range" ? input.dispatchEvent(new Event("input")) : input.click();
     await settle();
     if (view() === before) dead.push(input.parentElement.textContent);
