@@ -113,7 +113,7 @@ def _curves(
                          "one map (H, W) and one finding an image are needed")  # fmt: skip
     if not 1 <= steps <= h * w:
         raise ValueError(f"steps={steps}: an image of {h} x {w} points can be changed in 1 to {h * w} steps")
-    ties = random_order(cells, n, (h, w), seed).to(maps.device)  # (N, H, W)
+    maps, ties = maps.to(start.device), random_order(cells, n, (h, w), seed).to(start.device)  # (N, H, W)
     place = _places(maps.flatten(1), ties.flatten(1)).view(n, 1, h, w)  # (N, 1, H, W): 0 for the point that goes first
     share, found = np.linspace(0, 1, steps + 1), []
     with evaluating(model), torch.no_grad():

@@ -140,7 +140,8 @@ def _of_seeds(results: Any, model: Any, dataset: Any, marks: Marks) -> tuple[np.
         for start in range(0, len(images), BATCH):
             at = np.flatnonzero((image >= start) & (image < start + BATCH))
             x = prepare(np.asarray(dataset.pixels[images[start : start + BATCH]]))
-            cams = np.asarray(cam.grad_cam(network, x, [FINDINGS.index(task) for task in findings]))  # (n, T, H, W)
+            cams = cam.grad_cam(network, x, [FINDINGS.index(task) for task in findings])  # (n, T, H, W)
+            cams = cams.numpy(force=True)
             part = _measured(cams[image[at] - start, column[at]], marks, at)
             parts = parts if parts.shape[1] else np.empty((len(marks), part.shape[1]))
             parts[at] = part

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def family(results: Any, arch: str | None = None, init: str | None = None) -> pd
 
 
 def load(results: Any, model: Any) -> Iterator[tuple]:
-    """(network, prepare) of each seed of a model, a row with arch, init and minus: its best checkpoint.
+    """(network, prepare) of each seed of a model (a row with arch, init, minus): its best checkpoint, on a GPU if any.
 
     Raises UserError where a seed's weights are gone.
     """
@@ -140,12 +141,14 @@ def load(results: Any, model: Any) -> Iterator[tuple]:
 
     from chexlib.runs.store import Run
     from chexlib.training.checkpoints import load_model
+    from chexlib.training.devices import device_type
 
     runs = results.runs
     at = runs[(runs["arch"] == model.arch) & (runs["init"] == model.init) & (runs["minus"] == model.minus)]
     for folder in at.sort_values("seed")["folder"]:
         network, prepare = load_model(Run(Path(folder)))
-        yield network.to(memory_format=torch.channels_last), prepare  # on a processor faster by a third
+        network = network.to(device_type(), memory_format=torch.channels_last)  # on a processor faster by a third
+        yield network, partial(prepare, device=device_type())
 
 
 def native(network: Any, prepare: Any, dataset: Any) -> tuple[int, int]:
@@ -196,9 +199,9 @@ def _grid(
     maps, cells, probabilities = [], [], []
     for _, model, prepare, method in columns:
         x = prepare(images)
-        cams = np.asarray(cam(model, x, at, method))  # (F, F, H, W)
+        cams = cam(model, x, at, method).numpy(force=True)  # (F, F, H, W)
         with torch.inference_mode():
-            p = torch.sigmoid(model(x)).numpy()  # (F, T)
+            p = torch.sigmoid(model(x)).numpy(force=True)  # (F, T)
         maps.append(cams[range(len(rows)), range(len(rows))])
         cells.append(native(model, prepare, dataset))
         probabilities.append(p[range(len(rows)), at])

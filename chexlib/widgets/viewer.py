@@ -186,7 +186,7 @@ def _maps(model: Shown, pixels: NDArray, findings: Sequence[str]) -> dict[str, A
     from chexlib.explain.cam import scaled, sums
 
     maps, logits = sums(model.network, model.prepare(pixels), findings)
-    maps, p = scaled(maps, logits).numpy(), logits.sigmoid().numpy()  # (I, F, h, w) and (I, F)
+    maps, p = scaled(maps, logits).numpy(force=True), logits.sigmoid().numpy(force=True)  # (I, F, h, w) and (I, F)
     peak = maps.max(axis=(2, 3))  # (I, F)
     steps = np.rint(255 * maps / np.where(peak > 0, peak, 1)[..., None, None]).astype(np.uint8)
     return {

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from playwright.sync_api import expect
 
 import chexlib
 from chexlib.data.labels import FINDINGS, TASKS
@@ -203,14 +205,15 @@ def test_it_is_used_by_keyboard_alone_and_says_what_it_shows(page):
     assert "Phantom image" in told and "native resolution" in told and "probability" in told
     page.locator("select").nth(2).focus()
     page.keyboard.press("ArrowDown")
-    assert "ResNet18Minus1" in canvas.get_attribute("aria-label") and "3 × 3" in page.locator(".told").inner_text()
+    expect(canvas).to_have_attribute("aria-label", re.compile("ResNet18Minus1"))
+    expect(page.locator(".told")).to_contain_text("3 × 3")
     page.locator("input[type=range]").nth(1).focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
     slider = page.locator("input[type=range]").nth(1)
-    assert slider.get_attribute("aria-valuetext") == "3 % of the map’s maximum"
+    expect(slider).to_have_attribute("aria-valuetext", "3 % of the map’s maximum")
     page.locator("summary").click()
-    assert page.locator("tbody tr").count() == 3
+    expect(page.locator("tbody tr")).to_have_count(3)
 
 
 def test_every_control_has_a_name_and_a_phones_page_does_not_scroll_sideways(page):
