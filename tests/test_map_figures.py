@@ -279,10 +279,9 @@ def test_on_a_phone_letters_are_large_enough_and_inside(scores, name):
 
 def test_the_tables_say_what_each_number_is(scores):
     table = map_notes.table(scores)
-    assert (
-        list(table.columns[:3]) == ["Cells", "AUC", "IoU"] and table.loc["ResNet18Minus1, random", "Cells"] == "3 × 3"
-    )
-    assert table.loc["ResNet18Minus1, random", "IoU"] == "1.00 ↑" and table.loc["ResNet18, random", "IoU"] == "0.00"
+    assert table.index[:2].tolist() == ["ResNet18, random", "– Minus1"]
+    assert list(table.columns[:3]) == ["Cells", "AUC", "IoU"] and table["Cells"].iloc[1] == "3 × 3"
+    assert table["IoU"].iloc[:2].tolist() == ["0.00", "1.00 ↑"]
     assert table.index[-3:].tolist() == ["usual place", "centre", "anywhere"] and "20 frontal test images" in str(
         table.caption
     )

@@ -80,7 +80,7 @@ def table(scores: MapScores | Note) -> Printed | Note:
     """Every measure of every network, and whether it changes from the whole network."""
     if isinstance(scores, Note):
         return Note("")
-    rows = {}
+    rows = []
     for model in scores.of(FIRST.name).itertuples():
         auc = difference(model, "auc")
         row = {"Cells": f"{model.rows} × {model.columns}", "AUC": number(auc.value, sign=True) if model.minus else "–"}
@@ -88,11 +88,11 @@ def table(scores: MapScores | Note) -> Printed | Note:
         for measure in MEASURES:
             one = next(scores.of(measure.name, model.arch, model.init).query(f"minus == {model.minus}").itertuples())
             row[measure.title] = number(one.value, 2) + _arrow(difference(one))
-        rows[f"{model.label}, {model.init}"] = row
+        rows.append(pd.Series(row, name=_row_name(model.label, model.init)))
     for name in BASELINES:
         found = {measure.title: number(scores.baseline(measure.name, name).value, 2) for measure in MEASURES}
-        rows[name] = {"Cells": "–", "AUC": "–"} | found
-    return printed(pd.DataFrame(rows).T, _table(scores), _numbers(scores), "localisation")
+        rows.append(pd.Series({"Cells": "–", "AUC": "–"} | found, name=name))
+    return printed(pd.DataFrame(rows), _table(scores), _numbers(scores), "localisation")
 
 
 @skips_missing
@@ -101,9 +101,9 @@ def by_finding(scores: MapScores | Note) -> Printed | Note:
     if isinstance(scores, Note):
         return Note("")
     found = scores.by_finding[scores.by_finding["measure"] == FIRST.name]
-    named = found.assign(name=[f"{row.label}, {row.init}" if row.init else row.label for row in found.itertuples()])
-    counts = named.drop_duplicates("finding").set_index("finding")["images"]
-    wide = named.pivot_table(index="name", columns="finding", values="value", sort=False)
+    counts = found.drop_duplicates("finding").set_index("finding")["images"]
+    wide = found.pivot_table(index=["label", "init"], columns="finding", values="value", sort=False)
+    wide.index = [_row_name(*model) for model in wide.index]
     wide = wide.rename(columns={finding: f"{finding} ({n})" for finding, n in counts.items()})
     caption = Caption(
         f"{FIRST.title} by finding",
@@ -236,6 +236,12 @@ def _over(scores: MapScores) -> str:
     return (
         " over patients, thin ones over seeds as well" if scores.table["low_seeds"].notna().any() else " over patients"
     )
+
+
+def _row_name(label: str, init: str) -> str:
+    """A network's, with its initial weights; a truncation's, which stands below its whole network's; a baseline's."""
+    _, cut, minus = label.partition("Minus")
+    return f"– Minus{minus}" if cut else f"{label}, {init}" if init else label
 
 
 def _arrow(change: Estimate) -> str:
