@@ -219,10 +219,10 @@ def test_seeds_widen_what_patients_leave_narrow(two_eyes, monkeypatch):
 def test_a_mask_keeps_its_place_at_another_size_and_never_vanishes():
     mask = np.zeros((100, 100), dtype=bool)
     mask[50:, :] = True
-    assert (marks._fit(mask, (10, 10)) == (np.arange(10)[:, None] >= 5)).all()
+    assert (marks.fit(mask, (10, 10)) == (np.arange(10)[:, None] >= 5)).all()
     point = np.zeros((100, 100), dtype=bool)
     point[91, 12] = True
-    assert np.argwhere(marks._fit(point, (10, 10))).tolist() == [[9, 1]]
+    assert np.argwhere(marks.fit(point, (10, 10))).tolist() == [[9, 1]]
 
 
 def changed(change, auc):
@@ -315,8 +315,8 @@ def test_all_methods_are_shown_on_figure_5s_images_with_the_first_truncation(mon
 
     monkeypatch.setattr(maps, "load", load)
     data = dataset()
-    grid = figures.method_grid(fabricate("demo"), data, arch="resnet18")
     of_networks = figures.cam_grid(fabricate("demo"), data, arch="resnet18")
+    grid = figures.method_grid(fabricate("demo"), data, of_networks)
     assert grid.labels == ("paper", "grad-cam", "grad-cam++", "hirescam", "score-cam")
     np.testing.assert_array_equal(grid.images, of_networks.images)
     np.testing.assert_allclose(grid.maps[:, 0], of_networks.maps[:, 1])  # the paper's, of the first truncation
@@ -372,7 +372,9 @@ def test_where_there_is_nothing_to_map_a_sentence_says_so(two_eyes):
     for made in (figures.cam_grid, figures.map_scores, figures.map_faithfulness):
         assert "no truncated model" in made(results, data)
         assert made(Missing("nothing yet"), data) == ""
-    assert figures.method_grid(results, data) == figures.methods(Note(""), data) == ""  # Figure 5's place said why
+    assert (
+        figures.method_grid(results, data, figures.cam_grid(results, data)) == figures.methods(Note(""), data) == ""
+    )  # Figure 5's place said why
     unmarked = figures.map_scores(fabricate("demo"), dataset(marked=False))
     assert "Nobody has marked" in unmarked
     assert figures.localisation(unmarked, data) == unmarked

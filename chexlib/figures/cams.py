@@ -17,8 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
 from chexlib.cams_of_files.overlay import HEAT, STRONGEST
-from chexlib.figures.plate import Exhibit
-from chexlib.figures.style import NARROW, PAGE, WIDE, Plate, plate
+from chexlib.figures.style import PAGE, WIDE, Plate, exhibited, plate
 from chexlib.paper import map_notes
 from chexlib.paper.exhibits import Caption
 from chexlib.paper.maps import CamGrid
@@ -39,9 +38,7 @@ def methods(grid: CamGrid | Note, dataset: Any) -> Plate | Note:
 
 def _shown(grid: CamGrid, dataset: Any, name: str, caption: Caption, columns: str = "model") -> Plate:
     draw, table = partial(_draw, grid, dataset), numbers(grid).rename(columns={"model": columns})
-    figure = draw(WIDE)
-    figure.exhibit = Exhibit(f"{dataset.name}-{name}", caption, table, partial(draw, NARROW), bitmap=True)
-    return figure
+    return exhibited(f"{dataset.name}-{name}", draw, caption, table, bitmap=True)
 
 
 def numbers(grid: CamGrid) -> pd.DataFrame:

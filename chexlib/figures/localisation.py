@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from chexlib.figures.plate import Exhibit
 from chexlib.figures.scatter import legend_size
 from chexlib.figures.style import (
     BOTH,
@@ -27,6 +26,7 @@ from chexlib.figures.style import (
     Mark,
     Plate,
     bottom_legend,
+    exhibited,
     family_mark,
     interval_handles,
     plate,
@@ -34,7 +34,7 @@ from chexlib.figures.style import (
 from chexlib.paper import faithful, map_notes
 from chexlib.paper.faithful import GAMES, Faithfulness
 from chexlib.paper.localised import BASELINES, MEASURES, MapScores, difference
-from chexlib.paper.measures import AUC_MARGIN, Estimate
+from chexlib.paper.measures import AUC_MARGIN, Estimate, stated
 from chexlib.paper.notes import Note, skips_missing
 
 LINES = {"usual place": (0, (1, 1.5)), "centre": (0, (5, 2)), "anywhere": "-"}
@@ -50,13 +50,8 @@ def localisation(scores: MapScores | Note, dataset: Any) -> Plate | Note:
     """IoU at tuned thresholds against the change of the mean AUC, with intervals of both, a panel a family."""
     if isinstance(scores, Note):
         return scores
-    draw = partial(_draw, scores, dataset)
-    figure = draw(WIDE)
-    numbers = scores.of(MEASURES[0].name)
-    figure.exhibit = Exhibit(
-        f"{dataset.name}-localisation", map_notes.localisation(scores), numbers, partial(draw, NARROW)
-    )
-    return figure
+    numbers, draw = scores.of(MEASURES[0].name), partial(_draw, scores, dataset)
+    return exhibited(f"{dataset.name}-localisation", draw, map_notes.localisation(scores), numbers)
 
 
 @skips_missing
@@ -64,11 +59,8 @@ def faithfulness(found: Faithfulness | Note, dataset: Any) -> Plate | Note:
     """Mean probability as the brightest points are taken away, and as they are put back; thin lines at random."""
     if isinstance(found, Note):
         return found
-    draw = partial(_curves, found, dataset)
-    figure = draw(WIDE)
-    name = f"{dataset.name}-faithfulness"
-    figure.exhibit = Exhibit(name, faithful.caption(found), faithful.numbers(found), partial(draw, NARROW))
-    return figure
+    numbers, draw = faithful.numbers(found), partial(_curves, found, dataset)
+    return exhibited(f"{dataset.name}-faithfulness", draw, faithful.caption(found), numbers)
 
 
 def _curves(found: Faithfulness, dataset: Any, width: float) -> Plate:
@@ -127,8 +119,7 @@ def _family(axes: Axes, scores: MapScores, models: pd.DataFrame, seeds: bool) ->
     mark = family_mark(models["family"].iloc[0])
     axes.plot(models["auc"], models["value"], color=mark.colour, linewidth=1, alpha=0.6, zorder=1.5)
     for model in models.itertuples():
-        ends = {end: getattr(model, end) for end in ("low", "high", "low_seeds", "high_seeds")}
-        _cross(axes, difference(model, "auc"), Estimate(model.value, **ends), mark, seeds)
+        _cross(axes, difference(model, "auc"), stated(model, "value"), mark, seeds)
         axes.plot(model.auc, model.value, marker="o", markersize=9, markerfacecolor="white",
                   markeredgecolor=mark.colour, markeredgewidth=1.3, zorder=3 + model.minus / 10)  # fmt: skip
         axes.annotate(str(model.minus), (model.auc, model.value), ha="center", va="center_baseline", fontsize=7.5,

@@ -13,9 +13,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from chexlib.figures.plate import Exhibit
 from chexlib.figures.scatter import legend_size
-from chexlib.figures.style import INK, NARROW, PAGE, WIDE, Plate, bottom_legend, plate
+from chexlib.figures.style import INK, PAGE, WIDE, Plate, bottom_legend, exhibited, plate
 from chexlib.paper import map_sanity
 from chexlib.paper.map_sanity import METHODS, Checks, MapSanity
 from chexlib.paper.notes import Note, skips_missing
@@ -32,11 +31,8 @@ def sanity(found: MapSanity | Note, dataset: Any) -> Plate | Note:
     """
     if isinstance(found, Note):
         return found
-    draw = partial(_draw, found, dataset)
-    figure = draw(WIDE)
-    name = f"{dataset.name}-sanity"
-    figure.exhibit = Exhibit(name, map_sanity.caption(found), map_sanity.numbers(found), partial(draw, NARROW))
-    return figure
+    numbers, draw = map_sanity.numbers(found), partial(_draw, found, dataset)
+    return exhibited(f"{dataset.name}-sanity", draw, map_sanity.caption(found), numbers)
 
 
 def _draw(found: MapSanity, dataset: Any, width: float) -> Plate:

@@ -17,15 +17,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from chexlib.figures.names import Named, name_points
-from chexlib.figures.plate import Exhibit
 from chexlib.figures.style import (
     INIT_TITLES,
     INK,
-    NARROW,
     PAGE,
     WIDE,
     Plate,
     bottom_legend,
+    exhibited,
     family_handles,
     family_mark,
     interval_handles,
@@ -57,9 +56,7 @@ def figure4(results: Any) -> Plate | Note:
     if table.empty:
         return Note("No Figure 4 here: nothing was trained from both inits.")
     draw = partial(_draw_boosts, results, table)
-    figure = draw(WIDE)
-    figure.exhibit = Exhibit(f"{results.name}-figure4", captions.figure4(results), table, partial(draw, NARROW))
-    return figure
+    return exhibited(f"{results.name}-figure4", draw, captions.figure4(results), table)
 
 
 def legend_size(handles: list, width: float) -> tuple[int, float]:
@@ -97,10 +94,7 @@ def _two_inits(results: Any, column: str, name: str, caption: Any) -> Plate | No
     table = figure_data.models(results, column)
     if len(table) < 2:
         return Note(f"Study {results.name} trained {len(table)} whole architecture(s) so far: no figure.")
-    draw = partial(_draw_inits, results, table, column)
-    figure = draw(WIDE)
-    figure.exhibit = Exhibit(f"{results.name}-{name}", caption(results), table, partial(draw, NARROW))
-    return figure
+    return exhibited(f"{results.name}-{name}", partial(_draw_inits, results, table, column), caption(results), table)
 
 
 def _draw_inits(results: Any, table: pd.DataFrame, column: str, width: float) -> Plate:

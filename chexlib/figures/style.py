@@ -7,18 +7,22 @@ family has a colour (Okabe and Ito's, safe for colour-blind readers) and a marke
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from textwrap import fill
 from typing import Any
 from zlib import crc32
 
 import numpy as np
+import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from chexlib.figures.plate import Plate
+from chexlib.figures.plate import Exhibit, Plate
+from chexlib.paper.exhibits import Caption
 
 WIDTH, WIDE, NARROW = 6.4, 7.4, 3.75
 """Inches: of a figure with one layout, and of an exhibit's two, which a screen and a phone show at about true size."""
@@ -88,6 +92,15 @@ PATIENTS, BOTH = 3.4, 1.0
 
 INITS = {"random": Mark("#8a8a8a", "o"), "imagenet": Mark("#0072B2", "s")}
 INIT_TITLES = {"random": "random weights", "imagenet": "ImageNet weights"}
+
+
+def exhibited(
+    stem: str, draw: Callable[[float], Plate], caption: Caption, numbers: pd.DataFrame, bitmap: bool = False
+) -> Plate:
+    """What `draw` makes at a screen's width, as an exhibit that has what it makes at a phone's."""
+    figure = draw(WIDE)
+    figure.exhibit = Exhibit(stem, caption, numbers, partial(draw, NARROW), bitmap)
+    return figure
 
 
 def plate(

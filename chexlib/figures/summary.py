@@ -16,19 +16,18 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from chexlib.figures.plate import Exhibit
 from chexlib.figures.scatter import legend_size, log_axis
 from chexlib.figures.style import (
     FAINT,
     INIT_TITLES,
     INITS,
     INK,
-    NARROW,
     PAGE,
     WIDE,
     Mark,
     Plate,
     bottom_legend,
+    exhibited,
     family_handles,
     family_mark,
     interval_handles,
@@ -52,9 +51,7 @@ def figure1(results: Any) -> Plate | Note:
     inside = results.models.groupby("family")["in_paper"].any()
     apart = set(inside.index[~inside.astype(bool)])
     draw = partial(_draw, results, table, apart)
-    figure = draw(WIDE)
-    figure.exhibit = Exhibit(f"{results.name}-figure1", captions.figure1(results), table, partial(draw, NARROW))
-    return figure
+    return exhibited(f"{results.name}-figure1", draw, captions.figure1(results), table)
 
 
 def _draw(results: Any, table: pd.DataFrame, apart: set[str], width: float) -> Plate:

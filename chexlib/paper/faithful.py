@@ -55,9 +55,7 @@ def map_faithfulness(
     """
     members = maps.family(results, arch, init)
     if members.empty:
-        return Note(
-            f"Study {results.name} holds no truncated model beside its whole one, so there is no family to compare."
-        )
+        return maps.no_family(results)
     tasks = [task for task in results.all_tasks if task != "No Finding"]
     pairs = [(row, task) for task in tasks for row in maps.positives(dataset, task)[:IMAGES]]
     if not pairs:

@@ -113,9 +113,7 @@ def map_scores(
     """
     members = maps.families(results, arch, init)
     if members.empty:
-        return Note(
-            f"Study {results.name} holds no truncated model beside its whole one, so there is nothing to compare."
-        )
+        return maps.no_family(results)
     marks = marked(results.all_tasks, dataset)
     if not marks.test.any():
         return Note("Nobody has marked where the findings are in these images, so the maps cannot be scored here.")

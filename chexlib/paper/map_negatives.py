@@ -22,11 +22,8 @@ def about(results: Any, dataset: Any, arch: str | None = None, init: str | None 
     """
     members = maps.family(results, arch, init)
     if members.empty:
-        return Note(
-            f"Study {results.name} holds no truncated model beside its whole one, so there is nothing to compare."
-        )
-    rows = dataset.rows("test")
-    rows = rows[(dataset.table["view"] != "LATERAL").to_numpy()[rows]][:IMAGES]
+        return maps.no_family(results)
+    rows = maps.frontal(dataset)[:IMAGES]
     try:
         lines = [_line(results, model, np.asarray(dataset.pixels[rows])) for model in members.itertuples()]
     except UserError as error:

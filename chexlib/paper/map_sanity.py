@@ -72,9 +72,8 @@ def map_sanity(
     """
     members = maps.family(results, arch, init)[:NETWORKS]
     if members.empty:
-        return Note(f"Study {results.name} holds no truncated model beside its whole one, so no family is checked.")
-    rows = dataset.rows("test")
-    rows = rows[(dataset.table["view"] != "LATERAL").to_numpy()[rows]]
+        return maps.no_family(results)
+    rows = maps.frontal(dataset)
     rows = rows[~dataset.table["patient"].iloc[rows].duplicated().to_numpy()][:IMAGES]
     if len(rows) < 2:
         return Note("There are fewer than two patients with frontal test images, so no maps are compared.")

@@ -32,7 +32,8 @@ class CamGrid:
     labels: tuple[str, ...]  # (K,) columns: networks or methods
     network: str  # the whole network, or the one whose maps are made by all methods
     init: str
-    findings: tuple[str, ...]  # (F,) rows
+    findings: tuple[str, ...]  # (F,)
+    rows: tuple[int, ...]  # (F,) of the data set
     images: np.ndarray  # (F, H, W) uint8
     maps: np.ndarray  # (F, K, H, W) in [0, 1]
     native: tuple[tuple[int, int], ...]  # (K,) resolution of the maps before upsampling
@@ -55,38 +56,6 @@ def cam_grid(
     the same way each time. A Note where the study truncates nothing, or the images may not be shown (`private=True`
     overrides that, for your own screen), or weights are gone.
     """
-    found = _chosen(results, dataset, arch, init, findings, private)
-    if isinstance(found, Note):
-        return found
-    members, loaded, chosen = found
-    columns = [(label, *one, "paper") for label, one in zip(members["label"], loaded, strict=True)]
-    return _grid(dataset, columns, members["init"].iloc[0], chosen)
-
-
-@skips_missing
-def method_grid(
-    results: Any,
-    dataset: Any,
-    arch: str | None = None,
-    init: str | None = None,
-    findings: tuple[str, ...] = PAPER_ROWS,
-    private: bool = False,
-) -> CamGrid | Note:
-    """The same images under the family's first truncation, by each of `chexlib.explain.cam.METHODS`; as `cam_grid`."""
-    from chexlib.explain.cam import METHODS
-
-    found = _chosen(results, dataset, arch, init, findings, private)
-    if isinstance(found, Note):
-        return Note("")  # Figure 5's place has said why
-    members, loaded, chosen = found
-    columns = [(method, *loaded[1], method) for method in METHODS]
-    return _grid(dataset, columns, members["init"].iloc[0], chosen, members["label"].iloc[1])
-
-
-def _chosen(
-    results: Any, dataset: Any, arch: str | None, init: str | None, findings: tuple[str, ...], private: bool
-) -> tuple[pd.DataFrame, list[tuple], dict[str, int]] | Note:
-    """A family's rows, its networks, each loaded, and the row of an image by finding; or why there are none."""
     if not (dataset.shareable or private):
         return Note(
             f"The terms of {dataset.source.title} do not let images be shown, so no Figure 5 is drawn; on your own "
@@ -94,9 +63,7 @@ def _chosen(
         )
     members = family(results, arch, init)
     if members.empty:
-        return Note(
-            f"Study {results.name} holds no truncated model beside its whole one, so there is no family to compare."
-        )
+        return no_family(results)
     try:
         loaded = [next(load(results, model)) for model in members.itertuples()]
     except UserError as error:
@@ -104,7 +71,28 @@ def _chosen(
     chosen = {f: row for f in findings if (row := _surest(dataset, loaded[0], f)) is not None}
     if not chosen:
         return Note(f"No frontal test image shows {' or '.join(findings)}, so there is nothing to map.")
-    return members, loaded, chosen
+    columns = [(label, *one, "paper") for label, one in zip(members["label"], loaded, strict=True)]
+    return _grid(dataset, columns, members["init"].iloc[0], chosen)
+
+
+def method_grid(results: Any, dataset: Any, grid: CamGrid | Note) -> CamGrid | Note:
+    """The images of `grid`, from `cam_grid`, under its first truncation, by each of `chexlib.explain.cam.METHODS`."""
+    from chexlib.explain.cam import METHODS
+
+    if isinstance(grid, Note):
+        return Note("")  # Figure 5's place has said why
+    table = families(results, init=grid.init)
+    model = next(table[table["label"] == grid.labels[1]].itertuples())
+    loaded = next(load(results, model))
+    columns = [(method, *loaded, method) for method in METHODS]
+    return _grid(dataset, columns, grid.init, dict(zip(grid.findings, grid.rows, strict=True)), model.label)
+
+
+def no_family(results: Any) -> Note:
+    """Why a study has no `family`."""
+    return Note(
+        f"Study {results.name} holds no truncated model beside its whole one, so there is no family to compare."
+    )
 
 
 def families(results: Any, arch: str | None = None, init: str | None = None) -> pd.DataFrame:
@@ -159,11 +147,16 @@ def native(network: Any, prepare: Any, dataset: Any) -> tuple[int, int]:
         return tuple(network.maps(prepare(np.asarray(dataset.pixels[[0]]))).shape[-2:])
 
 
+def frontal(dataset: Any, split: str = "test") -> np.ndarray:
+    """Rows of the frontal images of a split; CheXpert's test set does not tell AP from PA."""
+    rows = dataset.rows(split)
+    return rows[(dataset.table["view"] != "LATERAL").to_numpy()[rows]]
+
+
 def positives(dataset: Any, finding: str, split: str = "test") -> np.ndarray:
-    """Rows of the frontal images of a split with the finding."""
-    table, rows = dataset.table, dataset.rows(split)
-    frontal = table["view"] != "LATERAL"  # CheXpert's test set does not tell AP from PA
-    return rows[((table[finding] == 1) & frontal).to_numpy()[rows]]
+    """Those of them with the finding."""
+    rows = frontal(dataset, split)
+    return rows[(dataset.table[finding] == 1).to_numpy()[rows]]
 
 
 def outline(dataset: Any, row: int, finding: str) -> np.ndarray | None:
@@ -210,6 +203,7 @@ def _grid(
         network or columns[0][0],
         init,
         findings,
+        rows,
         images,
         np.stack(maps, axis=1),
         tuple(cells),

@@ -41,7 +41,7 @@ class Marks:
 def marked(tasks: tuple[str, ...], dataset: Any) -> Marks:
     """The tasks' marked frontal images of the validation and test sets, at most MOST of a task and split."""
     found = [
-        (row, task, split == "test", _fit(mask, (dataset.size, dataset.size)))
+        (row, task, split == "test", fit(mask, (dataset.size, dataset.size)))
         for split in ("test", "val")
         for task in tasks
         for row in maps.positives(dataset, task, split)[:MOST]
@@ -78,7 +78,7 @@ def tuned_on(marks: Marks) -> str:
     return f"the validation images, or {other} where too few of those are marked" if validation else other
 
 
-def _fit(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def fit(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A mask at the size of the map (nearest neighbour); it keeps at least one point."""
     rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape, mask.shape, strict=True))
     fitted = mask[np.ix_(rows, columns)]

@@ -19,8 +19,10 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from chexlib.cams_of_files.overlay import HEAT
 from chexlib.errors import UserError
 from chexlib.paper import maps
+from chexlib.paper.marks import fit
 from chexlib.paper.notes import Note, skips_missing
 from chexlib.paper.wording import INIT_NAMES
 from chexlib.widgets.page import ASSETS, TwoFaced
@@ -107,9 +109,7 @@ def cam_viewer(results: Results, dataset: Dataset, private: bool = False) -> Cam
 
 def first_of_each(dataset: Dataset, findings: Sequence[str]) -> list[int]:
     """The first frontal test image that shows each finding: at most IMAGES rows, each once."""
-    table, rows = dataset.table, dataset.rows("test")
-    frontal = rows[(table["view"] != "LATERAL").to_numpy()[rows]]
-    shown = (frontal[(table[finding] == 1).to_numpy()[frontal]] for finding in findings)
+    shown = (maps.positives(dataset, finding) for finding in findings)
     return list(dict.fromkeys(int(found[0]) for found in shown if len(found)))[:IMAGES]
 
 
@@ -135,7 +135,7 @@ def viewer_state(
     from matplotlib import colormaps
 
     pixels = np.stack([np.asarray(dataset.pixels[row]) for row in rows])  # (I, H, W)
-    colours = (colormaps["inferno"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)  # (256, 3), as in Figure 5
+    colours = (colormaps[HEAT](np.arange(256))[:, :3] * 255).round().astype(np.uint8)  # (256, 3)
     state = {
         "caption": caption,
         "what": "Phantom image" if dataset.name == "phantom" else "Image",
@@ -172,11 +172,10 @@ def _image(dataset: Dataset, row: int, findings: Sequence[str], pixels: NDArray)
 
 def _mask(dataset: Dataset, row: int, finding: str) -> list[int] | None:
     """The marked place at the data set's size, as lengths of runs, off and on in turn; None where nobody marked any."""
-    mask = dataset.mask(row, finding)
-    if mask is None or not np.any(mask):
+    mask = maps.outline(dataset, row, finding)
+    if mask is None:
         return None
-    places = [((np.arange(dataset.size) + 0.5) * n / dataset.size).astype(int) for n in mask.shape]
-    flat = np.asarray(mask, dtype=bool)[np.ix_(*places)].ravel()
+    flat = fit(mask, (dataset.size, dataset.size)).ravel()
     changes = np.flatnonzero(np.diff(flat, prepend=False))
     return np.diff(changes, prepend=0, append=len(flat)).tolist()
 
