@@ -289,6 +289,15 @@ def test_the_tables_say_what_each_number_is(scores):
     assert list(apart.columns) == ["Edema (20)"] and apart.loc["ResNet18, random", "Edema (20)"] == "0.000"
 
 
+def test_in_both_tables_truncations_stand_below_their_whole_network(two_eyes):
+    """A network that was trained from both inits stands twice, each time with truncations of its own."""
+    found = figures.map_scores(fabricate("demo"), dataset())
+    names = map_notes.by_finding(found).index.tolist()
+    assert names == map_notes.table(found).index.tolist() and len(names) > len(set(names))
+    at = names.index("EfficientNetLite0, imagenet")
+    assert names[at + 1] == "– Minus1"
+
+
 def test_figure_5_states_the_native_resolution_of_each_map(two_eyes):
     data = dataset()
     grid = figures.cam_grid(fabricate("demo"), data, arch="resnet18")

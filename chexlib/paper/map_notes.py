@@ -102,7 +102,8 @@ def by_finding(scores: MapScores | Note) -> Printed | Note:
         return Note("")
     found = scores.by_finding[scores.by_finding["measure"] == FIRST.name]
     counts = found.drop_duplicates("finding").set_index("finding")["images"]
-    wide = found.pivot_table(index=["label", "init"], columns="finding", values="value", sort=False)
+    models = list(dict.fromkeys(zip(found["label"], found["init"], strict=True)))  # truncations below their whole
+    wide = found.pivot_table(index=["label", "init"], columns="finding", values="value", sort=False).loc[models]
     wide.index = [_row_name(*model) for model in wide.index]
     wide = wide.rename(columns={finding: f"{finding} ({n})" for finding, n in counts.items()})
     caption = Caption(
