@@ -1,0 +1,1 @@
+"""A study's finished runs as tables, replicates and estimates."""
