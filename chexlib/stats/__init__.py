@@ -30,6 +30,7 @@ from chexlib.stats.correlation import (
 from chexlib.stats.delong import DeLong, delong, delong_covariance
 from chexlib.stats.effects import MeanEffect, mean_effect
 from chexlib.stats.equivalence import Equivalence, equivalence
+from chexlib.stats.intervals import verdict
 from chexlib.stats.multiple import benjamini_hochberg, holm
 from chexlib.stats.power import detection_power, hanley_mcneil, least_detectable
 from chexlib.stats.proportion import wilson
@@ -78,5 +79,6 @@ __all__ = [
     "spearman_over_architectures",
     "spearman_p",
     "spearman_rounded",
+    "verdict",
     "wilson",
 ]
