@@ -194,9 +194,9 @@ def study_status(args) -> None:
 
 
 def study_export(args) -> None:
+    from chexlib.results.export import export_study
     from chexlib.runs.store import RunStore, project_folder
     from chexlib.study import load_study
-    from chexlib.study.export import export_study
 
     study = load_study(args.study)
     print(

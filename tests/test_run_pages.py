@@ -13,10 +13,10 @@ from chexlib.figures.runs import BOTTOM, LEFT, RIGHT, TOP
 from chexlib.paper import repeats, runs
 from chexlib.paper.notes import Missing
 from chexlib.paper.results import open_results
+from chexlib.results.export import export_study
 from chexlib.runs.spec import RunSpec
 from chexlib.stats import auroc
 from chexlib.study import load_study
-from chexlib.study.export import export_study
 from tests.made_runs import make_store, study_file
 from tests.searching import PATIENT, texts
 

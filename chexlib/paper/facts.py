@@ -7,7 +7,7 @@ from typing import Any
 from chexlib.paper import measures
 from chexlib.paper.notes import Note, says_missing, skips_missing
 from chexlib.paper.wording import INIT_NAMES, closed, counted, listed, number, where, with_interval, with_intervals
-from chexlib.study.published import WITHHELD
+from chexlib.results.held_out import WITHHELD
 
 
 @says_missing

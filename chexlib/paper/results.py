@@ -1,7 +1,7 @@
 """A study's finished runs, opened for analysis: AUROCs over test studies, with intervals over patients.
 
 Everything is computed from `predictions.parquet`, or, where a data set's terms keep labels back, from the replicates
-that were published instead (`chexlib.study.published`). The images of one study are combined (by maximum, as CheXpert
+that were published instead (`chexlib.results.held_out`). The images of one study are combined (by maximum, as CheXpert
 is scored), the bootstrap draws patients, and all runs share its resamples, so that every difference is paired. Seeds of
 one model are averaged as AUROCs and as replicates: the first interval says what other patients would have changed; a
 second, over patients and seeds, what other trainings would have as well, where a model has several (`by_seed`). Figures
@@ -22,6 +22,7 @@ from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.models import zoo
 from chexlib.models.truncate import parameters, pinned
+from chexlib.results.held_out import HeldOut, Published, open_tested
 from chexlib.runs.predictions import by_study
 from chexlib.runs.store import Run, RunStore, project_folder
 from chexlib.stats import (
@@ -34,8 +35,6 @@ from chexlib.stats import (
     seeds_interval,
 )
 from chexlib.study import load_study
-from chexlib.study.held_out import HeldOut
-from chexlib.study.published import Published, open_tested
 
 RARE = 10
 """A task with fewer positive or negative test studies is kept out of the mean; our choice, the paper states none."""

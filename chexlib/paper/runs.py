@@ -20,8 +20,8 @@ from chexlib.paper import protocol
 from chexlib.paper.notes import Note, skips_missing
 from chexlib.paper.points import DEVIATES, SILENT, Training
 from chexlib.paper.wording import INIT_NAMES, counted, listed, number, with_interval
+from chexlib.results.export import without_folders
 from chexlib.runs.spec import RunSpec
-from chexlib.study.export import without_folders
 from chexlib.study.status import duration
 
 

@@ -19,7 +19,7 @@ from chexlib.paper import measures
 from chexlib.paper.measures import Estimate
 from chexlib.paper.notes import Note, skips_missing
 from chexlib.paper.wording import INIT_NAMES, closed, counted, listed, number, where
-from chexlib.study.published import WITHHELD
+from chexlib.results.held_out import WITHHELD
 
 
 @dataclass(frozen=True, eq=False)

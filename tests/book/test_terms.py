@@ -19,10 +19,10 @@ from chexlib.data.dataset import open_dataset, open_for
 from chexlib.data.labels import FINDINGS
 from chexlib.notebooks import run_notebooks
 from chexlib.paper.results import open_results
+from chexlib.results.export import export_study
 from chexlib.runs.predictions import predictions_table
 from chexlib.runs.store import RunStore
 from chexlib.study import load_study
-from chexlib.study.export import export_study
 from tests.book.conftest import copy_project
 from tests.made_runs import make_store, scores
 from tests.searching import greyness, holds_label_rows, names_a_patient, photographs, texts

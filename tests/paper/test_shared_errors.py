@@ -10,7 +10,7 @@ from chexlib.paper import calibration, scored, shared_errors
 from chexlib.paper.notes import Missing, Note
 from chexlib.paper.results import open_results
 from chexlib.paper.scored import wrongly_called
-from chexlib.study.export import export_study
+from chexlib.results.export import export_study
 from chexlib.study.study import load_study
 from tests.made_runs import make_store, study_file
 from tests.made_scores import make

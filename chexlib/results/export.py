@@ -2,9 +2,9 @@
 
 What goes into the predictions depends on the data set's terms (`chexlib.data.sources`). Where they keep labels or ids
 back, view, sex and age are left out, too, and the study's replicates are published beside the runs
-(`chexlib.study.published`): results are computed from those. Ids become hashes under a key that is drawn for the export
-and then forgotten, for plain hashes of ids that can be listed are no secret; rows are sorted by them. One key serves
-the whole export, so that the rows of two runs still pair and a patient's rows still belong together.
+(`chexlib.results.held_out`): results are computed from those. Ids become hashes under a key that is drawn for the
+export and then forgotten, for plain hashes of ids that can be listed are no secret; rows are sorted by them. One key
+serves the whole export, so that the rows of two runs still pair and a patient's rows still belong together.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from tqdm import tqdm
 
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
+from chexlib.results.held_out import keeps_back, open_tested, publish_replicates, replicates_file
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
-from chexlib.study.held_out import keeps_back
-from chexlib.study.published import open_tested, publish_replicates, replicates_file
 from chexlib.study.study import Study
 
 FILES = ("spec.json", "log.jsonl", "predictions.parquet", "provenance.json", "done.json")

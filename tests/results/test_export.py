@@ -14,11 +14,12 @@ from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.paper import facts
 from chexlib.paper.results import open_results
+from chexlib.results import export, held_out
+from chexlib.results.export import FILES, export_study
+from chexlib.results.held_out import HeldOut, private_seed
 from chexlib.runs.store import Run, RunStore
 from chexlib.stats import auroc, resample_counts
-from chexlib.study import export, load_study, published
-from chexlib.study.export import FILES, export_study
-from chexlib.study.held_out import HeldOut, private_seed
+from chexlib.study import load_study
 from chexlib.widgets import decode, explorer_state
 from tests.made_runs import make_store, predictions, study_file, write_run
 from tests.searching import names_a_patient
@@ -98,7 +99,7 @@ def test_each_term_is_obeyed_by_itself(study, store, monkeypatch, labels, ids):
     assert any(name.startswith("y:") for name in table) == labels
     assert set(table["image"]) == set(before["image"]) if ids else not names_a_patient(run.folder)
     assert {"view", "sex", "age"} <= set(table) if labels and ids else not {"view", "sex", "age"} & set(table)
-    assert published.replicates_file(run.folder.parent, "made").exists() == (not (labels and ids))
+    assert held_out.replicates_file(run.folder.parent, "made").exists() == (not (labels and ids))
     if labels:  # each row's labels went with its scores
         columns = ["p:Edema", "y:Edema", "y:Consolidation"]
         rows = [t[columns].sort_values("p:Edema", ignore_index=True) for t in (before, table)]
@@ -231,8 +232,8 @@ def test_replicates_of_a_hundred_runs_stay_below_two_megabytes(tmp_path):
     rng = np.random.default_rng(0)
     labels = (rng.random((300, 6)) < 0.2).astype(float)
     tested = HeldOut(tuple("abcdef"), labels, labels + rng.normal(size=(100, 300, 6)), np.arange(300))
-    published.publish_replicates(tmp_path, "big", [f"run{i}" for i in range(100)], tested)
-    assert published.replicates_file(tmp_path, "big").stat().st_size < 2e6
+    held_out.publish_replicates(tmp_path, "big", [f"run{i}" for i in range(100)], tested)
+    assert held_out.replicates_file(tmp_path, "big").stat().st_size < 2e6
 
 
 @pytest.mark.parametrize(("damage", "says"), [
@@ -241,7 +242,7 @@ def test_replicates_of_a_hundred_runs_stay_below_two_megabytes(tmp_path):
 ])  # fmt: skip
 def test_a_broken_file_of_replicates_is_named(study, store, damage, says):
     out = exported(study, store)
-    damage(published.replicates_file(out.folder, "made"))
+    damage(held_out.replicates_file(out.folder, "made"))
     with pytest.raises(UserError, match=says) as error:
         _ = open_results(study, out.folder).models
     assert "made.replicates.parquet" in str(error.value) and "\n" not in str(error.value)
