@@ -1,1 +1,1 @@
-"""What speaks of the papers: their claims, and how the book shows numbers, figures and widgets. Methods are in chexlib."""
+"""What speaks of the papers: their claims, and how the book shows numbers, figures and widgets."""

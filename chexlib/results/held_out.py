@@ -62,9 +62,9 @@ class HeldOut:
         counts = {"positives": (self.labels == 1).sum(axis=0), "negatives": (self.labels == 0).sum(axis=0)}
         return pd.DataFrame(counts, index=pd.Index(self.tasks, name="task"))
 
-    def bootstrap(self, n_boot: int = 1000) -> BootstrapAreas:
+    def bootstrap(self, n_boot: int = 1000, seed: int = 0) -> BootstrapAreas:
         """AUROC of every run and task, with replicates in which patients are drawn anew."""
-        return bootstrap_auroc(self.labels, self.scores, groups=self.patients, n_boot=n_boot, seed=self.seed)
+        return bootstrap_auroc(self.labels, self.scores, groups=self.patients, n_boot=n_boot, seed=self.seed + seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +77,8 @@ class Published:
     counts: pd.DataFrame  # positives, negatives, indexed by task
     replicates: np.ndarray  # (1 + R, runs, T), the test set itself first
 
-    def bootstrap(self, n_boot: int = 1000) -> BootstrapAreas:
-        """AUROC of every run and task, with at most `n_boot` of the replicates."""
+    def bootstrap(self, n_boot: int = 1000, seed: int = 0) -> BootstrapAreas:
+        """AUROC of every run and task, with at most `n_boot` of the replicates. `seed` changes nothing here."""
         replicates = self.replicates[1 : n_boot + 1]
         return BootstrapAreas(self.replicates[0], replicates, np.isnan(replicates[:, 0]).sum(axis=0))
 

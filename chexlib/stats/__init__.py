@@ -35,7 +35,7 @@ from chexlib.stats.multiple import benjamini_hochberg, holm
 from chexlib.stats.power import detection_power, hanley_mcneil, least_detectable
 from chexlib.stats.proportion import wilson
 from chexlib.stats.rounded import Rounded, spearman_rounded
-from chexlib.stats.seeds import SeedDraws, draw_seeds, seeds_interval
+from chexlib.stats.seeds import SeedDraws, SeedSpread, draw_seeds, seed_shifts, seed_spreads, seeds_interval
 from chexlib.stats.thresholds import OperatingPoint, choose_threshold, operating_point
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Reliability",
     "Rounded",
     "SeedDraws",
+    "SeedSpread",
     "Spearman",
     "auroc",
     "average_precision",
@@ -73,6 +74,8 @@ __all__ = [
     "rank_correlations",
     "reliability",
     "resample_counts",
+    "seed_shifts",
+    "seed_spreads",
     "seeds_interval",
     "spearman",
     "spearman_interval",

@@ -1,29 +1,18 @@
-"""Seeds drawn anew beside patients: what the spread between trainings adds to an interval over patients.
+"""Seeds drawn anew: how far another training of the same networks would have moved their areas.
 
-A model that was trained S times is the mean over its seeds. A replicate draws S of them with replacement, each model
-its own, and so departs from that mean; `SeedDraws.shifts` is to be added to replicates that drew patients, and
-percentiles of the sum are an interval over both. Two corrections, without which so few seeds give far too narrow a one
-(Hesterberg, The American Statistician 2015, on the narrowness of the bootstrap and expanded percentile intervals):
-the variance of drawn means is (S - 1)/S of what it should be, hence a factor sqrt(S / (S - 1)); and a deviation that
-is estimated from a few seeds is itself uncertain, hence Student's quantile over the normal one, with the degrees of
-freedom of Satterthwaite (Biometrics Bulletin 1946) where several models enter, for then their seeds inform together.
-
-Measured coverage of 95 % intervals over normal seeds and patients, in 20,000 worlds with 400 replicates each; the
-standard error that seeds give the mean is so many times that which patients give it:
-
-    seeds   0 x    1 x    2 x    seeds alone   seeds alone, second correction left out
-      2     0.94   0.98   0.97      0.93          0.61
-      3     0.94   0.97   0.96      0.94          0.79
-      5     0.95   0.96   0.95      0.94          0.87
-     10     0.94   0.95   0.95      0.95          0.91
-
-So an interval from two or three seeds falls short of 95 % by two points at most, and pays for it in width: where seeds
-are all that varies, it reaches some 9 and 4 standard errors to each side, not 2. What seeds and patients do together
-(one seed happens to do better on these patients) is in both parts, which errs on the wide side; no bootstrap of crossed
-samples is exact (Owen, The Annals of Applied Statistics 2007).
+A network that is trained S times departs, seed by seed, from its mean over seeds. These residuals, over all networks of
+one pool (a study's networks from the same init, say), are a sample of what a seed does, also for networks that were
+trained once. A replicate draws as many residuals for each network as it has seeds, and adds their mean to the
+network's areas; all tasks of a seed move together. Two corrections keep so few seeds from giving too narrow an interval
+(Hesterberg, The American Statistician 2015): residuals are scaled by sqrt(S / (S - 1)), as they lie about their own
+mean, and a spread that is known from few seeds is widened by Student's quantile over the normal one.
+A pool assumes that its networks are about equally steady; where one is twice as unsteady as the rest, its own interval
+is too narrow. `tests/stats/test_seeds.py` measures the coverage.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +21,51 @@ from scipy.special import ndtri, stdtrit
 
 from chexlib.stats.auc import Floats
 from chexlib.stats.bootstrap import percentile_interval
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """What a seed does to T areas: `residuals` (K, T) of standard scale, with `freedom` degrees of freedom."""
+
+    residuals: Floats
+    freedom: int
+
+    @property
+    def widening(self) -> float:
+        """Student's 97.5 % quantile over the normal one: how much wider an interval is for so few seeds."""
+        return float(stdtrit(self.freedom, 0.975) / ndtri(0.975))
+
+    def sd(self, tasks: Sequence[int]) -> float:
+        """Standard deviation of one training's mean area over these tasks."""
+        means = self.residuals[:, list(tasks)].mean(axis=1)
+        return float(np.sqrt((means**2).mean()))
+
+
+def seed_spreads(areas: Sequence[ArrayLike], pools: Sequence[Hashable]) -> dict[Hashable, SeedSpread | None]:
+    """The spread of each pool of networks; areas: for each of M networks (S, T), a row a seed.
+
+    A pool in which every network has one seed takes the residuals of all others; None where no network has several.
+    """
+    areas = [np.asarray(one, dtype=float) for one in areas]
+    several = [(pool, one) for pool, one in zip(pools, areas, strict=True) if len(one) > 1]
+    found = {}
+    for pool in dict.fromkeys(pools):
+        its = [one for other, one in several if other == pool] or [one for _, one in several]
+        residuals = [(one - one.mean(axis=0)) * np.sqrt(len(one) / (len(one) - 1)) for one in its]
+        found[pool] = SeedSpread(np.concatenate(residuals), sum(len(one) - 1 for one in its)) if its else None
+    return found
+
+
+def seed_shifts(seeds: Sequence[int], spreads: Sequence[SeedSpread], n_boot: int = 1000, seed: int = 0) -> Floats:
+    """What drawing seeds adds to the areas of M networks in each replicate: (R, M, T).
+
+    seeds: (M,) how often each was trained. Each network has a generator of its own, spawned from `seed`.
+    """
+    shifts = []
+    for rng, s, spread in zip(np.random.default_rng(seed).spawn(len(seeds)), seeds, spreads, strict=True):
+        drawn = rng.integers(len(spread.residuals), size=(n_boot, s))
+        shifts.append(spread.widening * spread.residuals[drawn].mean(axis=1))  # (R, T)
+    return np.stack(shifts, axis=1)
 
 
 @dataclass(frozen=True)

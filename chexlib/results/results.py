@@ -1,0 +1,323 @@
+"""A study's finished runs as tables and replicates: what every analysis starts from.
+
+Everything is computed from `predictions.parquet`, or, where a data set's terms keep labels back, from the replicates
+that were published instead. The images of one study are combined (by maximum, as CheXpert is scored). A replicate draws
+anew all that could have come out otherwise: the test patients, the same draw for every network, so that differences are
+paired; and, where the study trained any network several times, the seeds (`chexlib.stats.seeds`). Whatever is computed
+from `models` can be computed in each row of `replicates` as well, and the middle 95 % of that is its interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from chexlib.data.sources import SOURCES
+from chexlib.errors import UserError
+from chexlib.models import zoo
+from chexlib.models.truncate import parameters, pinned
+from chexlib.results.estimate import AUC_MARGIN, Estimate
+from chexlib.results.held_out import HeldOut, Published, open_tested
+from chexlib.runs.predictions import by_study
+from chexlib.runs.store import Run, RunStore, project_folder
+from chexlib.stats import BootstrapAreas, SeedSpread, percentile_interval, seed_shifts, seed_spreads, verdict
+from chexlib.study import load_study
+
+RARE = 10
+"""A task with fewer positive or negative test studies is kept out of the mean; our choice, the paper states none."""
+
+
+def open_results(
+    study: str = "demo",
+    runs: str | Path | None = None,
+    tasks: Sequence[str] = (),
+    margin: float = AUC_MARGIN,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Results:
+    """The finished runs of a study.
+
+    study: a name in notebooks/studies, or a YAML file. runs: the run store's folder (CHEXLIB_RUNS, or runs/ of the
+    project, when empty); "results" for the published runs in results/<study>/. tasks: whose mean AUC is the result (the
+    study's, less the rare ones, when empty). margin: of AUC, within which two networks are the same. replicates, seed:
+    of the bootstrap. Raises UserError where the study is unknown, has no finished runs or lacks a task, and where its
+    runs were not tested on the same images.
+    """
+    plan = load_study(study)
+    store = RunStore.open(project_folder() / "results" / plan.name if runs == "results" else runs or None)
+    planned = store.planned(plan.name)
+    finished = tuple(run for run in planned if run.finished)
+    if not finished:
+        folder = store.folder
+        shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        raise UserError(
+            f'study {plan.name} has no finished runs in {shown}/: run "chexlib study run {plan.name}" first'
+        )
+    tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    if strange := [task for task in tasks if task not in plan.tasks]:
+        raise UserError(f"tasks: {', '.join(strange)} is none of study {plan.name}'s: {', '.join(plan.tasks)}")
+    if replicates < 1:
+        raise UserError(f"replicates={replicates}: must be at least 1")
+    return Results(plan.name, tuple(plan.tasks), finished, len(planned), tasks, margin, replicates, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Finished runs of one study. M networks (rows of `models`), S test studies, T of `all_tasks`, R replicates.
+
+    A network is an architecture, truncated or not, from one init; its seeds are averaged as AUCs.
+    """
+
+    name: str
+    all_tasks: tuple[str, ...]
+    finished: tuple[Run, ...]
+    planned: int
+    chosen: tuple[str, ...] = ()
+    margin: float = AUC_MARGIN
+    n_boot: int = 1000
+    seed: int = 0
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row a run: run_id, model, arch, minus, init, seed, label, family, parameters, top1, in_paper, folder,
+        auc.
+
+        `top1` (percent) is that of the whole network's ImageNet checkpoint, so NaN for truncated ones; `in_paper` says
+        that the architecture is one of the paper's sixteen, truncated or not; `auc` is the mean over `tasks`.
+        """
+        table = pd.DataFrame([_row(run) for run in self.finished])
+        table.insert(1, "model", table["label"] + " · " + table["init"])
+        return table.assign(auc=self._areas.mean)
+
+    @cached_property
+    def models(self) -> pd.DataFrame:
+        """One row a network, indexed "DenseNet121Minus1 · random": label, arch, minus, init, seeds, family, parameters,
+        top1, in_paper, auc (mean over `tasks`), low, high (95 %, over what `over` says).
+        """
+        self._check_seeds()
+        facts = ["label", "arch", "minus", "init", "family", "parameters", "top1", "in_paper"]
+        runs = self.runs.groupby("model", sort=False)
+        table = runs[facts].first()
+        table.insert(4, "seeds", runs.size())
+        low, high = percentile_interval(self.replicates)
+        return table.assign(auc=runs["auc"].mean(), low=low, high=high)
+
+    @cached_property
+    def replicates(self) -> pd.DataFrame:
+        """(R, M): the networks' mean AUC over `tasks`, with everything in `over` drawn anew in each row."""
+        return self._frame(self.task_replicates)
+
+    @cached_property
+    def patient_replicates(self) -> pd.DataFrame:
+        """(R, M): as `replicates`, with patients alone drawn anew."""
+        return self._frame(self._patients)
+
+    @cached_property
+    def task_auc(self) -> pd.DataFrame:
+        """(M, T): AUC of each network on each of the study's tasks, the rare ones too."""
+        area = [self.bootstrap.area[places].mean(axis=0) for places in self._places.values()]
+        return pd.DataFrame(area, index=pd.Index(self._places, name="model"), columns=list(self.all_tasks))
+
+    @cached_property
+    def task_replicates(self) -> np.ndarray:
+        """(R, M, T): `task_auc` with everything in `over` drawn anew; NaN where a draw lacks a class of the task."""
+        if self.over == "patients":
+            return self._patients
+        seeds = [len(places) for places in self._places.values()]
+        spreads = [self.spreads[model.rpartition(" · ")[2]] for model in self._places]
+        return self._patients + seed_shifts(seeds, spreads, len(self._patients), self.seed)
+
+    @cached_property
+    def spreads(self) -> dict[str, SeedSpread | None]:
+        """What a seed does to the AUCs, by init; None where the study trained every network once."""
+        inits = [model.rpartition(" · ")[2] for model in self._places]
+        return seed_spreads([self.bootstrap.area[places] for places in self._places.values()], inits)
+
+    @property
+    def over(self) -> str:
+        """What `replicates` draw anew: "patients", or "patients and seeds" where a network has several."""
+        return "patients" if None in self.spreads.values() else "patients and seeds"
+
+    def estimate(self, value: float, replicates: ArrayLike, **options: object) -> Estimate:
+        """A number computed from `models`, with the interval of the same in each of `replicates` (R,)."""
+        return Estimate.of(value, replicates, **({"over": self.over, "margin": self.margin} | options))
+
+    def intervals(self, values: pd.Series, replicates: ArrayLike) -> pd.DataFrame:
+        """Several such numbers (K,) with theirs (R, K): columns value, low, high, verdict, of `values`' index."""
+        low, high = percentile_interval(np.asarray(replicates, dtype=float))
+        table = pd.DataFrame({"value": values, "low": low, "high": high})
+        table["verdict"] = [verdict(*ends, self.margin) for ends in zip(low, high, strict=True)]
+        return table
+
+    @cached_property
+    def counts(self) -> pd.DataFrame:
+        """Positive and negative test studies of each task: columns positives, negatives, indexed by task."""
+        return self._test.counts
+
+    @cached_property
+    def rare(self) -> pd.DataFrame:
+        """The rows of `counts` that are kept out of the mean, unless they were asked for."""
+        return self.counts[self.counts.min(axis=1) < RARE]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks in the mean: those asked for, else all that are not rare, else (a toy study) all."""
+        return self.chosen or tuple(t for t in self.all_tasks if t not in self.rare.index) or self.all_tasks
+
+    @property
+    def n_studies(self) -> int:
+        """Test studies, S."""
+        return self._test.n_studies
+
+    @property
+    def n_patients(self) -> int:
+        """Test patients."""
+        return self._test.n_patients
+
+    @property
+    def withheld(self) -> bool:
+        """Whether these are published replicates without labels: then what is below raises UserError."""
+        return isinstance(self._test, Published)
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """(S, T) labels of the test studies, 1, 0 or NaN (unknown), a column a task."""
+        return pd.DataFrame(self._test.labels, columns=list(self.all_tasks))
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(runs, S, T) predicted probabilities, aligned with `runs`, `labels` and `all_tasks`."""
+        return self._test.scores
+
+    @property
+    def patients(self) -> np.ndarray:
+        """(S,) whose study it is."""
+        return self._test.patients
+
+    @cached_property
+    def studies(self) -> pd.DataFrame:
+        """One row a test study, in the order of `labels`: study, images (a tuple), patient, sex, age, view.
+
+        sex, view: "" and age: NaN where they are not known; view: that of the frontal images, "" where they differ, and
+        "LATERAL" where there are none.
+        """
+        _ = self.labels  # says why where they are withheld
+        images = self.finished[0].predictions().query("split == 'test'")
+        views = images["view"].where(images["view"] != "LATERAL").groupby(images["study"], sort=True)
+        studies = images.groupby("study", sort=True)
+        table = studies[["patient", "sex", "age"]].first()
+        table["view"] = views.first().where(views.nunique() <= 1, "").fillna("LATERAL")
+        table.insert(0, "images", studies["image"].agg(tuple))
+        return table.fillna({"sex": ""}).reset_index()
+
+    @cached_property
+    def validation(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each run, labels (V, T) and its scores (V, T) of V validation studies: to choose thresholds on."""
+        _ = self.labels  # says why where they are withheld
+        tables = [run.predictions().query("split == 'val'") for run in self.finished]
+        found = zip(tables, self.finished, strict=True)
+        return [by_study(table, self.all_tasks, run.spec.aggregate)[:2] for table, run in found]
+
+    @cached_property
+    def bootstrap(self) -> BootstrapAreas:
+        """The bootstrap over patients of every run and every task, rare ones too."""
+        return self._test.bootstrap(self.n_boot, self.seed)
+
+    def log(self, run_id: str) -> pd.DataFrame:
+        """What a run logged, one row an entry: event, images, epoch, loss, auc, `auc:<task>`; ValueError if unknown."""
+        for run in self.finished:
+            if run.run_id == run_id:
+                return pd.DataFrame(run.log())
+        raise ValueError(f"run {run_id!r} is not in study {self.name}: its runs are in results.runs")
+
+    @property
+    def dataset(self) -> str:
+        """ "phantom", "nih", "chexpert" ..."""
+        return self.finished[0].spec.dataset
+
+    @property
+    def shareable(self) -> bool:
+        """Whether the data set's terms let labels, ids and pixels be shown."""
+        return self.dataset in SOURCES and SOURCES[self.dataset].shareable
+
+    @property
+    def caption(self) -> str:
+        """What stands at the foot of every figure: "Study demo on phantom images (not patients), 37 of 39 runs"."""
+        title = SOURCES[self.dataset].title if self.dataset in SOURCES else self.dataset
+        images = "phantom images (not patients)" if self.dataset == "phantom" else title
+        n = len(self.finished)
+        count = f"{n} of {self.planned} runs" if n < self.planned else f"{n} run" + "s" * (n != 1)
+        toy = "; every task is rare" if len(self.rare) == len(self.all_tasks) else ""
+        return f"Study {self.name} on {images}, {count}{toy}"
+
+    @cached_property
+    def _test(self) -> HeldOut | Published:
+        return open_tested(self.name, self.finished, self.all_tasks)
+
+    @cached_property
+    def _places(self) -> dict[str, np.ndarray]:
+        """For each network, the places of its seeds in `finished`."""
+        names = np.array([f"{_label(run)['label']} · {run.spec.init}" for run in self.finished])
+        return {str(name): np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+
+    @cached_property
+    def _kept(self) -> list[int]:
+        return [self.all_tasks.index(task) for task in self.tasks]
+
+    @property
+    def _areas(self) -> BootstrapAreas:
+        return self.bootstrap.select(self._kept)
+
+    @cached_property
+    def _patients(self) -> np.ndarray:
+        """(R, M, T) with patients alone drawn anew."""
+        return np.stack([self.bootstrap.replicates[:, at].mean(axis=1) for at in self._places.values()], axis=1)
+
+    def _frame(self, of_tasks: np.ndarray) -> pd.DataFrame:
+        """(R, M) the mean over `tasks`, of those that a draw has both classes of."""
+        kept = BootstrapAreas(of_tasks[0], of_tasks[:, :, self._kept], np.zeros(0, dtype=int))
+        return pd.DataFrame(kept.mean_replicates, columns=pd.Index(self._places, name="model"))
+
+    def _check_seeds(self) -> None:
+        """Only what differs in nothing but the seed is averaged."""
+        for model, places in self._places.items():
+            first, *others = [asdict(self.finished[place].spec) | {"seed": None} for place in places]
+            for place, other in zip(places[1:], others, strict=True):
+                if differ := [name for name in first if first[name] != other[name]]:
+                    pair = f"{self.finished[places[0]].run_id} and {self.finished[place].run_id}"
+                    raise UserError(
+                        f"study {self.name}: {pair} are both {model} but differ in {', '.join(differ)}, "
+                        "not in the seed alone: put them in two studies"
+                    )
+
+
+def _row(run: Run) -> dict:
+    """What `Results.runs` says of a run. Accuracies, and what the paper trained, are in the zoo's table alone."""
+    spec, row = run.spec, zoo.ARCHITECTURES.get(run.spec.arch)
+    return {
+        "run_id": run.run_id,
+        "arch": spec.arch,
+        "minus": spec.minus,
+        "init": spec.init,
+        "seed": spec.seed,
+        **_label(run),
+        "top1": np.nan if spec.minus or row is None else row.top1,
+        "in_paper": row is not None and row.in_paper,
+        "folder": str(run.folder),
+    }
+
+
+def _label(run: Run) -> dict:
+    """A run's label, family and parameters: the table's where it has them, else what the run noted, else timm's."""
+    arch, minus = run.spec.arch, run.spec.minus
+    noted = None if pinned(arch, minus) else run.provenance.get("model")
+    if noted:
+        return {name: noted[name] for name in ("label", "family", "parameters")}
+    row = zoo.architecture(arch)
+    return {"label": row.label(minus), "family": row.family, "parameters": parameters(arch, minus)}
