@@ -11,9 +11,8 @@ import pandas as pd
 import yaml
 
 from chexlib.data.labels import FINDINGS
-from chexlib.runs.predictions import predictions_table
 from chexlib.runs.spec import RunSpec
-from chexlib.runs.store import Run, RunStore
+from chexlib.runs.store import Run, RunStore, predictions_table
 from chexlib.study import load_study
 
 RUNS = [

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from chexlib import stats
-from chexlib.runs.predictions import by_study
+from chexlib.runs.store import by_study
 
 AUC_MARGIN = 0.01
 """Mean AUCs nearer than this are called the same, once the whole interval is inside; the paper states none."""

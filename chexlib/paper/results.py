@@ -23,8 +23,7 @@ from chexlib.errors import UserError
 from chexlib.models import zoo
 from chexlib.models.truncate import parameters, pinned
 from chexlib.results.held_out import HeldOut, Published, open_tested
-from chexlib.runs.predictions import by_study
-from chexlib.runs.store import Run, RunStore, project_folder
+from chexlib.runs.store import Run, RunStore, by_study, project_folder
 from chexlib.stats import (
     BootstrapAreas,
     Difference,

@@ -24,8 +24,7 @@ import pandas as pd
 
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
-from chexlib.runs.predictions import IDS, by_study
-from chexlib.runs.store import Run, write_atomically
+from chexlib.runs.store import IDS, Run, by_study, write_atomically
 from chexlib.stats import BootstrapAreas, bootstrap_auroc
 
 WITHHELD = (

@@ -15,10 +15,12 @@ from chexlib.data.labels import UNMENTIONED, parse_policy
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.models.inits import check as check_init
-from chexlib.runs.predictions import AGGREGATES
 
 NUMERICS = 1
 """Raised when a change of code changes results, so that older runs are not taken for new ones."""
+
+AGGREGATES = ("max", "mean")
+"""How a study is scored from its views."""
 
 CHOICES = {
     "dataset": SOURCES,
@@ -31,10 +33,6 @@ CHOICES = {
     "eval_unit": ("images", "steps", "epochs"),
 }
 """What a field can hold, where that is one of a few words."""
-
-LATER = {"weights": "", "views": "all", "aggregate": "max", "augment": {}, "execution": "eager", "accumulate": 1}
-LATER |= {"processes": 1}
-"""Fields younger than the first published runs, and what those runs had: left out of the name where they hold it."""
 
 SETTINGS = {"precision": "fp32", "memory_format": "channels_last", "execution": "eager"}
 """How a network is computed; `auto` leaves it to the device, or to measuring (`study plan --tune`), before a run has
@@ -155,14 +153,12 @@ class RunSpec:
 
     def to_json(self) -> str:
         """All fields, sorted, so that equal specs give equal text."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values = {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
-        return json.dumps(values, sort_keys=True)
+        return json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> RunSpec:
         """The spec that `to_json` gave the text of. UserError for an unknown field, ValueError where it is no JSON."""
-        return cls.make(LATER | json.loads(text))
+        return cls.make(json.loads(text))
 
 
 def _number(value):

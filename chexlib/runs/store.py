@@ -1,7 +1,7 @@
-"""The run store: a flat folder with one folder a run. A run is finished when done.json is there.
+"""The run store: a flat folder with one folder a run, and in it the table of predictions that all analysis reads.
 
-Every file is written beside its place and renamed, so a killed process leaves the old file or the new one, never half
-of one.
+A run is finished when done.json is there. Every file is written beside its place and renamed, so a killed process
+leaves the old file or the new one, never half of one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from chexlib.errors import UserError
-from chexlib.runs.spec import LATER, RunSpec
+from chexlib.runs.spec import RunSpec
+
+IDS = ("split", "image", "study", "patient", "view", "sex", "age")
+"""What is known of an image, in predictions.parquet; then come its labels and a run's predictions."""
 
 ELSEWHERE = "free some space or choose another folder with CHEXLIB_RUNS"
 
@@ -88,7 +92,7 @@ class Run:
 
     @property
     def spec(self) -> RunSpec:
-        return RunSpec.make(LATER | self._json("spec.json"))
+        return RunSpec.make(self._json("spec.json"))
 
     @property
     def provenance(self) -> dict:
@@ -212,6 +216,31 @@ class RunStore:
             return []
         except (ValueError, TypeError, KeyError):
             raise UserError(f"{path}: damaged: the same chexlib study run writes it anew") from None
+
+
+def predictions_table(
+    ids: pd.DataFrame, findings: tuple[str, ...], y: np.ndarray, known: np.ndarray, p: np.ndarray
+) -> pd.DataFrame:
+    """`ids` (N rows), then `y:<finding>` (NaN where unknown) and `p:<finding>`; y, known and p are (N, T)."""
+    table = ids[list(IDS)].reset_index(drop=True)
+    y = np.where(known > 0, y, np.nan)
+    columns = {f"y:{finding}": y[:, t].astype(np.float32) for t, finding in enumerate(findings)}
+    columns |= {f"p:{finding}": p[:, t].astype(np.float32) for t, finding in enumerate(findings)}
+    return pd.concat([table, pd.DataFrame(columns)], axis=1)
+
+
+def by_study(
+    table: pd.DataFrame, findings: tuple[str, ...], aggregate: str = "max"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """y (S, T), p (S, T) and patients (S,) of S studies; `aggregate` is one of AGGREGATES.
+
+    A study scores its views' maximum, as CheXpert does it (Irvin et al. 2019, section 4), or their mean. Labels repeat
+    on a study's images, so their maximum is the label itself.
+    """
+    studies = table.groupby("study", sort=True)
+    y = studies[[f"y:{finding}" for finding in findings]].max()  # NaN only where every view is unknown
+    p = studies[[f"p:{finding}" for finding in findings]].agg(aggregate)
+    return y.to_numpy(dtype=float), p.to_numpy(dtype=float), studies["patient"].first().to_numpy()
 
 
 def project_folder() -> Path:

@@ -15,8 +15,7 @@ import chexlib
 from chexlib.data.dataset import Dataset
 from chexlib.data.images import decoder
 from chexlib.data.labels import FINDINGS, TASKS
-from chexlib.runs.predictions import by_study, predictions_table
-from chexlib.runs.store import Run
+from chexlib.runs.store import Run, by_study, predictions_table
 from chexlib.stats import auroc
 from chexlib.training import checkpoints
 from chexlib.training.devices import device_name

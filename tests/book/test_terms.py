@@ -20,8 +20,7 @@ from chexlib.data.labels import FINDINGS
 from chexlib.notebooks import run_notebooks
 from chexlib.paper.results import open_results
 from chexlib.results.export import export_study
-from chexlib.runs.predictions import predictions_table
-from chexlib.runs.store import RunStore
+from chexlib.runs.store import RunStore, predictions_table
 from chexlib.study import load_study
 from tests.book.conftest import copy_project
 from tests.made_runs import make_store, scores

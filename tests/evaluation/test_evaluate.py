@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from chexlib.cli import main
 from chexlib.errors import UserError
 from chexlib.evaluation import evaluate
-from chexlib.runs.predictions import by_study
 from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import by_study
 
 CHEXPERT = Path(__file__).parents[3] / "shared" / "data" / "chexpert_test"
 needs_chexpert = pytest.mark.skipif(not CHEXPERT.is_dir(), reason=f"the CheXpert test labels are not in {CHEXPERT}")

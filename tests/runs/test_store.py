@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 
 from chexlib.errors import UserError
-from chexlib.runs.predictions import by_study, predictions_table
 from chexlib.runs.spec import RunSpec
-from chexlib.runs.store import RunStore, write_atomically
+from chexlib.runs.store import RunStore, by_study, predictions_table, write_atomically
 
 SPECS = [RunSpec(seed=seed).resolve("data") for seed in range(3)]
 
