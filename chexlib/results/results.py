@@ -24,8 +24,7 @@ from chexlib.models import zoo
 from chexlib.models.truncate import parameters, pinned
 from chexlib.results.estimate import AUC_MARGIN, Estimate
 from chexlib.results.held_out import HeldOut, Published, open_tested
-from chexlib.runs.predictions import by_study
-from chexlib.runs.store import Run, RunStore, project_folder
+from chexlib.runs.store import Run, RunStore, by_study, project_folder
 from chexlib.stats import BootstrapAreas, SeedSpread, percentile_interval, seed_shifts, seed_spreads, verdict
 from chexlib.study import load_study
 
