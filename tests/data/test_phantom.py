@@ -9,22 +9,18 @@ from PIL import Image
 
 from chexlib.data import phantom
 from chexlib.data.labels import FINDINGS
-from chexlib.data.pathology import DRAW
-from chexlib.data.population import RATES, StudyPlan, patient
+from chexlib.data.phantom.pathology import DRAW
+from chexlib.data.phantom.population import RATES, Study, patient, series
+from chexlib.data.phantom.radiograph import draw
 from chexlib.errors import UserError
 
 CHEXPERT_COLUMNS = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS]
-DRAWN = [finding for finding in FINDINGS if finding != "No Finding"]
 
 
 @pytest.fixture(scope="module")
-def sample() -> phantom.Phantom:
-    return phantom.render(160, size=64, seed=3)
-
-
-@pytest.fixture(scope="module")
-def expert() -> phantom.Phantom:
-    return phantom.render(60, size=64, seed=3, expert=True, first_patient=64741)
+def sample() -> list:
+    """160 images as (study, number of the image, film, masks, scene)."""
+    return [(*image, *draw(*image, size=64, seed=3)) for image in series(160, seed=3, first_patient=1)]
 
 
 @pytest.fixture(scope="module")
@@ -35,65 +31,53 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def studies() -> list[StudyPlan]:
+def studies() -> list[Study]:
     """Many patients' studies, labels only."""
     return [study for number in range(1, 4001) for study in patient(number, seed=0)]
 
 
-def per_image(studies: list[StudyPlan], value: str) -> np.ndarray:
+def per_image(studies: list[Study], value: str) -> np.ndarray:
     return np.repeat([getattr(study, value) for study in studies], [len(study.views) for study in studies], axis=0)
 
 
 def one(view: str, number: int = 1, size: int = 128, age: int = 50, male: bool = True, **severity: float):
-    """An image of a healthy patient with these findings (underscores for spaces), its masks and its anatomy."""
+    """An image of a healthy patient with these findings (underscores for spaces), its masks and its scene."""
     none = np.zeros(len(FINDINGS))
-    plan = StudyPlan(number, 1, male, age, (view,), none > 0, none, none)
-    return phantom.draw(plan, 0, size, 0, {name.replace("_", " "): value for name, value in severity.items()})
+    study = Study(number, 1, male, age, (view,), none > 0, none, none)
+    return draw(study, 0, size, 0, {name.replace("_", " "): value for name, value in severity.items()})
 
 
-def cardiothoracic_ratio(anatomy: dict[str, np.ndarray]) -> float:
+def cardiothoracic_ratio(scene) -> float:
     """Widest heart over widest chest, as a radiologist measures it."""
-    columns = {name: np.flatnonzero(mask.any(axis=0)) for name, mask in anatomy.items()}
-    return float(np.ptp(columns["heart"]) + 1) / float(np.ptp(columns["chest"]) + 1)
+    heart, chest = (np.flatnonzero((part > 0.5).any(axis=0)) for part in (scene.heart, scene.chest))
+    return (np.ptp(heart) + 1) / (np.ptp(chest) + 1)
 
 
-def test_the_same_seed_gives_the_same_bytes(sample):
-    again = phantom.render(20, size=64, seed=3)
-    assert np.array_equal(again.images, sample.images[:20])
-    assert not np.array_equal(phantom.render(20, size=64, seed=4).images, again.images)
-
-
-def test_a_longer_series_begins_with_the_shorter_one(sample):
-    short = phantom.render(33, size=64, seed=3)
-    assert np.array_equal(short.images, sample.images[:33])
-    pd.testing.assert_frame_equal(short.table, sample.table.iloc[:33])
-    assert all(np.array_equal(short.masks[f], sample.masks[f][:33]) for f in FINDINGS)
-
-
-def test_shapes_and_types(sample):
-    assert sample.images.shape == (160, 64, 64) and sample.images.dtype == np.uint8
-    assert list(sample.masks) == list(FINDINGS)
-    assert sample.masks["Edema"].shape == (160, 64, 64) and sample.masks["Edema"].dtype == bool
-    assert list(sample.table) == ["image", "study", "patient", "view", "sex", "age", *FINDINGS]
-    assert set(sample.table["view"]) == {"PA", "AP", "LATERAL"}
+def test_the_same_seed_gives_the_same_bytes_and_a_longer_series_begins_with_the_shorter_one(sample):
+    for (study, view_number), (first, _, film, masks, _) in zip(series(33, seed=3, first_patient=1), sample):
+        again, drawn_again, _ = draw(study, view_number, size=64, seed=3)
+        assert np.array_equal(again, film)
+        assert study.path == first.path and np.array_equal(study.labels, first.labels, equal_nan=True)
+        assert all(np.array_equal(drawn_again[finding], masks[finding]) for finding in masks)
+    assert not np.array_equal(draw(study, view_number, size=64, seed=4)[0], again)
 
 
 def test_films_use_the_whole_range_and_lungs_are_darker_than_the_heart(sample):
-    for row in range(len(sample.images)):
-        image = sample.images[row]
-        assert np.ptp(np.percentile(image, (1, 99))) > 80
-        if sample.table["view"].iat[row] != "LATERAL" and not sample.truth[row, 1:-1].any():
-            heart, chest = sample.anatomy["heart"][row], sample.anatomy["chest"][row]
-            assert image[chest & ~heart].mean() + 25 < image[heart].mean()
+    for study, view_number, film, _, scene in sample:
+        assert film.shape == (64, 64) and film.dtype == np.uint8
+        assert np.ptp(np.percentile(film, (1, 99))) > 80
+        if study.views[view_number] != "LATERAL" and not study.truth[1:-1].any():
+            heart, chest = scene.heart > 0.5, scene.chest > 0.5
+            assert film[chest & ~heart].mean() + 25 < film[heart].mean()
 
 
-def test_a_mask_is_empty_exactly_where_the_finding_is_absent(sample):
-    for k, finding in enumerate(FINDINGS):
-        expected = sample.truth[:, k] if finding != "No Finding" else np.zeros(len(sample.truth), dtype=bool)
-        assert np.array_equal(sample.masks[finding].any(axis=(1, 2)), expected), finding
+def test_each_finding_that_is_there_has_a_mask_and_no_other(sample):
+    for study, _, _, masks, _ in sample:
+        assert set(masks) == {finding for finding, there in zip(FINDINGS[1:], study.truth[1:]) if there}
+        assert all(mask.shape == (64, 64) and mask.dtype == bool and mask.any() for mask in masks.values())
 
 
-@pytest.mark.parametrize("finding", DRAWN)
+@pytest.mark.parametrize("finding", FINDINGS[1:])
 @pytest.mark.parametrize("view", ["PA", "AP", "LATERAL"])
 def test_every_finding_changes_its_image_in_every_view(finding, view):
     before = one(view)[0].astype(float)
@@ -103,7 +87,7 @@ def test_every_finding_changes_its_image_in_every_view(finding, view):
         assert np.abs(image - before).max() > 8
 
 
-@pytest.mark.parametrize("finding", sorted(set(DRAWN) - {"Cardiomegaly", "Enlarged Cardiomediastinum", "Fracture"}))
+@pytest.mark.parametrize("finding", sorted(set(DRAW) - {"Cardiomegaly", "Enlarged Cardiomediastinum", "Fracture"}))
 def test_severity_grades_the_change(finding):
     change = [
         sum(
@@ -130,7 +114,7 @@ def test_the_heart_looks_larger_from_the_front():
 
 
 def test_the_heart_is_on_the_patients_left():
-    heart, chest = one("PA")[2]["heart"], one("PA")[2]["chest"]
+    heart, chest = one("PA")[2].heart > 0.5, one("PA")[2].chest > 0.5
     assert np.nonzero(heart)[1].mean() > np.nonzero(chest)[1].mean() + 2
 
 
@@ -147,20 +131,6 @@ def test_the_same_patient_at_another_size_is_the_same_picture():
         Image.fromarray(one("PA", 2, 128, Pleural_Effusion=0.7)[0]).resize((64, 64), Image.Resampling.BOX)
     )
     assert np.corrcoef(small.ravel(), large.ravel())[0, 1] > 0.97
-
-
-def test_labels_are_constant_in_a_study_and_studies_belong_to_one_patient(sample):
-    by_study = sample.table.groupby("study")
-    assert (by_study[list(FINDINGS)].nunique(dropna=False) == 1).all(axis=None)
-    assert (by_study["patient"].nunique() == 1).all()
-    assert by_study.size().max() > 1 and sample.table.groupby("patient")["study"].nunique().max() > 1
-
-
-def test_expert_labels_are_the_truth(expert):
-    labels = expert.table[list(FINDINGS)].to_numpy()
-    assert np.isin(labels, (0.0, 1.0)).all()
-    assert np.array_equal(labels.astype(bool), expert.truth)
-    assert (expert.table.groupby("patient")["study"].nunique() == 1).all()
 
 
 def test_no_finding_means_none_but_support_devices(studies):
@@ -218,7 +188,9 @@ def test_written_folder_has_chexperts_columns(folder):
                 assert image.size == (48, 48) and image.mode == "L"
     truth = pd.read_csv(folder / "groundtruth.csv")
     assert list(truth) == ["Study", *FINDINGS]
-    assert truth["Study"].is_unique and np.isin(truth[list(FINDINGS)], (0, 1)).all()
+    expected = {f"small/test/{study.path}": study.truth for study, _ in series(16, 1, 64741, one_study=True)}
+    assert list(truth["Study"]) == list(expected)
+    np.testing.assert_array_equal(truth[list(FINDINGS)], list(expected.values()))
     assert sum(len(list((folder.parent / study).glob("*.jpg"))) for study in truth["Study"]) == 16
 
 
@@ -227,18 +199,20 @@ def test_written_patients_are_in_one_split(folder):
     assert sum(map(len, patients)) == len(set.union(*patients))
 
 
-def test_written_images_and_masks_are_the_rendered_ones(folder):
-    drawn = phantom.render(40, size=48, seed=1)
-    for row, name in enumerate(drawn.table["image"]):
-        with Image.open(folder / "train" / name) as image:
-            assert np.abs(np.asarray(image).astype(int) - drawn.images[row]).mean() < 4
-        masks = phantom.read_masks(folder, f"train/{name}")
-        assert (
-            set(masks)
-            == {f for k, f in enumerate(FINDINGS) if drawn.truth[row, k] and f != "No Finding"}
-            == set(masks) & set(DRAW)
-        )
-        assert all(np.array_equal(mask, drawn.masks[finding][row]) for finding, mask in masks.items())
+def test_written_images_masks_and_labels_are_the_drawn_ones(folder):
+    for split, name, first in (("train", "train.csv", 1), ("valid", "valid.csv", 64541)):
+        rows = pd.read_csv(folder / name)
+        for row, (study, view_number) in enumerate(series(len(rows), 1, first, one_study=split != "train")):
+            film, drawn, _ = draw(study, view_number, size=48, seed=1)
+            image = f"{split}/{study.image(view_number)}"
+            assert rows["Path"][row] == f"small/{image}"
+            labels = study.labels if split == "train" else study.truth
+            np.testing.assert_array_equal(rows.loc[row, list(FINDINGS)].to_numpy(float), labels)
+            with Image.open(folder / image) as jpeg:
+                assert np.abs(np.asarray(jpeg).astype(int) - film).mean() < 4
+            masks = phantom.read_masks(folder, image)
+            assert set(masks) == set(drawn)
+            assert all(np.array_equal(mask, drawn[finding]) for finding, mask in masks.items())
 
 
 def test_a_missing_mask_is_one_line(folder):
@@ -255,10 +229,10 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path):
 
 
 def test_nothing_is_left_where_drawing_fails(tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("chexlib.data.phantom_folder._save_masks", full)
+    monkeypatch.setattr("chexlib.data.phantom.folder._write_labels", full)
     with pytest.raises(UserError, match="No space left"):
         phantom.write(tmp_path / "out", n=2, size=32, progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -267,6 +241,6 @@ def test_nothing_is_left_where_drawing_fails(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"), [({"n": 0}, "n=0"), ({"n": 1, "size": 8}, "size=8"), ({"n": 1, "seed": -1}, "seed=-1")]
 )
-def test_what_cannot_be_drawn_is_refused(arguments, message):
+def test_what_cannot_be_drawn_is_refused(tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
-        phantom.render(**arguments)
+        phantom.write(tmp_path / "out", **arguments)

@@ -12,7 +12,9 @@ Devices. Not modelled: more than six studies a patient, labels that hang on sex.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -70,14 +72,15 @@ UNCERTAIN_TRUE = 0.7  # the share of uncertain findings that are there
 PERSISTENCE = 0.5  # of the latent numbers' variance, the share that stays with a patient from study to study
 VIEW_SHARES = np.cumsum([share for _, share in STUDY_VIEWS])
 _DEVICES = FINDINGS.index("Support Devices")
+_SHARES = np.array([RATES[finding] for finding in FINDINGS]).transpose(1, 2, 0)  # (2, 3, 14)
 
 
 @dataclass(frozen=True)
-class StudyPlan:
+class Study:
     """One study of one patient: its images' views, what is there, how severe (0 to 1), what the labeler wrote."""
 
     patient: int
-    number: int
+    number: int  # from 1 on, among the patient's studies
     male: bool
     age: int
     views: tuple[str, ...]
@@ -85,17 +88,24 @@ class StudyPlan:
     severity: np.ndarray  # (14,) float, 0 where absent
     labels: np.ndarray  # (14,) of 1, 0, -1, NaN
 
+    @property
+    def path(self) -> str:
+        """The study's folder below its split's, e.g. "patient00001/study1"."""
+        return f"patient{self.patient:05d}/study{self.number}"
+
+    def image(self, view_number: int) -> str:
+        """The path of one of its images below the split's folder."""
+        kind = "lateral" if self.views[view_number] == "LATERAL" else "frontal"
+        return f"{self.path}/view{view_number + 1}_{kind}.jpg"
+
 
 def _factor() -> np.ndarray:
-    """(15, 15) square root of the correlations, symmetric, made positive definite where rounding left it
-    otherwise.
-    """
+    """(15, 15) square root of the correlations, made positive definite where rounding left them otherwise."""
     matrix = np.eye(15)
     for row, values in enumerate(CORRELATIONS, start=1):
         matrix[row, : len(values)] = matrix[: len(values), row] = values
-    matrix[14, :14] = matrix[:14, 14] = matrix[14, :14] / np.sqrt(
-        PERSISTENCE
-    )  # age stays: only the lasting half can follow it
+    # age stays from study to study: only the lasting part of a finding can follow it
+    matrix[14, :14] = matrix[:14, 14] = matrix[14, :14] / np.sqrt(PERSISTENCE)
     values, vectors = np.linalg.eigh(matrix)
     root = vectors * np.sqrt(values.clip(1e-4))
     return root / np.linalg.norm(root, axis=1, keepdims=True)
@@ -105,28 +115,37 @@ def _thresholds() -> np.ndarray:
     """(2, 3, 14) thresholds for "written as present", "there" and "written as uncertain", for AP-only studies
     and the others.
     """
-    shares = np.array([RATES[finding] for finding in FINDINGS]).transpose(1, 2, 0)  # (2, 3, 14)
     abnormal = np.ones((2, 14))
-    abnormal[:, 1:_DEVICES] -= shares[:, 0, :1]  # these findings only occur in studies that are not normal
-    present, uncertain = shares[:, 0] / abnormal, shares[:, 1] / abnormal
+    abnormal[:, 1:_DEVICES] -= _SHARES[:, 0, :1]  # these findings only occur in studies that are not normal
+    present, uncertain = _SHARES[:, 0] / abnormal, _SHARES[:, 1] / abnormal
     return -ndtri(np.stack([present, present + UNCERTAIN_TRUE * uncertain, present + uncertain], axis=1))
 
 
 FACTOR, THRESHOLDS = _factor(), _thresholds()
-_SHARES = np.array([RATES[finding] for finding in FINDINGS]).transpose(1, 2, 0)  # (2, 3, 14)
 ABSENT = _SHARES[:, 2] / (1 - _SHARES[:, 0] - _SHARES[:, 1])  # (2, 14) how often 0 is written where neither 1 nor -1 is
 
 
-def patient(number: int, seed: int, one_study: bool = False) -> list[StudyPlan]:
+def series(n: int, seed: int, first_patient: int, one_study: bool = False) -> Iterator[tuple[Study, int]]:
+    """The first n images of patients numbered from `first_patient` on, as (study, the image's number in it from 0)."""
+    images = (
+        (study, view_number)
+        for number in count(first_patient)
+        for study in patient(number, seed, one_study)
+        for view_number in range(len(study.views))
+    )
+    return islice(images, n)
+
+
+def patient(number: int, seed: int, one_study: bool = False) -> list[Study]:
     """The studies of one patient, who depends on nothing but the number and the seed."""
     rng = np.random.default_rng([seed, number, 0])
     lasting = FACTOR @ rng.standard_normal(15)
     bedside = rng.standard_normal()
     age = int(np.interp(ndtr(lasting[14]), *AGES))
     male_draw = rng.random()
-    count = 1 + int(np.searchsorted(np.cumsum(STUDIES), rng.random()))
+    n_studies = 1 + int(np.searchsorted(np.cumsum(STUDIES), rng.random()))
     studies = []
-    for study in range(1 if one_study else min(count, len(STUDIES))):
+    for k in range(1 if one_study else min(n_studies, len(STUDIES))):
         passing = FACTOR @ rng.standard_normal(15)
         latent = np.sqrt(PERSISTENCE) * lasting[:14] + np.sqrt(1 - PERSISTENCE) * passing[:14]
         draw = ndtr(np.sqrt(0.6) * bedside + np.sqrt(0.4) * rng.standard_normal())
@@ -134,11 +153,8 @@ def patient(number: int, seed: int, one_study: bool = False) -> list[StudyPlan]:
         group = int(set(views) != {"AP"})
         if not studies:
             male = bool(male_draw < MALE[group])
-        studies.append(
-            StudyPlan(
-                number, study + 1, male, min(age + study // 2, 90), views, *findings(latent, group, rng.random(14))
-            )
-        )
+        truth, severity, labels = findings(latent, group, rng.random(14))
+        studies.append(Study(number, k + 1, male, min(age + k // 2, 90), views, truth, severity, labels))
     return studies
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from chexlib.data.canvas import Grid, bulge, cloud, disc, edge, profile, spot, vessels
-from chexlib.data.scene import Body, Deformation, Scene
+from chexlib.data.phantom.anatomy import Body, Deformation, Scene
+from chexlib.data.phantom.drawing import Grid, bulge, cloud, disc, edge, profile, spot, vessels
 
 FRONT = profile(
     (-0.9, -0.02, 0.04, 0.12, 0.25, 0.45, 0.7, 0.95, 1.2, 1.9),
