@@ -1,0 +1,249 @@
+"""What a study's results say, from runs that are made up here (no network is trained)."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from chexlib.data.labels import TASKS
+from chexlib.errors import UserError
+from chexlib.results import open_results
+from chexlib.results import results as module
+from chexlib.stats import auroc, bootstrap_auroc
+from tests.made_runs import make_store, predictions, study_file, write_run
+
+
+@pytest.fixture
+def study(tmp_path):
+    return study_file(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path, study):
+    return make_store(tmp_path / "runs", study)
+
+
+def first_run(store, arch="resnet18"):
+    return next(run for run in store.planned("made") if run.spec.arch == arch)
+
+
+def test_every_finished_run_is_a_row(study, store):
+    r = open_results(study, store.folder)
+    assert len(r.runs) == 8 and r.planned == 8
+    row = r.runs[r.runs["minus"] == 1].iloc[0]
+    assert tuple(row[["label", "family", "parameters", "in_paper"]]) == ("ResNet18Minus1", "ResNet", 2786382, True)
+    assert np.isnan(row["top1"])  # ImageNet's accuracy is the whole network's
+    assert r.runs.iloc[0]["top1"] == 69.752
+    assert (r.name, r.dataset, r.shareable, r.withheld) == ("made", "phantom", True, False)
+
+
+def test_models_are_indexed_by_label_and_init_with_seeds_averaged(study, store):
+    r = open_results(study, store.folder)
+    assert list(r.models.index) == [
+        "ResNet18 · random",
+        "ResNet18Minus1 · random",
+        "EfficientNetLite0 · random",
+        "EfficientNetLite0 · imagenet",
+    ]
+    assert list(r.models["seeds"]) == [3, 3, 1, 1]
+    kept = [r.all_tasks.index(task) for task in r.tasks]
+    by_hand = [auroc(r.labels.to_numpy()[:, kept], scores[:, kept]).mean() for scores in r.scores]
+    np.testing.assert_allclose(r.models["auc"], [np.mean(by_hand[:3]), np.mean(by_hand[3:6]), *by_hand[6:]])
+    assert (r.models["low"] < r.models["auc"]).all() and (r.models["auc"] < r.models["high"]).all()
+    assert r.replicates.shape == (1000, 4)
+    np.testing.assert_allclose(r.replicates.mean(axis=0), r.models["auc"], atol=0.01)
+    assert list(r.task_auc.columns) == list(TASKS) and list(r.task_auc.index) == list(r.models.index)
+
+
+def test_test_studies_are_scored_by_their_highest_image(study, store):
+    r = open_results(study, store.folder)
+    table = first_run(store).predictions().query("split == 'test'")
+    assert r.n_studies == table["study"].nunique() == 190
+    assert r.n_patients == table["patient"].nunique()
+    highest = table.groupby("study")["p:Edema"].max().to_numpy()
+    np.testing.assert_allclose(r.scores[0, :, r.all_tasks.index("Edema")], highest)
+    assert r.labels["Edema"].isna().sum() == 2
+
+
+def test_test_studies_are_scored_by_the_mean_where_the_spec_says_so(study, tmp_path):
+    study.write_text(study.read_text().replace("dataset:", "aggregate: mean\n  dataset:"))
+    store = make_store(tmp_path / "means", study)
+    r = open_results(study, store.folder)
+    means = first_run(store).predictions().query("split == 'test'").groupby("study")["p:Edema"].mean().to_numpy()
+    np.testing.assert_allclose(r.scores[0, :, r.all_tasks.index("Edema")], means, rtol=1e-6)
+    assert r.labels["Edema"].isin([0, 1]).sum() == 188 and r.labels["Edema"].isna().sum() == 2
+
+
+def test_the_bootstrap_draws_patients_and_averages_seeds(study, store):
+    r = open_results(study, store.folder)
+    kept = [r.all_tasks.index(task) for task in r.tasks]
+    assert r.n_patients < r.n_studies  # some patients have several studies
+    expected = bootstrap_auroc(r.labels.to_numpy(), r.scores, groups=r.patients).select(kept).mean_replicates
+    np.testing.assert_allclose(r.patient_replicates.iloc[:, 0], expected[:, :3].mean(axis=1))
+    np.testing.assert_allclose(r.patient_replicates.iloc[:, 3], expected[:, 7])
+    np.testing.assert_allclose(r.models["low"], np.quantile(r.replicates, 0.025, axis=0))
+
+
+def test_rare_tasks_are_kept_out_of_the_mean_and_listed(study, store):
+    r = open_results(study, store.folder)
+    assert r.tasks == tuple(task for task in TASKS if task != "Consolidation")
+    assert r.rare.to_dict("index") == {"Consolidation": {"positives": 4, "negatives": 186}}
+    assert r.task_auc["Consolidation"].notna().all()  # shown apart
+    np.testing.assert_allclose(r.models["auc"], r.task_auc[list(r.tasks)].mean(axis=1))
+
+
+@pytest.mark.parametrize(("least", "rare"), [(4, 0), (5, 1)])
+def test_a_task_is_rare_below_the_limit_and_not_at_it(study, store, monkeypatch, least, rare):
+    monkeypatch.setattr(module, "RARE", least)
+    assert len(open_results(study, store.folder).rare) == rare  # Consolidation has four positive studies
+
+
+def test_where_every_task_is_rare_the_mean_is_over_all_and_the_caption_says_so(study, store, monkeypatch):
+    monkeypatch.setattr(module, "RARE", 1000)
+    r = open_results(study, store.folder)
+    assert r.tasks == TASKS and len(r.rare) == 6
+    assert "every task is rare" in r.caption
+    assert r.models["auc"].notna().all()
+
+
+def test_tasks_that_are_asked_for_are_the_mean_even_where_rare(study, store):
+    whole = open_results(study, store.folder)
+    for tasks in (["Consolidation"], ["Edema", "No Finding"]):
+        r = open_results(study, store.folder, tasks)
+        np.testing.assert_allclose(r.models["auc"], whole.task_auc[tasks].mean(axis=1))
+        assert r.tasks == tuple(tasks)
+    with pytest.raises(UserError, match="tasks: Oedema is none of study made's: Atelectasis"):
+        open_results(study, store.folder, ["Oedema"])
+
+
+def test_margin_replicates_and_seed_reach_the_estimates(study, store):
+    r = open_results(study, store.folder, margin=0.5, replicates=50, seed=7)
+    assert r.replicates.shape == (50, 4)
+    a, b = list(r.models.index[:2])
+    apart = r.estimate(r.models["auc"][a] - r.models["auc"][b], r.replicates[a] - r.replicates[b])
+    assert apart.verdict == "same" and apart.over == r.over
+    assert not np.allclose(r.replicates, open_results(study, store.folder, replicates=50).replicates)
+    again = open_results(study, store.folder, replicates=50, seed=7)
+    np.testing.assert_array_equal(r.replicates, again.replicates)
+
+
+def test_differences_are_paired(study, store):
+    r = open_results(study, store.folder)
+    a, b = "EfficientNetLite0 · imagenet", "EfficientNetLite0 · random"
+    apart = r.patient_replicates[a] - r.patient_replicates[b]
+    assert apart.std() < np.hypot(r.patient_replicates[a].std(), r.patient_replicates[b].std())
+    table = r.intervals(r.models["auc"] - r.models["auc"][b], r.replicates.sub(r.replicates[b], axis=0))
+    assert tuple(table.loc[b, ["value", "low", "high"]]) == (0, 0, 0) and table.loc[b, "verdict"] == "same"
+    assert table.loc[a, "verdict"] == "higher"  # the made-up networks differ much
+
+
+def test_seeds_are_drawn_for_networks_with_one_seed_too(study, store):
+    r = open_results(study, store.folder)
+    assert r.over == "patients and seeds"
+    wider = r.replicates.std() > r.patient_replicates.std()
+    assert wider.all()
+    extra = r.replicates.var() - r.patient_replicates.var()
+    assert extra.iloc[2] == pytest.approx(3 * extra.iloc[0], rel=0.5)  # one seed varies three times as much as three
+
+
+def test_where_every_network_has_one_seed_patients_alone_are_drawn(study, tmp_path):
+    plan = yaml.safe_load(study.read_text())
+    plan["runs"][0]["seed"] = 0
+    study.write_text(yaml.safe_dump(plan))
+    r = open_results(study, make_store(tmp_path / "once", study).folder)
+    assert r.over == "patients" and set(r.models["seeds"]) == {1}
+    pd.testing.assert_frame_equal(r.replicates, r.patient_replicates)
+
+
+def test_where_seeds_agree_they_add_nothing(study, tmp_path):
+    store = make_store(tmp_path / "alike", study, lambda spec: predictions(replace(spec, seed=0)))
+    r = open_results(study, store.folder)
+    np.testing.assert_allclose(r.replicates, r.patient_replicates, atol=1e-12)
+
+
+def test_logs(study, store):
+    r = open_results(study, store.folder)
+    assert list(r.log(r.runs["run_id"][0])["images"]) == [100, 200]
+    with pytest.raises(ValueError, match="run 'nope' is not in study made"):
+        r.log("nope")
+
+
+def test_the_caption_says_phantom_and_how_much_is_there(study, store):
+    assert open_results(study, store.folder).caption == "Study made on phantom images (not patients), 8 runs"
+    gone = first_run(store)
+    (gone.folder / "done.json").unlink()
+    r = open_results(study, store.folder)
+    assert r.caption.endswith("7 of 8 runs")
+    assert r.models["seeds"].iloc[0] == 2
+
+
+def test_published_runs_are_found_by_the_word_results(study, store, tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "_toc.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    store.folder.rename(tmp_path / "results" / "made")
+    assert len(open_results(study, "results").runs) == 8
+    with pytest.raises(UserError, match="no finished runs in runs/"):
+        open_results(study)
+
+
+def test_no_finished_runs_says_what_to_run(study, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        open_results(study, tmp_path / "runs")
+    assert str(error.value) == 'study made has no finished runs in runs/: run "chexlib study run made" first'
+
+
+def test_runs_tested_on_other_images_are_refused(study, store):
+    write_run(store, first_run(store).spec, change=lambda table: table.iloc[:-1])
+    with pytest.raises(UserError, match="was tested on other images than"):
+        _ = open_results(study, store.folder).models
+
+
+def test_runs_tested_on_other_labels_are_refused(study, store):
+    write_run(store, first_run(store).spec, change=lambda table: table.assign(**{"y:Edema": 1 - table["y:Edema"]}))
+    with pytest.raises(UserError, match="was tested on other labels than"):
+        _ = open_results(study, store.folder).models
+
+
+def test_the_order_of_images_does_not_matter(study, store):
+    before = open_results(study, store.folder).models["auc"]
+    write_run(store, first_run(store).spec, change=lambda table: table.sample(frac=1, random_state=0))
+    pd.testing.assert_series_equal(open_results(study, store.folder).models["auc"], before)
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(study, store):
+    other = replace(first_run(store).spec, lr=0.5)
+    write_run(store, other)
+    store.plan("made", [run.spec for run in store.planned("made")] + [other])
+    with pytest.raises(UserError, match=r"are both ResNet18 · random but differ in lr"):
+        _ = open_results(study, store.folder).models
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    (lambda table: table.assign(**{"p:Edema": np.nan}), "predictions of Edema are NaN"),
+    (lambda table: table.drop(columns="p:Edema"), "lacks the columns p:Edema"),
+    (lambda table: table[table["split"] == "val"], "no row has split test"),
+])  # fmt: skip
+def test_broken_predictions_are_named(study, store, change, says):
+    run = write_run(store, first_run(store).spec, change=change)
+    with pytest.raises(UserError, match=says) as error:
+        _ = open_results(study, store.folder).models
+    assert str(run.folder) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_truncated_file_is_named(study, store):
+    path = first_run(store).folder / "predictions.parquet"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"predictions\.parquet: not readable"):
+        _ = open_results(study, store.folder).models
+
+
+def test_opening_results_brings_no_torch():
+    code = "import sys, chexlib.paper.results; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
