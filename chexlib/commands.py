@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from chexlib.errors import UserError
@@ -252,9 +253,7 @@ def cam_files(args) -> None:
 
 
 def notebooks_run(args) -> None:
-    from chexlib.notebooks import run_notebooks
-
-    executed = run_notebooks(
+    executed = import_module("chexpaper.build.notebooks").run_notebooks(
         args.study, data=args.data, runs=args.runs, only=args.only, parameters=dict(args.p), jobs=args.jobs
     )
     current = sum(notebook.skipped for notebook in executed)
@@ -262,12 +261,8 @@ def notebooks_run(args) -> None:
 
 
 def book_build(args) -> None:
-    from chexlib.book import build
-
-    print(f"the book is at {build()}")
+    print(f"the book is at {import_module('chexpaper.build.book').build()}")
 
 
 def book_serve(args) -> None:
-    from chexlib.book import serve
-
-    serve(args.port)
+    import_module("chexpaper.build.book").serve(args.port)

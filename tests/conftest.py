@@ -55,7 +55,7 @@ def smoke_store(cache, tmp_path_factory):
 @pytest.fixture(scope="session")
 def smoke_notebooks(smoke_store, tmp_path_factory) -> Path:
     """The folder of the notebooks executed for study smoke."""
-    from chexlib.notebooks import run_notebooks
+    from chexpaper.build.notebooks import run_notebooks
 
     folder = tmp_path_factory.mktemp("executed")
     run_notebooks("smoke", runs=smoke_store.folder, out=folder, progress=False)

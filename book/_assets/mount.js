@@ -1,5 +1,5 @@
 // Mounts the book's widgets on a page, with no kernel, no require.js and no network: each widget's output carries its ES module
-// and its state as data (see chexlib/widgets/page.py), and gets the small part of the anywidget model that a page needs.
+// and its state as data (see book/chexpaper/widgets/page.py), and gets the small part of the anywidget model that a page needs.
 "use strict";
 
 class PageModel {

@@ -18,9 +18,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from chexlib.book import build
 from chexlib.paper import audit
-from chexlib.widgets import Explorer
+from chexpaper.build.book import build
+from chexpaper.widgets import Explorer
 
 ROOT = Path(__file__).parents[2]
 TASKS = ["Atelectasis", "Edema", "Pleural Effusion"]

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from chexlib import book
-from chexlib.book import build, check_executed, key_of
 from chexlib.errors import UserError
+from chexpaper.build import book
+from chexpaper.build.book import build, check_executed, key_of
 
 
 def edit(path, change):

@@ -21,9 +21,9 @@ from chexlib.models import create_model
 from chexlib.paper.notes import Missing, Note
 from chexlib.paper.results import open_results
 from chexlib.training.checkpoints import Normaliser, save_weights
-from chexlib.widgets import CamViewer, cam_viewer, page_html
-from chexlib.widgets.page import ASSETS
-from chexlib.widgets.viewer import Shown, first_of_each, viewer_state
+from chexpaper.widgets import CamViewer, cam_viewer, page_html
+from chexpaper.widgets.page import ASSETS
+from chexpaper.widgets.viewer import Shown, first_of_each, viewer_state
 from tests.made_runs import make_store, study_file
 
 SIZE = 48
@@ -172,7 +172,7 @@ def test_each_task_that_is_shown_has_an_image_and_none_is_a_side_view(dataset):
 def test_models_that_do_not_fit_are_left_out(models, dataset, monkeypatch):
     rows = first_of_each(dataset, TASKS)
     whole = viewer_state(models, dataset, rows, TASKS, "")
-    monkeypatch.setattr("chexlib.widgets.viewer.ROOM", len(json.dumps(whole)) - 100)
+    monkeypatch.setattr("chexpaper.widgets.viewer.ROOM", len(json.dumps(whole)) - 100)
     assert viewer_state(models, dataset, rows, TASKS, "")["models"] == whole["models"][:2]
 
 

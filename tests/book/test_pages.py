@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from chexlib.widgets import NO_SCRIPT
+from chexpaper.widgets import NO_SCRIPT
 
 WIDGET = "[data-chexlib-widget]"
 DRIVE = """async (box) => {

@@ -13,15 +13,15 @@ import pytest
 import yaml
 
 from chexlib import figures
-from chexlib.book import build
 from chexlib.data import phantom
 from chexlib.data.dataset import open_dataset, open_for
 from chexlib.data.labels import FINDINGS
-from chexlib.notebooks import run_notebooks
 from chexlib.paper.results import open_results
 from chexlib.results.export import export_study
 from chexlib.runs.store import RunStore, predictions_table
 from chexlib.study import load_study
+from chexpaper.build.book import build
+from chexpaper.build.notebooks import run_notebooks
 from tests.book.conftest import copy_project
 from tests.made_runs import make_store, scores
 from tests.searching import greyness, holds_label_rows, names_a_patient, photographs, texts

@@ -8,8 +8,8 @@ import pytest
 
 from chexlib.errors import UserError
 from chexlib.stats import spearman, spearman_interval
-from chexlib.widgets import Explorer, decode, encode, explorer, explorer_state, summary, visible
-from chexlib.widgets.page import ASSETS
+from chexpaper.widgets import Explorer, decode, encode, explorer, explorer_state, summary, visible
+from chexpaper.widgets.page import ASSETS
 
 CHOICES = [
     {"x": x, "measure": measure, "init": init, "models": models, "family": ""}

@@ -13,9 +13,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import chexlib
+import chexpaper
 from chexlib.errors import UserError
-from chexlib.notebook_inputs import record_of, why_not_current, write_record
-from chexlib.notebook_process import (
+from chexpaper.build.execute import (
     NotebookProcess,
     inject,
     install_kernel,
@@ -23,7 +24,8 @@ from chexlib.notebook_process import (
     read_notebook,
     without_folders,
 )
-from chexlib.notebooks import outdated, read_value, run_notebooks
+from chexpaper.build.inputs import record_of, why_not_current, write_record
+from chexpaper.build.notebooks import outdated, read_value, run_notebooks
 
 PARAMETERS = 'study = "demo"  # a name, "= demo" by default\ndata = ""\nruns: str = ""\nfactor = 1\nsizes = (0,)'
 
@@ -52,7 +54,7 @@ def notebook(name: str, *cells: str, parameters: str | None = PARAMETERS) -> Pat
 
 def pretend_current(**arguments) -> None:
     """Puts an output with a record for every notebook, as if `run_notebooks` had just made them."""
-    from chexlib.notebooks import _tasks
+    from chexpaper.build.notebooks import _tasks
 
     defaults = {"study": "demo", "data": None, "runs": None, "only": None, "parameters": None, "out": None}
     for task in _tasks(**{**defaults, **arguments}):
@@ -78,8 +80,6 @@ def test_good_outputs_are_taken_and_failed_ones_are_not(project):
         ["parameters"],
         ["injected-parameters", "remove-cell"],
     ]
-    import chexlib
-
     seen = ["demo", 2.5, (3, "a"), sys.executable, chexlib.__file__, f"{project.name}/notebooks"]
     assert "".join(executed["cells"][3]["outputs"][0]["text"]).strip() == str(seen)
     assert str(project) not in json.dumps(executed)
@@ -105,8 +105,8 @@ def test_published_text_names_folders_and_not_their_places(text, published):
 def test_killed_driver_leaves_nothing_and_takes_its_notebooks_along(project):
     notebook("01_slow", "import os\nopen('pid', 'w').write(str(os.getpid()))", "import time\ntime.sleep(60)")
     pid_file = project / "notebooks" / "pid"
-    command = "from chexlib.notebooks import run_notebooks; run_notebooks('demo', progress=False)"
-    source = str(Path(sys.modules["chexlib"].__file__).parents[1])
+    command = "from chexpaper.build.notebooks import run_notebooks; run_notebooks('demo', progress=False)"
+    source = os.pathsep.join(str(Path(package.__file__).parents[1]) for package in (chexlib, chexpaper))
     driver = subprocess.Popen([sys.executable, "-c", command], env={**os.environ, "PYTHONPATH": source})
     wait_for(lambda: pid_file.exists() and pid_file.read_text())
     with pytest.raises(UserError, match="another process"):

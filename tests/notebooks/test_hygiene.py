@@ -92,7 +92,7 @@ class TestHygiene:
         for source in sources(path, "code"):
             for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.ImportFrom):
-                    assert node.module.split(".")[0] in ("chexlib", "myst_nb")
+                    assert node.module.split(".")[0] in ("chexlib", "chexpaper", "myst_nb")
                 assert not isinstance(node, ast.Import)
 
     def test_no_result_is_typed_into_the_prose(self, path):

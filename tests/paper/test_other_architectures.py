@@ -12,7 +12,7 @@ from chexlib.figures.style import FAMILIES, OTHERS, Plate, family_mark
 from chexlib.models.truncate import parameters
 from chexlib.paper import designs, measures, sentences, tables
 from chexlib.paper.results import open_results
-from chexlib.widgets import explorer_state
+from chexpaper.widgets import explorer_state
 from tests.made_runs import make_store
 
 PAPERS = ["resnet18", "densenet121", "mobilenet_v2", "mnasnet", "efficientnet_b0"]

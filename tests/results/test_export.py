@@ -20,7 +20,7 @@ from chexlib.results.held_out import HeldOut, private_seed
 from chexlib.runs.store import Run, RunStore
 from chexlib.stats import auroc, resample_counts
 from chexlib.study import load_study
-from chexlib.widgets import decode, explorer_state
+from chexpaper.widgets import decode, explorer_state
 from tests.made_runs import make_store, predictions, study_file, write_run
 from tests.searching import names_a_patient
 

@@ -1,6 +1,6 @@
 // The explorer: AUC against ImageNet top-1 or size, with Spearman's rho recomputed for the models in view.
 // An ES module with anywidget's default export, plain SVG, no dependency. The statistics at the top have a twin in
-// chexlib/widgets/explorer.py (and so chexlib.stats); a test runs both on the same states.
+// book/chexpaper/widgets/explorer.py (and so chexlib.stats); a test runs both on the same states.
 
 export const FEWEST = 4; // models below which no rank correlation is shown
 

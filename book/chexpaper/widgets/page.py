@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import anywidget
 import traitlets
 
-ASSETS = Path(__file__).parents[1]
+ASSETS = Path(__file__).parent
 """Where the modules and their styles are."""
 
 NO_SCRIPT = "This figure answers to the hand where JavaScript is on. The figure below it shows the same numbers."

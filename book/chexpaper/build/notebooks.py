@@ -25,8 +25,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from chexlib.errors import UserError
-from chexlib.notebook_inputs import notebook_inputs, record_of, shared_inputs, why_not_current, write_record
-from chexlib.notebook_process import (
+from chexlib.runs.store import project_folder, write_atomically
+from chexlib.study import load_study
+from chexpaper.build.execute import (
     FOLDERS,
     NotebookProcess,
     install_kernel,
@@ -35,8 +36,7 @@ from chexlib.notebook_process import (
     tags,
     without_folders,
 )
-from chexlib.runs.store import project_folder, write_atomically
-from chexlib.study import load_study
+from chexpaper.build.inputs import notebook_inputs, record_of, shared_inputs, why_not_current, write_record
 
 STANDARD = ("study", "data", "runs")
 """Parameters with arguments of their own; they go to the notebooks that declare them."""

@@ -20,8 +20,8 @@ from pathlib import Path
 import yaml
 
 from chexlib.errors import UserError
-from chexlib.notebook_inputs import record_of
 from chexlib.runs.store import project_folder
+from chexpaper.build.inputs import record_of
 
 BUILDERS = (
     "jupyter-book",

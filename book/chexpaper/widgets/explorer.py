@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from chexlib.errors import UserError
 from chexlib.figures import style
 from chexlib.stats import percentile_interval, spearman, spearman_interval
-from chexlib.widgets.page import ASSETS, TwoFaced
+from chexpaper.widgets.page import ASSETS, TwoFaced
 
 if TYPE_CHECKING:
     from chexlib.paper.results import Results

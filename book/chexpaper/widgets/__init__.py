@@ -1,8 +1,8 @@
 """Widgets with two faces: live in JupyterLab through anywidget, and alive in a page with no kernel and no network."""
 
-from chexlib.widgets.explorer import Explorer, decode, encode, explorer_state, summary, visible
-from chexlib.widgets.page import NO_SCRIPT, page_html
-from chexlib.widgets.viewer import CamViewer, cam_viewer
+from chexpaper.widgets.explorer import Explorer, decode, encode, explorer_state, summary, visible
+from chexpaper.widgets.page import NO_SCRIPT, page_html
+from chexpaper.widgets.viewer import CamViewer, cam_viewer
 
 __all__ = [
     "NO_SCRIPT",

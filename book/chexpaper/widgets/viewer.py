@@ -25,7 +25,7 @@ from chexlib.paper import maps
 from chexlib.paper.marks import fit
 from chexlib.paper.notes import Note, skips_missing
 from chexlib.paper.wording import INIT_NAMES
-from chexlib.widgets.page import ASSETS, TwoFaced
+from chexpaper.widgets.page import ASSETS, TwoFaced
 
 if TYPE_CHECKING:
     from chexlib.data.dataset import Dataset

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import chexlib
-from chexlib.notebook_process import read_notebook, tags
+import chexpaper
 from chexlib.runs.store import RunStore, write_atomically
+from chexpaper.build.execute import read_notebook, tags
 
 
 def shared_inputs(project: Path, study: Path, runs: str | None, data: str | None) -> dict[str, str]:
@@ -25,6 +26,7 @@ def shared_inputs(project: Path, study: Path, runs: str | None, data: str | None
     """
     return {
         "chexlib": _files(Path(chexlib.__file__).parent),
+        "chexpaper": _files(Path(chexpaper.__file__).parent),
         "python and requirements.lock": _sha(sys.version, _files(project, ["requirements.lock"])),
         "the study": _files(study.parent, [study.name]),
         "runs": _sha(*_finished_runs(study.stem, runs)),

@@ -21,6 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import chexlib
+import chexpaper
 from chexlib.machine import cores
 
 START_TIMEOUT = 60  # seconds for a kernel to start; a slow or unlucky start is tried once more
@@ -92,7 +94,7 @@ class NotebookProcess:
 
     def _start(self) -> None:
         self._attempts += 1
-        command = [sys.executable, "-m", "chexlib.notebook_process", self._input, self._output, self.source.parent]
+        command = [sys.executable, "-m", "chexpaper.build.execute", self._input, self._output, self.source.parent]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
         with open(self._stderr, "wb") as stderr:
             self._process = subprocess.Popen(command, stderr=stderr, env=dict(self.environment), **pipes)
@@ -166,9 +168,10 @@ def kernel_environment(scratch: Path, jobs: int) -> dict[str, str]:
         if environment.get(name):
             environment[name] = str(Path(environment[name]).expanduser().resolve())
     _put_first(environment, "JUPYTER_PATH", scratch / "jupyter")
-    code = Path(__file__).resolve().parents[1]
-    if code != Path(sysconfig.get_path("purelib")).resolve():  # an installed package is found anyway
-        _put_first(environment, "PYTHONPATH", code)
+    for package in (chexpaper, chexlib):
+        code = Path(package.__file__).resolve().parents[1]
+        if code != Path(sysconfig.get_path("purelib")).resolve():  # an installed package is found anyway
+            _put_first(environment, "PYTHONPATH", code)
     return environment | {"IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_RUNTIME_DIR": str(scratch / "runtime")}
 
 
