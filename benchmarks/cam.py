@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from benchmarks.compare import compare
 from chexlib.explain import cam as ours
-from chexlib.models import Classifier, create_model
+from chexlib.models import create_model
+from chexlib.models.networks import Classifier
 
 FINDINGS, IMAGES, SIZE = 14, 32, 224
 PART = 2

@@ -15,8 +15,8 @@ from benchmarks.compare import machine, record
 from benchmarks.training import BATCH, PAPER, plain_loop, plain_model
 from chexlib.data.dataset import open_dataset
 from chexlib.runs.spec import RunSpec
-from chexlib.training.devices import start
-from chexlib.training.step import learner, step
+from chexlib.training.device import start
+from chexlib.training.loop import Learner, step
 
 SIZE, STEPS, SMOOTH = 96, 100, 10
 
@@ -53,12 +53,12 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 
 
 def our_curve(spec: RunSpec) -> list[float]:
-    it = learner(spec, start(spec), lambda: (0.5, 0.25))
-    it.model.train()
+    learner = Learner.begin(spec, start(spec), lambda: (0.5, 0.25))
+    learner.model.train()
     pixels, labels = images()
     torch.manual_seed(0)
     known = np.ones_like(labels)
-    return [step(it, pixels, labels, known, np.arange(BATCH) + n * BATCH).item() for n in range(STEPS)]
+    return [step(learner, pixels, labels, known, np.arange(BATCH) + n * BATCH).item() for n in range(STEPS)]
 
 
 def plain_curve(spec: RunSpec) -> list[float]:

@@ -1,6 +1,6 @@
 """What the loader takes of a training step, with and without augmentation, and of memory with 200,000 images.
 
-A step is ResNet18's at 224 px, batches of 16, as in chexlib.training.fit, on batches that are in memory. Loading is
+A step is ResNet18's at 224 px, batches of 16, as in chexlib.training.loop, on batches that are in memory. Loading is
 all between the row numbers and a normalised batch: shuffling, reading the cache, labels, augmentation.
 """
 
@@ -22,9 +22,9 @@ from chexlib.data.augment import augmenter
 from chexlib.data.labels import FINDINGS
 from chexlib.models import create_model
 from chexlib.runs.spec import RunSpec
-from chexlib.training.checkpoints import Normaliser
-from chexlib.training.fit import _batch
-from chexlib.training.objectives import masked_cross_entropy
+from chexlib.training.device import Normaliser
+from chexlib.training.loop import batch_at
+from chexlib.training.losses import masked_cross_entropy
 
 SIZE, BATCHES = 224, 2
 AUGMENT = {"rotation": 10, "crop": 0.8, "jitter": 0.2, "flip": 0.5}
@@ -67,7 +67,7 @@ def loader(pixels: packed.Pixels, device: str, augment: dict[str, float]) -> Cal
         torch.manual_seed(0)
         batches = []
         for first in range(0, BATCHES * BATCH, BATCH):
-            batch = _batch(rows, first, per_epoch, spec)
+            batch = batch_at(rows, first, per_epoch, spec)
             images = prepare(pixels[batch], device, change)
             batches.append((images, *(torch.from_numpy(a[batch]).to(device) for a in (labels, known))))
         return batches

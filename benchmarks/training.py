@@ -22,8 +22,8 @@ from chexlib.runs.spec import RunSpec
 from chexlib.study.plan import shape
 from chexlib.study.processes import default_workers
 from chexlib.study.tune import settle, tune
-from chexlib.training.devices import device_type, start
-from chexlib.training.step import learner, step
+from chexlib.training.device import device_type, start
+from chexlib.training.loop import Learner, step
 
 SIZE, STEPS, WARM = 128, 4, 2
 PAPER = [name for name, row in ARCHITECTURES.items() if row.in_paper]
@@ -75,12 +75,12 @@ def batches(size: int, n: int = 4) -> tuple[np.ndarray, np.ndarray]:
 
 def our_rate(spec: RunSpec, barrier) -> float:
     """Images a second of one of several runs at once."""
-    it = learner(spec, start(spec), lambda: (0.5, 0.25))
-    it.model.train()
+    learner = Learner.begin(spec, start(spec), lambda: (0.5, 0.25))
+    learner.model.train()
     pixels, labels = batches(spec.size)
 
     def learn(n: int) -> None:
-        step(it, pixels, labels, np.ones_like(labels), np.arange(BATCH) + n % 4 * BATCH).item()
+        step(learner, pixels, labels, np.ones_like(labels), np.arange(BATCH) + n % 4 * BATCH).item()
 
     for n in range(WARM):
         learn(n)

@@ -11,7 +11,7 @@ _PUBLIC = {
     "RunSpec": "chexlib.runs.spec",
     "architectures": "chexlib.models.zoo",
     "create_model": "chexlib.models",
-    "fit": "chexlib.training.fit",
+    "fit": "chexlib.training.loop",
     "grad_cam": "chexlib.explain.cam",
     "open_dataset": "chexlib.data.dataset",
     "open_results": "chexlib.paper.results",

@@ -90,31 +90,52 @@ def _yaml(value: str, field: str) -> object:
 
 
 def weights_list(args) -> None:
-    from chexlib.models.prepare import here
+    from chexlib.models.weights import locate
 
-    for found in here(args.architectures):
-        row, where = found.row, f"{found.place}: {found.file}" if found.file else found.problem
+    for row in _rows(args.architectures):
+        found = locate(row)
+        where = f"{found[0].name}: {found[1]}" if found else "not here"
         print(f"{row.name:<19} {row.tag:<31} {row.licence:<13} {where}")
 
 
 def weights_fetch(args) -> int:
-    return _prepared(args.architectures, fetch=True, folder=args.to)
+    return _loaded(args.architectures, fetch=True, folder=args.to)
 
 
 def weights_check(args) -> int:
-    return _prepared(args.architectures)
+    return _loaded(args.architectures)
 
 
-def _prepared(names: list[str], **options) -> int:
-    """Prints each architecture's weights; 1 where some cannot be used."""
-    from chexlib.models.prepare import prepare
+def _loaded(names: list[str], fetch: bool = False, folder: str | None = None) -> int:
+    """Loads each architecture's weights and prints their file, with `folder` a copy's; 1 where some cannot be used."""
+    from chexlib.models import weights
+    from chexlib.models.networks import untrained_trunk
 
     failed = 0
-    for found in prepare(names, **options):
-        failed += bool(found.problem)
-        print(f"{found.row.name:<19} {found.problem or f'{found.file}, SHA-256 {found.sha256}'}")
+    for row in _rows(names):
+        try:
+            if not weights.locate(row, fetch):
+                raise UserError(weights.ways(row))
+            network = untrained_trunk(row)
+            file, facts = weights.load(network, row)
+        except UserError as error:
+            failed += 1
+            print(f"{row.name:<19} {error}")
+            continue
+        sha256 = facts["sha256"]
+        if folder:
+            file = Path(folder).expanduser() / f"{row.tag}.safetensors"  # CHEXLIB_WEIGHTS takes it on any machine
+            weights.save(network, file)
+            sha256 = weights.sha256_of(file)
+        print(f"{row.name:<19} {file}, SHA-256 {sha256}")
     print(f"{failed} architectures are without weights" if failed else "all weights are here")
     return int(failed > 0)
+
+
+def _rows(names: list[str]) -> list:
+    from chexlib.models import ARCHITECTURES, architecture
+
+    return [architecture(name) for name in names] or list(ARCHITECTURES.values())
 
 
 def train_one(args) -> None:
@@ -123,7 +144,7 @@ def train_one(args) -> None:
 
     spec = RunSpec.make(chosen(args))
 
-    from chexlib.training.fit import fit  # torch, only once the fields are known to be right
+    from chexlib.training.loop import fit  # torch, only once the fields are known to be right
 
     run = fit(spec, args.data, RunStore.open(args.runs))
     print(f"finished {run.folder}")

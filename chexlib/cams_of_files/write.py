@@ -19,7 +19,7 @@ from chexlib.cams_of_files.asked import check_out, find_run, learned, overlay_na
 from chexlib.cams_of_files.overlay import captioned, laid_over, picture_of, png
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError, nearest
-from chexlib.models.zoo import architecture
+from chexlib.models import architecture
 from chexlib.runs.store import Run, RunStore, write_atomically
 
 NOT_FOR_PATIENTS = (
@@ -102,7 +102,7 @@ def _maps(
 
     from chexlib.explain.cam import scaled, sums
     from chexlib.training.checkpoints import load_model, load_weights
-    from chexlib.training.devices import laid_out, start
+    from chexlib.training.device import laid_out, start
 
     model, prepare = load_model(run)
     accelerator, members = start(run.spec), run.provenance["ensemble"]

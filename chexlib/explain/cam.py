@@ -32,7 +32,7 @@ from chexlib.explain.score_cam import score_cam
 from chexlib.explain.weightings import WEIGHTINGS
 
 if TYPE_CHECKING:
-    from chexlib.models import Classifier
+    from chexlib.models.networks import Classifier
 
 METHODS = {**WEIGHTINGS, "score-cam": score_cam}
 """A method's name to its weighting."""

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from chexlib.explain.cam import columns_of, evaluating
 
 if TYPE_CHECKING:
-    from chexlib.models import Classifier
+    from chexlib.models.networks import Classifier
 
 STEPS = 20
 BLUR = 5 / 224

@@ -19,7 +19,7 @@ from chexlib.explain.cam import evaluating, maps_of, parts, scaled, sums
 from chexlib.stats.correlation import rank_correlations
 
 if TYPE_CHECKING:
-    from chexlib.models import Classifier
+    from chexlib.models.networks import Classifier
 
 
 @dataclass(frozen=True)

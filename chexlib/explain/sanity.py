@@ -29,7 +29,7 @@ from chexlib.explain.cam import at_once, sums
 from chexlib.stats.correlation import rank_correlations
 
 if TYPE_CHECKING:
-    from chexlib.models import Classifier
+    from chexlib.models.networks import Classifier
 
 Layer = tuple[str, ...]
 """Names of modules that are made random together."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from chexlib.models import Classifier
+    from chexlib.models.networks import Classifier
 
 
 def score_cam(model: Classifier, images: Tensor, maps: Tensor, columns: list[int], at_once: int) -> Tensor:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexlib.errors import UserError
-from chexlib.models.weights import Source, fill, find, load_tensors, source
+from chexlib.models.weights import Source, fill, load, load_tensors, source
 from chexlib.models.zoo import Architecture
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def _random(network: nn.Module, row: Architecture, init: str, seed: int) -> None
 
 
 def _imagenet(network: nn.Module, row: Architecture, init: str, seed: int) -> Source:
-    tensors, found = find(row, network)
-    fill(network, tensors, found["file"])
+    _, found = load(network, row)
     return {"init": init, **found}
 
 

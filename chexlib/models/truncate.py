@@ -7,19 +7,27 @@ and the transition before it (and the final norm), a residual stage, or an inver
 keeps its name, its weights and its place.
 
 The paper's networks have their cuts in a table, counted and pinned, and nothing here imports torch until a network is
-cut. Any other is cut by the rule of `chexlib.models.stages`, which finds the same cuts in the paper's.
+cut. Any other is cut by one rule, which finds the same cuts in the paper's: timm says which modules end a network's
+stages (`feature_info`), and a run on torch's meta device shows which modules have not begun when a stage ends. With
+`minus=1` those go that have not begun when the last stage but one ends, and so on; what is not part of making maps
+(pooling, a head with its norm) goes, too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import count as counter
 from typing import TYPE_CHECKING
 
 from chexlib.errors import UserError
-from chexlib.models.zoo import ARCHITECTURES, architecture
+from chexlib.models.zoo import ARCHITECTURES, Architecture
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Size, nn
+
+FINDINGS = 14  # what `parameters` counts a head for
+STEM = 4  # pixels: maps of a smaller stride are a stem's
 
 
 @dataclass(frozen=True)
@@ -65,29 +73,24 @@ TRUNCATIONS: dict[str, Truncation] = {
 }  # fmt: skip
 
 
-def truncation(name: str) -> Truncation:
+def truncation(row: Architecture) -> Truncation:
     """The cuts of an architecture: the table's, else those that its stages allow (which builds it, on no device)."""
-    if name in TRUNCATIONS:
-        return TRUNCATIONS[name]
-    from chexlib.models.stages import by_rule
-
-    return by_rule(name)
+    return TRUNCATIONS.get(row.name) or by_rule(row)
 
 
-def depth(name: str) -> int:
-    """The largest `minus` of an architecture; 0 for those that cannot be truncated."""
-    return len(truncation(name).cuts)
-
-
-def check_minus(name: str, minus: int) -> None:
-    """Refuse (`UserError`) a `minus` that architecture `name` does not have."""
+def check_minus(row: Architecture, minus: int) -> None:
+    """Refuse (`UserError`) a `minus` that the architecture does not have."""
     whole = isinstance(minus, int) and not isinstance(minus, bool)
-    if whole and (minus == 0 or 0 < minus <= depth(name)):
+    if whole and minus == 0:
         return
-    label, how = architecture(name).paper_name, truncation(name)
+    how = truncation(row)
+    if whole and 0 < minus <= len(how.cuts):
+        return
     if not how.cuts:
-        raise UserError(f"minus={minus}: {label} cannot be truncated, it has no stages that simply follow one another")
-    raise UserError(f"minus={minus}: {label} has {how.total} {how.blocks}, so 0 to {depth(name)} can be dropped")
+        raise UserError(f"minus={minus}: {row.paper_name} cannot be truncated, it has no stages that simply follow "
+                        "one another")  # fmt: skip
+    raise UserError(f"minus={minus}: {row.paper_name} has {how.total} {how.blocks}, so 0 to {len(how.cuts)} can be "
+                    "dropped")  # fmt: skip
 
 
 def pinned(name: str, minus: int = 0) -> bool:
@@ -95,20 +98,104 @@ def pinned(name: str, minus: int = 0) -> bool:
     return name in ARCHITECTURES and (minus == 0 or name in TRUNCATIONS)
 
 
-def parameters(name: str, minus: int = 0) -> int:
+def parameters(row: Architecture, minus: int = 0) -> int:
     """The number of parameters with a 14-finding head after `minus` cuts; nothing is built where it is `pinned`."""
-    check_minus(name, minus)
-    return truncation(name).cuts[minus - 1].parameters if minus else architecture(name).parameters
+    check_minus(row, minus)
+    return truncation(row).cuts[minus - 1].parameters if minus else row.parameters
 
 
-def truncate(network: nn.Module, name: str, minus: int) -> int | None:
-    """Cut `network` in place and return the channels of its last maps (None when nothing was cut)."""
+def truncate(network: nn.Module, row: Architecture, minus: int) -> int:
+    """Cut the row's `network` in place and return the channels of its features."""
     from torch import nn
 
-    check_minus(name, minus)
+    check_minus(row, minus)
     if not minus:
-        return None
-    cuts = truncation(name).cuts[:minus]
+        return network.head_hidden_size
+    cuts = truncation(row).cuts[:minus]
     for module in (module for cut in cuts for module in cut.modules):
         network.set_submodule(module, nn.Identity(), strict=True)
     return cuts[-1].channels
+
+
+@cache
+def by_rule(row: Architecture) -> Truncation:
+    """How far a network can be truncated; without cuts where its stages do not simply follow one another."""
+    from torch import nn
+
+    from chexlib.models.networks import count, on_meta, shape_of_maps
+
+    network, size = on_meta(row), row.top1_px
+    stages = _stages(network)
+    cuts: list[Cut] = []
+    gone: set[str] = set()
+    for modules, shape in _endings(network, stages, size)[-2::-1]:
+        modules = tuple(module for module in modules if module not in gone)
+        for module in modules:
+            network.set_submodule(module, nn.Identity(), strict=True)
+        if len(shape) != 4 or shape_of_maps(network, size) != shape:
+            break
+        gone |= set(modules)
+        cuts.append(Cut(modules, shape[1], count(network) + (shape[1] + 1) * FINDINGS))
+    return Truncation("stages", len(stages), tuple(cuts))
+
+
+def _stages(network: nn.Module) -> list[str]:
+    """The names of the modules that are, or end, the stages.
+
+    They are the children of a sequence of sequences where timm's list points into one (the seven of an EfficientNet,
+    of which timm lists five), otherwise timm's own, from stride 4 on, which leaves out stems.
+    """
+    from torch import nn
+
+    from chexlib.models.networks import feature_info
+
+    listed = [(stage["module"], stage["reduction"]) for stage in feature_info(network) if stage.get("module")]
+    for parent in dict.fromkeys(module.rpartition(".")[0] for module, _ in listed):
+        sequence = network.get_submodule(parent)
+        if isinstance(sequence, nn.Sequential) and all(isinstance(child, nn.Sequential) for child in sequence):
+            return [f"{parent}.{child}" for child, _ in sequence.named_children()]
+    modules = dict(network.named_modules())
+    return [module for module, stride in listed if stride >= STEM and module in modules and _chained(network, module)]
+
+
+def _chained(network: nn.Module, name: str) -> bool:
+    """Whether what a module lies in only runs its parts in order: a block's shortcut could not be cut through."""
+    from torch import nn
+
+    parts = name.split(".")
+    around = [network.get_submodule(".".join(parts[:depth])) for depth in range(1, len(parts))]
+    return all(isinstance(module, nn.Sequential | nn.ModuleList) for module in around)
+
+
+def _endings(network: nn.Module, stages: list[str], size: int) -> list[tuple[tuple[str, ...], Size]]:
+    """For each stage, the modules that have not begun when it ends, and the shape of its maps (empty if it has none).
+
+    A module is looked at where it stands beside the stage, or beside a module that the stage lies in.
+    """
+    from chexlib.models.networks import shape_of_maps
+
+    ticks, begun, ended = counter(), {}, {}
+
+    def begins(module, images) -> None:
+        begun.setdefault(module, next(ticks))
+
+    def ends(module, images, maps) -> None:
+        ended.setdefault(module, (next(ticks), getattr(maps, "shape", ())))
+
+    hooks = [module.register_forward_pre_hook(begins) for module in network.modules()]
+    hooks += [network.get_submodule(name).register_forward_hook(ends) for name in stages]
+    shape_of_maps(network, size)
+    for hook in hooks:
+        hook.remove()
+
+    def after(name: str) -> tuple[str, ...]:
+        end, found, parts = ended[network.get_submodule(name)][0], [], name.split(".")
+        for depth, own in enumerate(parts):
+            for child, module in network.get_submodule(".".join(parts[:depth])).named_children():
+                if child != own and all(begun.get(part, end) >= end for part in module.modules()):
+                    found.append(".".join([*parts[:depth], child]))
+        return tuple(found)
+
+    if len(ended) < len(stages):
+        return []
+    return [(after(name), ended[network.get_submodule(name)][1]) for name in stages]

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, Tensor]
 
-Source = dict[
-    str, Any
-]  # origin, file, sha256, tag, licence: where weights came from; mean, std, input_size: their images
+Source = dict[str, Any]
+"""Where weights came from (origin, file, sha256, tag, licence), and their images (mean, std, input_size)."""
+
 HUB = "https://huggingface.co"
 CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
 PROBE_SECONDS = 5  # how long an address may take to answer at all
@@ -38,39 +38,56 @@ class Place:
     """One place where weights may be.
 
     `path(row, fetch)` is the file, None where there is none; only with `fetch` is it downloaded. `origin(row)` says
-    whence it is, `load(path, network)` gives its tensors by the network's names, and `check(row, path, sha256)` refuses
-    (UserError) a file that is not the one that the row is pinned to.
+    whence it is, and `check(row, path, sha256)` refuses (UserError) a file that is not the one that the row is pinned
+    to. Where its tensors have other names but the same order, they are taken `by_position`.
     """
 
     name: str
     path: Callable[[Architecture, bool], Path | None]
     origin: Callable[[Architecture], str]
-    load: Callable[[Path, nn.Module], Tensors]
     check: Callable[[Architecture, Path, str], None] = lambda row, path, sha256: None
+    by_position: bool = False
 
 
 def locate(row: Architecture, fetch: bool = False) -> tuple[Place, Path] | None:
-    """The first place that has the architecture's weights, and their file; None where no place has."""
+    """The first place that has the architecture's weights, and their file; None where no place has. Reads no file."""
     for place in PLACES:
         if path := place.path(row, fetch):
             return place, path
     return None
 
 
-def find(row: Architecture, network: nn.Module) -> tuple[Tensors, Source]:
-    """The weights' tensors and where they came from. Raises UserError, naming the ways to get them, without any."""
+def load(network: nn.Module, row: Architecture) -> tuple[Path, Source]:
+    """Fill `network` in place with its ImageNet weights, downloaded where they are not here: their file, and facts.
+
+    Raises UserError, naming the ways to get them, without any, and where the file is not theirs.
+    """
     found = locate(row, fetch=True)
     if found is None:
         raise UserError(f"no ImageNet weights for {row.name} ({row.tag}): {ways(row)}")
-    return read(*found, row, network)
-
-
-def read(place: Place, path: Path, row: Architecture, network: nn.Module) -> tuple[Tensors, Source]:
-    """A file's tensors by the network's names, and where they came from. Raises UserError where it is another file."""
+    place, path = found
     facts = source(place.origin(row), path, row)
     place.check(row, path, facts["sha256"])
+    tensors = load_tensors(path)
+    if place.by_position:  # the network may end earlier than the file (truncated, without its 1000-class head)
+        tensors = dict(zip(network.state_dict(), tensors.values(), strict=False))
+    fill(network, tensors, path.name)
     size = getattr(network, "pretrained_cfg", {}).get("input_size", (3, row.top1_px, row.top1_px))[-1]
-    return place.load(path, network), facts | {"mean": row.mean, "std": row.std, "input_size": size}
+    return path, facts | {"mean": row.mean, "std": row.std, "input_size": size}
+
+
+def save(network: nn.Module, path: Path) -> None:
+    """The network's tensors as a safetensors file, whole or not at all. Raises UserError where it cannot be written."""
+    from safetensors.torch import save_file
+
+    partial = path.with_name(f".{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
+        partial.replace(path)
+    except Exception as error:  # safetensors has an error of its own for a full disk
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error}): choose another folder") from None
 
 
 def ways(row: Architecture) -> str:
@@ -95,10 +112,14 @@ def sha256_of(path: Path) -> str:
 
 
 def load_tensors(path: Path) -> Tensors:
-    """A safetensors file. Raises UserError where it is none."""
+    """A safetensors file, or one of torch's own format; tensors alone are loaded. Raises UserError where it is none."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if path.suffix == ".pth":
+        import torch
+
+        return torch.load(path, weights_only=True, map_location="cpu")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -140,22 +161,6 @@ def _check_package(row: Architecture, path: Path, sha256: str) -> None:
     if sha256 != row.package_sha256:
         raise UserError(f"{path} is not the file that {row.name} is pinned to (its SHA-256 is {sha256}): "
                         f"reinstall {row.package}")  # fmt: skip
-
-
-def _by_position(path: Path, network: nn.Module) -> Tensors:
-    """A registry package's weights, which have other names but the same order: taken by position, tensor for tensor.
-
-    The network may end earlier than the file (truncated, or without its 1000-class head), never differ before
-    that.
-    """
-    return dict(zip(network.state_dict(), _pickled(path, network).values(), strict=False))
-
-
-def _pickled(path: Path, network: nn.Module) -> Tensors:
-    """torch's own format, of which tensors alone are loaded."""
-    import torch
-
-    return torch.load(path, weights_only=True, map_location="cpu")
 
 
 def _repository(row: Architecture) -> str:
@@ -215,14 +220,10 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _by_name(path: Path, network: nn.Module) -> Tensors:
-    return load_tensors(path)
-
-
 PLACES = (
-    Place("CHEXLIB_WEIGHTS", _local, lambda row: "CHEXLIB_WEIGHTS", _by_name),
-    Place("package", _package, lambda row: f"{row.package} {importlib.metadata.version(row.package)}", _by_position,
-          _check_package),
-    Place("timm's hub", _timm_hub, lambda row: f"{HUB}/{_repository(row)}", _by_name),
-    Place("pretrainedmodels", _cadene, lambda row: f"{CADENE}{row.tag}.pth", _pickled, _check_cadene),
+    Place("CHEXLIB_WEIGHTS", _local, lambda row: "CHEXLIB_WEIGHTS"),
+    Place("package", _package, lambda row: f"{row.package} {importlib.metadata.version(row.package)}", _check_package,
+          by_position=True),
+    Place("timm's hub", _timm_hub, lambda row: f"{HUB}/{_repository(row)}"),
+    Place("pretrainedmodels", _cadene, lambda row: f"{CADENE}{row.tag}.pth", _check_cadene),
 )  # fmt: skip

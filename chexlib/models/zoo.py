@@ -1,4 +1,4 @@
-"""The architectures, one frozen row each: the paper's sixteen, NASNet-A-Mobile, and the EfficientNet-Lite family.
+"""The architectures, one frozen row each: the paper's sixteen, NASNet-A-Mobile, EfficientNet-Lite, and Transfusion's.
 
 Names, counts and accuracies are data; nothing here imports torch, timm or pretrainedmodels. The sixteen are
 those of CheXtransfer (Ke et al. 2021, Table 1). The weights' tags name the checkpoints of that time, because
@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from chexlib.errors import UserError
@@ -40,7 +41,7 @@ class Architecture:
     layers need), and a multiple of `multiple`. `pools_last` says that nothing but average pooling and one
     linear layer is known to follow the last maps. `hub` is the checkpoint's repository where that is not `timm/<tag>`
     ("": it has none), `package` a registry package with the same weights, and `package_sha256` the hash of its file.
-    A row that is made for another network of timm (chexlib.models.timm_rows) knows no `top1` (NaN) and no
+    A row that is made for another network of timm (chexlib.models.any_timm) knows no `top1` (NaN) and no
     `parameters_1000` (0).
     """
 
@@ -117,28 +118,35 @@ _ROWS = (
 ARCHITECTURES: dict[str, Architecture] = {row.name: row for row in _ROWS}
 
 
-def architecture(name: str) -> Architecture:
-    """The table's row called `name`, or Transfusion's, else one for timm's network of that name (which imports timm).
+CBR_LAYERS = {
+    "CBR-LargeT": (7, (32, 64, 128, 256, 512)),
+    "CBR-LargeW": (7, (64, 128, 256, 512)),
+    "CBR-Small": (7, (32, 64, 128, 256)),
+    "CBR-Tiny": (5, (32, 64, 128, 256)),
+}
+"""Transfusion's own networks (Raghu et al. 2019, section 3): kernel size, and channels of each convolution. They are
+those that its Table 1's counts fix to the last digit."""
 
-    Raises `UserError` where neither knows the name, with the nearest ones, and for a network of timm that has no maps
-    (N, C, h, w) or takes one size of images only.
-    """
-    if name in ARCHITECTURES:
-        return ARCHITECTURES[name]
-    from chexlib.models import cbr
 
-    if name in cbr.ROWS:
-        return cbr.ROWS[name]
-    from chexlib.models.timm_rows import timm_row
+def cbr_parameters(label: str, outputs: int) -> int:
+    """All of them: convolutions without biases, a norm after each, a linear layer with its bias."""
+    kernel, channels = CBR_LAYERS[label]
+    weights = kernel**2 * sum(a * b for a, b in pairwise((3, *channels)))
+    return weights + 2 * sum(channels) + (channels[-1] + 1) * outputs
 
-    return timm_row(name)
+
+CBR: dict[str, Architecture] = {
+    name: Architecture(name, label, "CBR", name, float("nan"), 224, cbr_parameters(label, 14),
+                       cbr_parameters(label, 1000), builder="cbr", in_paper=False, licence="", top1_source="", hub="",
+                       note="Transfusion's; there are no ImageNet weights")
+    for name, label in ((label.lower().replace("-", "_"), label) for label in CBR_LAYERS)
+}  # fmt: skip
+"""By name: cbr_larget, cbr_largew, cbr_small, cbr_tiny. They are in no table of the paper's networks."""
 
 
 def unknown(name: str, others: Iterable[str] = ()) -> UserError:
     """The error for an architecture that is not there, with the nearest names of the table and of `others`."""
-    from chexlib.models import cbr
-
-    rows = [*_ROWS, *cbr.ROWS.values()]
+    rows = [*_ROWS, *CBR.values()]
     meant = [row.name for row in rows if _letters(name) in (_letters(row.name), _letters(row.paper_name))]
     known = [*(row.name for row in rows), *others]
     nearest = meant or difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
@@ -151,9 +159,8 @@ def _letters(name: str) -> str:
     return "".join(c for c in str(name).lower() if c.isalnum())
 
 
-def check_size(name: str, size: int) -> None:
-    """Refuse (`UserError`) square images of `size` pixels that architecture `name` cannot take."""
-    row = architecture(name)
+def check_size(row: Architecture, size: int) -> None:
+    """Refuse (`UserError`) square images of `size` pixels that the architecture cannot take."""
     if size < row.smallest:
         raise UserError(f"size={size}: {row.paper_name} needs images of at least {row.smallest} px")
     if size % row.multiple:

@@ -129,7 +129,7 @@ def load(results: Any, model: Any) -> Iterator[tuple]:
 
     from chexlib.runs.store import Run
     from chexlib.training.checkpoints import load_model
-    from chexlib.training.devices import device_type
+    from chexlib.training.device import device_type
 
     runs = results.runs
     at = runs[(runs["arch"] == model.arch) & (runs["init"] == model.init) & (runs["minus"] == model.minus)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from chexlib.models.zoo import architecture
+from chexlib.models import architecture
 from chexlib.paper.notes import Note
 from chexlib.paper.shown import Tables
 from chexlib.paper.wording import counted, listed

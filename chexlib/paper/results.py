@@ -20,7 +20,7 @@ import pandas as pd
 
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
-from chexlib.models import zoo
+from chexlib.models import ARCHITECTURES, architecture
 from chexlib.models.truncate import parameters, pinned
 from chexlib.results.held_out import HeldOut, Published, open_tested
 from chexlib.runs.store import Run, RunStore, by_study, project_folder
@@ -355,7 +355,7 @@ def _one_a_study(images: pd.DataFrame) -> pd.DataFrame:
 
 def _facts(run: Run) -> dict:
     """What `Results.runs` says of a run. Accuracies, and what the paper trained, are in the zoo's table alone."""
-    spec, row = run.spec, zoo.ARCHITECTURES.get(run.spec.arch)
+    spec, row = run.spec, ARCHITECTURES.get(run.spec.arch)
     model = _model(run)
     return {
         "run_id": run.run_id,
@@ -378,8 +378,8 @@ def _model(run: Run) -> dict:
     noted = None if pinned(arch, minus) else run.provenance.get("model")
     if noted:
         return noted
-    row = zoo.architecture(arch)
-    return {"label": row.label(minus), "family": row.family, "parameters": parameters(arch, minus)}
+    row = architecture(arch)
+    return {"label": row.label(minus), "family": row.family, "parameters": parameters(row, minus)}
 
 
 def _short(folder: Path) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
-from chexlib.models import zoo
+from chexlib.models import ARCHITECTURES, architecture
 from chexlib.models.truncate import parameters, pinned
 from chexlib.results.estimate import AUC_MARGIN, Estimate
 from chexlib.results.held_out import HeldOut, Published, open_tested
@@ -298,7 +298,7 @@ class Results:
 
 def _row(run: Run) -> dict:
     """What `Results.runs` says of a run. Accuracies, and what the paper trained, are in the zoo's table alone."""
-    spec, row = run.spec, zoo.ARCHITECTURES.get(run.spec.arch)
+    spec, row = run.spec, ARCHITECTURES.get(run.spec.arch)
     return {
         "run_id": run.run_id,
         "arch": spec.arch,
@@ -318,5 +318,5 @@ def _label(run: Run) -> dict:
     noted = None if pinned(arch, minus) else run.provenance.get("model")
     if noted:
         return {name: noted[name] for name in ("label", "family", "parameters")}
-    row = zoo.architecture(arch)
-    return {"label": row.label(minus), "family": row.family, "parameters": parameters(arch, minus)}
+    row = architecture(arch)
+    return {"label": row.label(minus), "family": row.family, "parameters": parameters(row, minus)}

@@ -19,8 +19,8 @@ from chexlib.data.dataset import VIEWS
 from chexlib.data.sources import find_source, read_listing
 from chexlib.data.splits import SPLITS
 from chexlib.errors import UserError
+from chexlib.models import architecture
 from chexlib.models.truncate import parameters
-from chexlib.models.zoo import architecture
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import RunStore
 from chexlib.study.plan import having, read_settings, safe_settings, shape, write_settings
@@ -31,7 +31,7 @@ from chexlib.study.tune import measured, settle
 from chexlib.study.tune import tune as tune_networks
 
 if TYPE_CHECKING:
-    from chexlib.training.measure import Speed
+    from chexlib.training.timing import Speed
 
 DEVICES = (2, 4, 8, 16)
 PIXELS = ("dataset", "options", "size")
@@ -95,7 +95,7 @@ def estimate(
     What tuning finds is kept in the store, for the study's runs. Raises UserError where the data cannot be listed, and
     where a network cannot be trained here.
     """
-    from chexlib.training.devices import device_name, device_type
+    from chexlib.training.device import device_name, device_type
 
     store, specs = store or RunStore.open(), study.specs()
     workers, (images, cache_bytes) = default_workers(specs), _data_of(specs, root, progress)
@@ -157,7 +157,7 @@ def _seconds(spec: RunSpec, speed: Speed, images: Images) -> float:
 
 def _bytes(spec: RunSpec) -> int:
     """What a finished run's kept weights take."""
-    return spec.keep * 4 * parameters(spec.arch, spec.minus)
+    return spec.keep * 4 * parameters(architecture(spec.arch), spec.minus)
 
 
 def _networks(

@@ -101,7 +101,7 @@ def _train_in_pool(specs: list[RunSpec], root, store: RunStore, workers: int):
 
 def train_one(spec_json: str, root: str | Path | None, folder: Path) -> str:
     """Trains a resolved spec into the store of this folder; returns what was wrong with it, or nothing."""
-    from chexlib.training.fit import fit
+    from chexlib.training.loop import fit
 
     spec = RunSpec.from_json(spec_json)
     try:

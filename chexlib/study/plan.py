@@ -50,9 +50,9 @@ def plan_study(
 
 def safe_settings() -> dict[str, str]:
     """Those of the device on which this is called, a cluster's node among them; torch is imported only then."""
-    from chexlib.training import devices
+    from chexlib.training import device
 
-    return devices.safe_settings()
+    return device.safe_settings()
 
 
 def having(spec: RunSpec, names: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from chexlib.machine import cores
 from chexlib.runs.spec import RunSpec
 
-PRELOAD = ["chexlib.training.fit", "chexlib.training.measure", "timm", "pretrainedmodels", "torch.utils.tensorboard"]
+PRELOAD = ["chexlib.training.loop", "chexlib.training.timing", "timm", "pretrainedmodels", "torch.utils.tensorboard"]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import yaml
 
 from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.errors import UserError
+from chexlib.models import architecture
 from chexlib.models.truncate import check_minus
 from chexlib.models.zoo import check_size
 from chexlib.runs.spec import RunSpec
@@ -43,8 +44,9 @@ class Study:
             lists = {name: value if isinstance(value, list) else [value] for name, value in axis.items()}
             for values in product(*lists.values()):
                 spec = RunSpec.make({**self.common, **dict(zip(lists, values, strict=True))})
-                check_size(spec.arch, spec.size)
-                check_minus(spec.arch, spec.minus)
+                row = architecture(spec.arch)
+                check_size(row, spec.size)
+                check_minus(row, spec.minus)
                 specs.setdefault(spec.to_json(), spec)
         return list(specs.values())
 

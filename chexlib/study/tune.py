@@ -20,7 +20,7 @@ from chexlib.study.plan import shape
 from chexlib.study.processes import fresh_processes
 
 if TYPE_CHECKING:
-    from chexlib.training.measure import Speed
+    from chexlib.training.timing import Speed
 
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16")}
 FORMATS = ("contiguous", "channels_last")
@@ -87,9 +87,9 @@ def measured(
 
 
 def _measure(text: str) -> Speed | UserError:
-    from chexlib.training.measure import measure
+    from chexlib.training.timing import time_steps
 
     try:
-        return measure(RunSpec.from_json(text))
+        return time_steps(RunSpec.from_json(text))
     except UserError as error:
         return error

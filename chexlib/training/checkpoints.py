@@ -3,7 +3,7 @@
 All files are safetensors, so that nothing but tensors is ever loaded; the position in training is a small JSON text
 in the header, beside the SHA-256 of the tensors. The last two states are kept: where the newer one is damaged, training
 goes on from the one before it. No random state is kept: each stretch between two evaluations draws from a seed of its
-own (see chexlib.training.fit).
+own (see chexlib.training.loop).
 """
 
 from __future__ import annotations
@@ -12,11 +12,8 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -26,45 +23,26 @@ from chexlib.errors import UserError
 from chexlib.models import create_model
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run
+from chexlib.training.device import Normaliser
 
 STATES, WEIGHTS = "resume*.safetensors", "images*.safetensors"
 """What training resumes from, and what enters the ensemble, by images seen: names sort as evaluations follow."""
 
 
-@dataclass(frozen=True)
-class Normaliser:
-    """uint8 pixels to what a network takes."""
-
-    mean: tuple[float, ...]  # one value, or one a channel
-    std: tuple[float, ...]
-
-    def __call__(
-        self,
-        images: np.ndarray | torch.Tensor,
-        device: str | torch.device = "cpu",
-        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    ) -> torch.Tensor:
-        """images (N, H, W) or (N, 1, H, W) uint8 -> (N, 3, H, W) float32: scaled to [0, 1], repeated, normalised.
-
-        `change` (an augmentation) comes after scaling, on the device, while there is one channel.
-        """
-        x = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
-        if torch.device(device).type == "cuda" and x.device.type == "cpu":
-            x = x.pin_memory()  # so that it is copied while the GPU computes
-        x = x.reshape(len(x), 1, *x.shape[-2:]).to(device, non_blocking=True).float().div_(255)  # (N, 1, H, W)
-        x = change(x) if change else x
-        mean, std = (_on_device(values, torch.device(device)) for values in (self.mean, self.std))
-        return ((x - mean) / std).expand(-1, 3, -1, -1)
-
-
-@lru_cache(maxsize=8)
-def _on_device(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """(1, channels, 1, 1), copied once: a copy a batch would make the GPU wait."""
-    return torch.tensor(values, device=device).reshape(1, -1, 1, 1)
-
-
 def weights_name(images: int) -> str:
     return WEIGHTS.replace("*", f"{images:09d}")
+
+
+def save_checkpoint(
+    run: Run, model: torch.nn.Module, optimizer: torch.optim.Optimizer, log: list[dict], keep: int
+) -> None:
+    """After the log's last evaluation, what an ensemble of `keep` and resuming need; the state makes the rest count."""
+    now, before = (ensemble_members(rows, keep) for rows in (log, log[:-1]))
+    if log[-1]["images"] in now:
+        save_weights(run, model, log[-1]["images"])
+    run.write_log(log)
+    save_resume_state(run, model, optimizer, log)
+    keep_only(run, now + before, states=2)  # the state before serves where the newest is damaged
 
 
 def save_weights(run: Run, model: torch.nn.Module, images: int) -> None:
@@ -93,6 +71,12 @@ def keep_only(run: Run, members: list[int], states: int) -> None:
             path.unlink()
     for path in sorted(run.checkpoints.glob(STATES), reverse=True)[states:]:
         path.unlink()
+
+
+def tidy(run: Run) -> None:
+    """What a finished run leaves, where it was killed between its last file and that."""
+    if any(run.checkpoints.glob(STATES)):
+        keep_only(run, ensemble_members(run.log(), run.spec.keep), states=0)
 
 
 def save_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.Optimizer, log: list[dict]) -> None:
@@ -142,10 +126,10 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             metadata = file.metadata() or {}
-            sha256 = metadata.pop("sha256", None)  # None: written before files had one
+            sha256 = metadata.pop("sha256", "")
     except SafetensorError as error:
         raise ValueError(f"cannot be read ({error})") from None
-    if sha256 not in (None, _sha256(tensors, metadata)):
+    if sha256 != _sha256(tensors, metadata):
         raise ValueError("is damaged (it holds not what was written)")
     return tensors, metadata
 

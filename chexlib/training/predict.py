@@ -1,18 +1,20 @@
-"""Probabilities of images: by a model as it stands, or by the ensemble of a run's kept checkpoints."""
+"""Probabilities of images, by a model as it stands or by the ensemble of a run's kept checkpoints, and their AUCs."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from chexlib.data.dataset import Dataset
-from chexlib.data.labels import FINDINGS
-from chexlib.runs.store import Run
+from chexlib.data.labels import FINDINGS, TASKS
+from chexlib.runs.store import Run, by_study, predictions_table
+from chexlib.stats import auroc
 from chexlib.training import checkpoints
-from chexlib.training.devices import laid_out, start
+from chexlib.training.device import laid_out, start
 
 BATCH = 64
 
@@ -59,3 +61,17 @@ def predict_with(run: Run, dataset: Dataset, rows: np.ndarray, title: str = "") 
     model, prepare = checkpoints.load_model(run)
     model = accelerator.prepare(laid_out(model, run.spec))
     return predict_ensemble(run, run.provenance["ensemble"], model, prepare, dataset, rows, accelerator, title)
+
+
+def table_of(dataset: Dataset, rows: np.ndarray, p: np.ndarray) -> pd.DataFrame:
+    """Labels and probabilities p (len(rows), 14) of these images (DESIGN: predictions.parquet)."""
+    return predictions_table(dataset.table.iloc[rows], FINDINGS, dataset.labels[rows], dataset.known[rows], p)
+
+
+def aucs(table: pd.DataFrame, aggregate: str) -> dict[str, float | None]:
+    """AUC over studies of each of the paper's tasks (`auc:<task>`) and their mean (`auc`); None where a class lacks."""
+    y, p, _ = by_study(table, TASKS, aggregate)
+    of_tasks = auroc(y, p)  # (6,)
+    mean = np.nanmean(of_tasks) if np.isfinite(of_tasks).any() else np.nan
+    named = {"auc": mean} | {f"auc:{task}": auc for task, auc in zip(TASKS, of_tasks, strict=True)}
+    return {name: None if np.isnan(auc) else float(auc) for name, auc in named.items()}

@@ -20,7 +20,8 @@ from chexlib.explain.localisation import energy_inside, iou
 from chexlib.models import create_model
 from chexlib.paper.notes import Missing, Note
 from chexlib.paper.results import open_results
-from chexlib.training.checkpoints import Normaliser, save_weights
+from chexlib.training.checkpoints import save_weights
+from chexlib.training.device import Normaliser
 from chexpaper.widgets import CamViewer, cam_viewer, page_html
 from chexpaper.widgets.page import ASSETS
 from chexpaper.widgets.viewer import Shown, first_of_each, viewer_state

@@ -101,7 +101,7 @@ def test_pages_say_why_nothing_is_shown(executed):
 
 
 def test_a_run_that_was_trained_is_exported_without_them(home, tmp_path):
-    from chexlib.training.fit import fit
+    from chexlib.training.loop import fit
 
     study, store = tmp_path / "one.yaml", RunStore(tmp_path / "runs")
     study.write_text(yaml.safe_dump({"runs": [{"dataset": "chexpert", "arch": "resnet18", "size": 48, "epochs": 1}]}))

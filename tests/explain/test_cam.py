@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from chexlib.errors import UserError
 from chexlib.explain import grad_cam
 from chexlib.models import create_model
-from chexlib.models.build import Classifier
+from chexlib.models.networks import Classifier
 from chexlib.models.zoo import ARCHITECTURES
 
 

@@ -7,22 +7,19 @@ import torch
 import chexlib
 from chexlib.errors import UserError
 from chexlib.explain.cam import cam, sums
-from chexlib.models import cbr, create_model
-from chexlib.models.truncate import depth, parameters
-from chexlib.models.zoo import ARCHITECTURES, architecture
+from chexlib.models import ARCHITECTURES, architecture, create_model
+from chexlib.models.networks import count
+from chexlib.models.truncate import parameters, truncation
+from chexlib.models.zoo import cbr_parameters
 
 LABELS = {"cbr_larget": "CBR-LargeT", "cbr_largew": "CBR-LargeW", "cbr_small": "CBR-Small", "cbr_tiny": "CBR-Tiny"}
-
-
-def count(network) -> int:
-    return sum(weight.numel() for weight in network.parameters())
 
 
 @pytest.mark.parametrize(("name", "label"), LABELS.items())
 def test_everything_is_counted_as_torch_counts_it(name, label):
     row, model = architecture(name), create_model(name)
-    assert count(model) == row.parameters == parameters(name) == cbr.parameters(label, 14)
-    assert count(create_model(name, findings=5)) == cbr.parameters(label, 5)
+    assert count(model) == row.parameters == parameters(row) == cbr_parameters(label, 14)
+    assert count(create_model(name, findings=5)) == cbr_parameters(label, 5)
     assert (model.label, model.family, row.in_paper, name in ARCHITECTURES) == (label, "CBR", False, False)
 
 
@@ -43,10 +40,11 @@ def test_each_layer_but_the_last_is_pooled_and_average_pooling_and_one_layer_fol
 
 def test_its_maps_are_in_closed_form_and_its_last_layers_can_be_dropped():
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    assert depth("cbr_tiny") == 3
+    row = architecture("cbr_tiny")
+    assert len(truncation(row).cuts) == 3
     for minus, cells in enumerate((4, 8, 16, 32)):
         model = create_model("cbr_tiny", findings=2, minus=minus).eval()
-        assert count(create_model("cbr_tiny", minus=minus)) == parameters("cbr_tiny", minus)
+        assert count(create_model("cbr_tiny", minus=minus)) == parameters(row, minus)
         found, logits = sums(model, x, method="hirescam")
         assert found.shape == (2, 2, cells, cells)
         torch.testing.assert_close(found.sum(dim=(2, 3)) + model.head.bias.detach(), logits, atol=1e-5, rtol=1e-4)

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from chexlib.cli import main
 from chexlib.models import create_model, weights
-from chexlib.models.build import untrained_trunk
+from chexlib.models.networks import untrained_trunk
 from chexlib.models.zoo import ARCHITECTURES
 
 RESNET = ARCHITECTURES["resnet18"]

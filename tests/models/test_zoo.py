@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from chexlib.errors import UserError
-from chexlib.models import truncate, zoo
+from chexlib.models import architecture, truncate, zoo
 
 #       architecture, blocks dropped: parameters with 14 findings, and with 1000 classes
 PINNED = {
@@ -47,10 +47,6 @@ PINNED = {
 }
 
 
-def count(network) -> int:
-    return sum(weight.numel() for weight in network.parameters())
-
-
 def test_every_architecture_and_every_truncation_is_pinned():
     cuts = {(name, 1 + i) for name, how in truncate.TRUNCATIONS.items() for i in range(len(how.cuts))}
     assert set(PINNED) == cuts | {(name, 0) for name in zoo.ARCHITECTURES}
@@ -60,7 +56,7 @@ def test_every_architecture_and_every_truncation_is_pinned():
 @pytest.mark.parametrize(("name", "minus"), PINNED)
 def test_the_tables_print_the_pinned_counts(name, minus):
     ours, original = PINNED[name, minus]
-    assert truncate.parameters(name, minus) == ours
+    assert truncate.parameters(zoo.ARCHITECTURES[name], minus) == ours
     if minus == 0:
         assert zoo.ARCHITECTURES[name].parameters_1000 == original
 
@@ -70,6 +66,7 @@ def test_a_network_has_exactly_the_pinned_number_of_parameters(name, minus):
     import torch
 
     from chexlib.models import create_model
+    from chexlib.models.networks import count
 
     with torch.device("meta"):  # shapes without memory; the real ones are built in test_build.py
         assert count(create_model(name, findings=14, minus=minus)) == PINNED[name, minus][0]
@@ -80,6 +77,8 @@ def test_the_original_network_has_the_pinned_count_with_1000_classes(name):
     import timm
     import torch
     from pretrainedmodels.models.nasnet_mobile import NASNetAMobile
+
+    from chexlib.models.networks import count
 
     row = zoo.ARCHITECTURES[name]
     with torch.device("meta"):
@@ -116,22 +115,23 @@ def test_the_paper_has_sixteen_architectures():
 
 
 def test_the_papers_networks_are_named_checked_and_counted_without_torch():
-    code = ("import sys, chexlib.models.truncate as t; from chexlib.models.zoo import *; "
-            "assert len(architectures()) >= 20 and t.parameters('resnet18', 1) and t.parameters('resnet50'); "
-            "[(check_size(name, 320), t.check_minus(name, 0)) for name in ARCHITECTURES]; "
-            "[t.check_minus(name, len(how.cuts)) for name, how in t.TRUNCATIONS.items()]; "
+    code = ("import sys, chexlib.models.truncate as t; from chexlib.models import *; "
+            "from chexlib.models.zoo import check_size; row = architecture('resnet18'); "
+            "assert len(architectures()) >= 20 and t.parameters(row, 1) and t.parameters(architecture('cbr_tiny')); "
+            "[(check_size(row, 320), t.check_minus(row, 0)) for row in ARCHITECTURES.values()]; "
+            "[t.check_minus(architecture(name), len(how.cuts)) for name, how in t.TRUNCATIONS.items()]; "
             "assert not {'torch', 'timm', 'pretrainedmodels'} & set(sys.modules)")  # fmt: skip
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_labels_are_the_papers():
-    assert zoo.architecture("densenet121").label() == "DenseNet121"
-    assert zoo.architecture("mnasnet").label(minus=4) == "MNASNetMinus4"
+    assert architecture("densenet121").label() == "DenseNet121"
+    assert architecture("mnasnet").label(minus=4) == "MNASNetMinus4"
 
 
 def test_an_unknown_architecture_is_refused_with_the_nearest_names():
     with pytest.raises(UserError, match=r"'DenseNet12' is not known; nearest: densenet121"):
-        zoo.architecture("DenseNet12")
+        architecture("DenseNet12")
 
 
 @pytest.mark.parametrize("row", zoo.ARCHITECTURES.values(), ids=zoo.ARCHITECTURES)
@@ -151,18 +151,18 @@ def test_the_papers_spelling_is_offered_the_right_name(row):
 )
 def test_a_size_that_a_network_cannot_take_is_refused(name, size, says):
     with pytest.raises(UserError, match=says):
-        zoo.check_size(name, size)
+        zoo.check_size(architecture(name), size)
 
 
 @pytest.mark.parametrize("name", zoo.ARCHITECTURES)
 def test_the_papers_size_suits_every_network(name):
-    zoo.check_size(name, 320)
+    zoo.check_size(architecture(name), 320)
 
 
 def test_blocks_that_are_not_there_cannot_be_dropped():
     with pytest.raises(UserError, match=r"^minus=4: DenseNet121 has 4 dense blocks, so 0 to 3 can be dropped$"):
-        truncate.check_minus("densenet121", 4)
+        truncate.check_minus(architecture("densenet121"), 4)
     with pytest.raises(UserError, match=r"^minus=-1: ResNet18 has 4 residual stages"):
-        truncate.parameters("resnet18", -1)
+        truncate.parameters(architecture("resnet18"), -1)
     with pytest.raises(UserError, match=r"^minus=1: NASNetAMobile cannot be truncated, it has no stages"):
-        truncate.check_minus("nasnetamobile", 1)
+        truncate.check_minus(architecture("nasnetamobile"), 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chexlib.models import cbr
+from chexlib.models.zoo import cbr_parameters
 from chexlib.paper import audit
 from chexlib.paper.as_printed import PAPER_TABLE1, PAPER_TABLE2
 from chexlib.paper.claims import counting, recounts
@@ -118,7 +118,7 @@ def test_a_correlation_of_two_digits_alone_cannot_be_checked():
 
 def test_a_share_of_parameters_is_counted_with_five_outputs_in_both():
     [share] = recounts.share_of({}, "CBR-LargeT", "ResNet50")
-    assert share.spans[0].low == pytest.approx(100 * cbr.parameters("CBR-LargeT", 5) / 23_518_277)
+    assert share.spans[0].low == pytest.approx(100 * cbr_parameters("CBR-LargeT", 5) / 23_518_277)
 
 
 def test_a_change_of_table_2_is_worked_out_from_the_text():
@@ -129,12 +129,13 @@ def test_a_change_of_table_2_is_worked_out_from_the_text():
 def test_maps_are_as_many_times_wider_as_networks_have_them():
     import torch
 
-    from chexlib.models.timm_rows import on_meta
+    from chexlib.models.networks import on_meta
     from chexlib.models.truncate import truncate
 
     def width(minus):
-        network = on_meta(counting.row("DenseNet121")[0])
-        truncate(network, "densenet121", minus)
+        row, _ = counting.row("DenseNet121")
+        network = on_meta(row)
+        truncate(network, row, minus)
         return network.forward_features(torch.empty(1, 3, 64, 64, device="meta")).shape[-1]
 
     labels = {f"DenseNet121Minus{minus}": width(minus) / width(0) for minus in (1, 2, 3)}

@@ -14,7 +14,7 @@ from chexlib.study import estimate as estimate_module
 from chexlib.study import load_study, tune
 from chexlib.study.estimate import Plan, estimate
 from chexlib.study.plan import plan_study, shape
-from chexlib.training.measure import Speed
+from chexlib.training.timing import Speed
 
 SPEED = Speed(100.0, 400.0, 2.0, 500, (0.7, 0.6, 0.5))
 

@@ -27,7 +27,7 @@ SPECS = {
 
 
 def _train(folder, data, names) -> None:
-    from chexlib.training.fit import fit
+    from chexlib.training.loop import fit
 
     for name in names:
         fit(SPECS[name], data, RunStore(folder), progress=False)

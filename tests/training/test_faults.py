@@ -402,7 +402,7 @@ def test_damaged_files_of_an_unfinished_run_are_written_anew(short, stopped):
 
 def _diverges_after(folder: Path, evaluated: int) -> None:
     """Makes the loss no number once the run has been evaluated so often."""
-    from chexlib.training.objectives import LOSSES
+    from chexlib.training.losses import LOSSES
 
     loss = LOSSES[1]
 

@@ -17,10 +17,9 @@ from chexlib.models.zoo import ARCHITECTURES
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import RunStore
 from chexlib.stats import auroc
-from chexlib.training import checkpoints
-from chexlib.training import fit as fit_module
-from chexlib.training.fit import fit
-from chexlib.training.objectives import LOSSES
+from chexlib.training import checkpoints, loop
+from chexlib.training.loop import fit
+from chexlib.training.losses import LOSSES
 
 SPEC = RunSpec(arch="mobilenet_v3", size=32, epochs=2, batch_size=16, lr=1e-3, eval_every=32, keep=2)
 
@@ -103,7 +102,7 @@ def test_a_random_network_is_normalised_by_the_training_set(trained, phantom_fol
 
 
 def test_a_finished_run_is_reused(trained, phantom_folder, monkeypatch):
-    monkeypatch.setattr(fit_module, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("trained again"))
     assert fit(SPEC, phantom_folder, RunStore(trained.folder.parent), progress=False) == trained
 
 

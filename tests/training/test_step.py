@@ -8,9 +8,9 @@ import torch
 
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
-from chexlib.training import devices, fit
-from chexlib.training.devices import safe_settings, start
-from chexlib.training.step import learner, step
+from chexlib.training import device, loop
+from chexlib.training.device import safe_settings, start
+from chexlib.training.loop import Learner, step
 
 SPEC = RunSpec(arch="test_convnext", size=32, batch_size=8, lr=1e-3).resolve("data")  # layer norm: no batch statistics
 BATCH = np.arange(8)
@@ -26,10 +26,10 @@ def data(n=8, unknown=0.3):
 
 def learned(spec, steps=2):
     """The losses and the weights after some steps."""
-    it = learner(spec, start(spec), lambda: (0.5, 0.25))
-    it.model.train()
-    losses = [step(it, *data(), BATCH).item() for _ in range(steps)]
-    return losses, torch.cat([weight.detach().flatten() for weight in it.network.parameters()])
+    learner = Learner.begin(spec, start(spec), lambda: (0.5, 0.25))
+    learner.model.train()
+    losses = [step(learner, *data(), BATCH).item() for _ in range(steps)]
+    return losses, torch.cat([weight.detach().flatten() for weight in learner.network.parameters()])
 
 
 def test_a_batch_in_parts_learns_what_the_whole_batch_does():
@@ -40,11 +40,11 @@ def test_a_batch_in_parts_learns_what_the_whole_batch_does():
 
 
 def test_a_batch_of_which_nothing_is_known_teaches_nothing():
-    it = learner(SPEC, start(SPEC), lambda: (0.5, 0.25))
-    before = [weight.clone() for weight in it.network.parameters()]
+    learner = Learner.begin(SPEC, start(SPEC), lambda: (0.5, 0.25))
+    before = [weight.clone() for weight in learner.network.parameters()]
     pixels, labels, known = data()
-    assert step(it, pixels, labels, known * 0, BATCH).item() == 0
-    assert all(torch.equal(a, b) for a, b in zip(before, it.network.parameters(), strict=True))
+    assert step(learner, pixels, labels, known * 0, BATCH).item() == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, learner.network.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("change", [{"memory_format": "contiguous"}, {"precision": "tf32"}, {"precision": "bf16"}])
@@ -58,22 +58,22 @@ def test_the_cpu_computes_in_fp32_unless_told():
 
 
 def test_a_gpu_that_computes_in_bf16_does(monkeypatch):
-    monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(device.torch.cuda, "is_available", lambda: True)
     for can in (True, False):
-        monkeypatch.setattr(devices.torch.cuda, "is_bf16_supported", lambda including_emulation, can=can: can)
+        monkeypatch.setattr(device.torch.cuda, "is_bf16_supported", lambda including_emulation, can=can: can)
         assert safe_settings()["precision"] == ("bf16" if can else "fp32")
 
 
 def test_compiling_without_a_compiler_is_one_line(monkeypatch):
-    monkeypatch.setattr(devices.shutil, "which", lambda name: None)
+    monkeypatch.setattr(device.shutil, "which", lambda name: None)
     with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
         learned(replace(SPEC, execution="compiled"))
 
 
 def test_memory_that_is_short_is_said_with_what_to_do():
     full = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-    assert fit.should_reduce_batch_size(full)
-    line = str(fit._out_of_memory(replace(SPEC, batch_size=16, accumulate=2)))
+    assert loop.should_reduce_batch_size(full)
+    line = str(loop._out_of_memory(replace(SPEC, batch_size=16, accumulate=2)))
     assert "8 images of 32 px at once do not fit into memory: accumulate=4 takes 4 at once" in line
     assert "batch_size=16" in line
-    assert "choose a smaller size" in str(fit._out_of_memory(replace(SPEC, batch_size=16, accumulate=16)))
+    assert "choose a smaller size" in str(loop._out_of_memory(replace(SPEC, batch_size=16, accumulate=16)))

@@ -15,10 +15,9 @@ from chexlib.data.labels import FINDINGS, POLICIES, uncertain
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
-from chexlib.training import checkpoints, uncertainty
-from chexlib.training import fit as fit_module
-from chexlib.training.fit import fit
-from chexlib.training.objectives import LOSSES
+from chexlib.training import checkpoints, loop
+from chexlib.training.loop import fit
+from chexlib.training.losses import LOSSES, SOFT_LABELS, labels_to_learn
 
 SPEC = RunSpec(arch="resnet18", minus=2, size=32, epochs=2, batch_size=16, lr=1e-3, eval_every=32, keep=2)
 STUDENT, THREE = replace(SPEC, policy="u-selftrained"), replace(SPEC, policy="u-multiclass")
@@ -52,7 +51,7 @@ def student(phantom_folder, store):
 def test_a_training_step_moves_uncertain_entries_as_the_policy_says(policy, dataset, in_doubt, student):
     """The gradient of a real batch's loss with respect to the logits."""
     spec = replace(SPEC, policy=policy)
-    labels, known = uncertainty.labels_to_learn(student, spec, replace(dataset, policy=policy))
+    labels, known = labels_to_learn(student, spec, replace(dataset, policy=policy))
     rows = np.flatnonzero(in_doubt.any(axis=1))[:16]
     model, prepare = checkpoints.build(spec, dataset.mean_std)
     logits = model(prepare(dataset.pixels[rows]))
@@ -70,13 +69,13 @@ def test_a_training_step_moves_uncertain_entries_as_the_policy_says(policy, data
 
 def test_labels_that_are_certain_or_not_of_training_are_learned_as_they_are(dataset, in_doubt, student):
     for policy in ("u-multiclass", "u-selftrained"):
-        learned = uncertainty.labels_to_learn(student, replace(SPEC, policy=policy), replace(dataset, policy=policy))
+        learned = labels_to_learn(student, replace(SPEC, policy=policy), replace(dataset, policy=policy))
         for ours, theirs in zip(learned, (dataset.labels, dataset.known), strict=True):
             np.testing.assert_array_equal(ours[~in_doubt], theirs[~in_doubt])
         assert (learned[1][in_doubt] == 1).all()
     for policy in ("u-ones", "u-zeros", "u-ignore"):
         data = replace(dataset, policy=policy)
-        learned = uncertainty.labels_to_learn(student, replace(SPEC, policy=policy), data)
+        learned = labels_to_learn(student, replace(SPEC, policy=policy), data)
         for ours, theirs in zip(learned, (data.labels, data.known), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
@@ -111,10 +110,10 @@ def test_soft_labels_are_the_mean_predictions_of_a_u_ignore_run(student, store, 
         checkpoints.load_weights(teacher, model, images)
         with torch.inference_mode():
             p += model(prepare(dataset.pixels[np.arange(len(p))])).sigmoid().numpy() / 2
-    labels, _ = uncertainty.labels_to_learn(student, student.spec, dataset)
+    labels, _ = labels_to_learn(student, student.spec, dataset)
     np.testing.assert_allclose(labels[in_doubt], p[in_doubt], atol=1e-5)
     assert ((labels[in_doubt] > 0) & (labels[in_doubt] < 1)).all()
-    table = pd.read_parquet(student.folder / uncertainty.SOFT_LABELS)
+    table = pd.read_parquet(student.folder / SOFT_LABELS)
     assert len(table) == in_doubt.sum() and table["image"].str.startswith("train/").all()
     assert table["finding"].value_counts().to_dict() == {
         finding: n for finding, n in zip(FINDINGS, in_doubt.sum(axis=0), strict=True) if n
@@ -122,14 +121,14 @@ def test_soft_labels_are_the_mean_predictions_of_a_u_ignore_run(student, store, 
 
 
 def test_soft_labels_that_are_damaged_or_of_other_images_are_refused(student, store, dataset, tmp_path):
-    run, path = Run(tmp_path), tmp_path / uncertainty.SOFT_LABELS
-    whole = (student.folder / uncertainty.SOFT_LABELS).read_bytes()
+    run, path = Run(tmp_path), tmp_path / SOFT_LABELS
+    whole = (student.folder / SOFT_LABELS).read_bytes()
     path.write_bytes(whole)
     fewer = pd.read_parquet(path).iloc[1:]
     for damage in (lambda: path.write_bytes(whole[:100]), lambda: fewer.to_parquet(path)):
         damage()
-        with pytest.raises(UserError, match=f"{uncertainty.SOFT_LABELS}: damaged: remove it"):
-            uncertainty.labels_to_learn(run, student.spec, dataset)
+        with pytest.raises(UserError, match=f"{SOFT_LABELS}: damaged: remove it"):
+            labels_to_learn(run, student.spec, dataset)
 
 
 def test_a_students_validation_and_test_labels_are_those_of_the_data(student, store):
@@ -153,7 +152,7 @@ def test_a_student_that_is_interrupted_asks_its_teacher_once_and_ends_the_same(
     with pytest.raises(KeyboardInterrupt):
         fit(STUDENT, phantom_folder, other, progress=False)
     monkeypatch.undo()
-    monkeypatch.setattr(uncertainty, "write_soft_labels", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(loop, "write_soft_labels", lambda *_: pytest.fail("asked again"))
     resumed = fit(STUDENT, phantom_folder, other, progress=False)
     assert len(resumed.log()) == 4
     pd.testing.assert_frame_equal(resumed.predictions(), student.predictions(), check_exact=True)
@@ -162,15 +161,15 @@ def test_a_student_that_is_interrupted_asks_its_teacher_once_and_ends_the_same(
 def test_a_finished_teacher_is_reused(student, store, phantom_folder, monkeypatch):
     """A second student of the same teacher: one whose folder is gone."""
     trained = []
-    monkeypatch.setattr(fit_module, "_train", lambda run, *_: trained.append(run.spec.policy))
+    monkeypatch.setattr(loop, "train", lambda run, *_: trained.append(run.spec.policy))
     (student.folder / "done.json").rename(student.folder / "was_done.json")
-    (student.folder / uncertainty.SOFT_LABELS).rename(student.folder / "were_soft_labels")
+    (student.folder / SOFT_LABELS).rename(student.folder / "were_soft_labels")
     try:
         fit(STUDENT, phantom_folder, store, progress=False)
         assert trained == ["u-selftrained"]
     finally:
         (student.folder / "was_done.json").rename(student.folder / "done.json")
-        (student.folder / "were_soft_labels").replace(student.folder / uncertainty.SOFT_LABELS)
+        (student.folder / "were_soft_labels").replace(student.folder / SOFT_LABELS)
 
 
 def test_a_teacher_that_another_process_trains_is_waited_for(
@@ -185,8 +184,8 @@ def test_a_teacher_that_another_process_trains_is_waited_for(
         shutil.copytree(teacher.folder, other.run(teacher.spec).folder, dirs_exist_ok=True)
         lock.close()
 
-    monkeypatch.setattr(uncertainty, "has_soft_labels", lambda _: threading.Timer(0.5, finish).start())
-    monkeypatch.setattr(fit_module, "_train", lambda run, *_: trained.append(run.run_id))
+    monkeypatch.setattr(loop, "has_soft_labels", lambda _: threading.Timer(0.5, finish).start())
+    monkeypatch.setattr(loop, "train", lambda run, *_: trained.append(run.run_id))
     fit(STUDENT, phantom_folder, other, progress=False)
     assert f"{teacher.run_id}: another process is training this run: waiting for it" in capsys.readouterr().err
     assert trained == [student.run_id]

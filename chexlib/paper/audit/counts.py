@@ -19,15 +19,15 @@ def networks() -> pd.DataFrame:
     One row a network: 14 findings, 1,000 classes (whole networks), the two counts that the package's tables have, and
     whether they agree. Imports torch; builds nothing in memory but shapes.
     """
-    from chexlib.models.timm_rows import count as weights
-    from chexlib.models.timm_rows import on_meta
+    from chexlib.models.networks import count as weights
+    from chexlib.models.networks import on_meta
     from chexlib.models.truncate import truncate
 
     found = []
     for label in [*PAPER_TABLE1.index, "NASNetAMobile", *truncated()]:
         row, minus = counting.row(label)
         network = on_meta(row)
-        channels = truncate(network, row.name, minus) or network.head_hidden_size
+        channels = truncate(network, row, minus)
         heads = {n: weights(network) + (channels + 1) * n for n in (FINDINGS, CLASSES)}
         table = {n: count(label, n) for n in ((FINDINGS,) if minus else (FINDINGS, CLASSES))}
         found.append((label, heads[FINDINGS], heads[CLASSES], all(heads[n] == table[n] for n in table)))

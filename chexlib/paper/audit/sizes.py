@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chexlib.models import cbr
+from chexlib.models.zoo import cbr_parameters
 from chexlib.paper.as_printed import PAPER_TABLE1, TIMES, TRANSFUSION_TABLE1
 from chexlib.paper.audit.counts import extra, truncated
 from chexlib.paper.audit.finding import Finding
@@ -151,7 +151,7 @@ def third_largest() -> Finding:
 def transfusion_counts() -> Finding:
     """What Transfusion's column of parameters counts."""
     fit = [name for name in counting.CBR if counting.cbr(name) == TRANSFUSION_TABLE1.loc[name, "parameters"]]
-    full = {name: cbr.parameters(name, 5) for name in counting.CBR}
+    full = {name: cbr_parameters(name, 5) for name in counting.CBR}
     resnet = count("ResNet50") - 9 * (2048 + 1)
     printed = TRANSFUSION_TABLE1.loc["ResNet50", "parameters"]
     return Finding(

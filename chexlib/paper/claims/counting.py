@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import cache
 from itertools import pairwise
 
-from chexlib.models.cbr import LAYERS as CBR
 from chexlib.models.truncate import TRUNCATIONS, parameters
 from chexlib.models.zoo import ARCHITECTURES, Architecture
+from chexlib.models.zoo import CBR_LAYERS as CBR
 from chexlib.paper.as_printed import PAPER_TABLE1, TIMES
 from chexlib.paper.rounding import Span, common, exactly, span
 
@@ -33,7 +33,7 @@ def count(label: str, outputs: int = FINDINGS) -> int:
     """Parameters of a network by its printed label; with 1,000 outputs whole networks only."""
     found, minus = row(label)
     if outputs == FINDINGS:
-        return parameters(found.name, minus)
+        return parameters(found, minus)
     if minus or outputs != CLASSES:
         raise ValueError(f"{label} with {outputs} outputs: truncated networks are counted with {FINDINGS} alone")
     return found.parameters_1000

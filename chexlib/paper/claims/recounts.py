@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chexlib.models.cbr import parameters as all_of_cbr
 from chexlib.models.truncate import TRUNCATIONS
+from chexlib.models.zoo import cbr_parameters as all_of_cbr
 from chexlib.paper.claims import counting
 from chexlib.paper.claims.judging import Derived
 from chexlib.paper.claims.own_tables import TIMES_NAME, Printed, rho_allowed

@@ -1,7 +1,8 @@
-"""What training learns of an uncertain label where a policy does more than choose 1, 0 or nothing.
+"""What training minimises, a loss for each number of outputs that a policy gives a finding, and the labels in it.
 
-Under U-MultiClass it is a class of its own. Under U-SelfTrained it is the probability that a teacher predicts, a run of
-the same spec under U-Ignore, and labels of 1 and 0 stay (Irvin et al. 2019, section 4). The student starts from its own
+Labels are the data set's, but where a policy does more with an uncertain one than choose 1, 0 or nothing. Under
+U-MultiClass it is a class of its own. Under U-SelfTrained it is the probability that a teacher predicts, a run of the
+same spec under U-Ignore, and labels of 1 and 0 stay (Irvin et al. 2019, section 4). The student starts from its own
 initialisation, not from the teacher's weights: the paper does not say. Only training labels change: validation and
 test never learn, and count no uncertain label.
 """
@@ -12,18 +13,51 @@ import io
 
 import numpy as np
 import pandas as pd
+import torch
+import torch.nn.functional as F
 
 from chexlib.data.dataset import Dataset
 from chexlib.data.labels import FINDINGS, parse_policy, uncertain
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run
-from chexlib.training.objectives import UNCERTAIN
 from chexlib.training.predict import predict_with
+
+UNCERTAIN = 2.0
+"""The label of an uncertain entry where it is a class of its own; absent and present are 0 and 1 as everywhere."""
 
 SOFT_LABELS = "soft_labels.parquet"
 """In the run's folder: image, finding and p, a row each uncertain training label. It stays there: resuming does not
 predict again, and a finished run can be asked what it learned from."""
+
+
+def masked_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor, total: float | None = None
+) -> torch.Tensor:
+    """Binary cross-entropy averaged over the known entries; 0 where none is known.
+
+    logits, labels, known: (N, T); labels in [0, 1], known in {0, 1}. `total` is the number of known entries of the
+    whole batch where these images are a part of it. The paper says "cross-entropy" (section 3.1); the mean over known
+    entries, so that unknown labels weigh nothing, is ours.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits.float(), labels, reduction="none")  # (N, T)
+    return (loss * known).sum() / (total or known.sum().clamp(min=1))
+
+
+def masked_three_class_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor, total: float | None = None
+) -> torch.Tensor:
+    """Softmax cross-entropy over absent, present and uncertain, averaged over the known entries; 0 where none is.
+
+    logits (N, T, 3); labels, known (N, T); labels in {0, 1, UNCERTAIN}, known in {0, 1} and 1 where uncertain, too.
+    U-MultiClass (Irvin et al. 2019, section 4).
+    """
+    loss = F.cross_entropy(logits.float().movedim(2, 1), labels.long(), reduction="none")  # (N, T)
+    return (loss * known).sum() / (total or known.sum().clamp(min=1))
+
+
+LOSSES = {1: masked_cross_entropy, 3: masked_three_class_cross_entropy}
+"""By the classes of a policy, which are the outputs of its network for each finding."""
 
 
 def has_soft_labels(run: Run) -> bool:

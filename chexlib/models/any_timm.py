@@ -1,4 +1,4 @@
-"""A row for any convolutional network of timm that the table lacks: read off timm's config, and off the network.
+"""A row for any convolutional network of timm that the tables lack: read off timm's config, and off the network.
 
 The network is built on torch's meta device, which knows shapes and computes nothing, so that its size and the images
 that it takes are found by trying, in a second or two and without memory. timm is imported when such a row is asked for.
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from chexlib.errors import UserError
-from chexlib.models.trunks import untrained_trunk
+from chexlib.models.networks import count, feature_info, on_meta, shape_of_maps
 from chexlib.models.zoo import ARCHITECTURES, IMAGENET_MEAN, IMAGENET_STD, Architecture, unknown
 
 FINDINGS = 14  # what `parameters` counts a head for
@@ -73,33 +73,13 @@ def timm_row(name: str) -> Architecture:
     )
 
 
-def on_meta(row: Architecture) -> nn.Module:
-    """The network without its weights: shapes alone, in evaluation mode."""
-    with torch.device("meta"):
-        return untrained_trunk(row).eval()
-
-
-def shape_of_maps(network: nn.Module, size: int) -> torch.Size | None:
-    """The shape of a meta network's last maps for two images of `size` pixels; None where it takes no such images."""
-    try:
-        with torch.device("meta"), torch.no_grad():
-            return network.forward_features(torch.empty(2, 3, size, size)).shape
-    except Exception:  # each network has its own way to fail
-        return None
-
-
 def _pools(network: nn.Module, maps: torch.Size) -> bool:
     """Whether the features for a linear layer can be had: encoders have none."""
     try:
         with torch.device("meta"), torch.no_grad():
             return network.forward_head(torch.empty(maps), pre_logits=True).shape == (2, network.head_hidden_size)
-    except Exception:  # as above
+    except Exception:  # each network has its own way to fail
         return False
-
-
-def count(network: nn.Module) -> int:
-    """The number of parameters."""
-    return sum(weight.numel() for weight in network.parameters())
 
 
 def _config(name: str) -> Any:
@@ -132,12 +112,6 @@ def _smallest(network: nn.Module, config: Any, multiple: int) -> int:
     if not sizes or _takes(network, sizes[0]):
         return max(least, multiple)
     return sizes[min(bisect_left(sizes, True, key=lambda size: _takes(network, size)), len(sizes) - 1)]
-
-
-def feature_info(network: nn.Module) -> list[dict]:
-    """timm's list of the maps that a network makes: `module`, `reduction` (the stride so far), `num_chs`."""
-    found = getattr(network, "feature_info", [])
-    return list(getattr(found, "info", found))
 
 
 def _family(name: str, network: nn.Module) -> str:

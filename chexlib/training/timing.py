@@ -11,9 +11,9 @@ import torch
 from chexlib.data.labels import FINDINGS
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
-from chexlib.training.devices import peak_memory_mb, start
+from chexlib.training.device import peak_memory_mb, start
+from chexlib.training.loop import Learner, step
 from chexlib.training.predict import predict
-from chexlib.training.step import Learner, learner, step
 
 STEPS, SECONDS = 12, 3.0
 """After a first step, which warms up (and compiles), so many steps are timed, or as many as this time allows."""
@@ -35,7 +35,7 @@ class Speed:
         return bool(np.all(np.abs(ours - theirs) <= within * np.abs(theirs)))
 
 
-def measure(spec: RunSpec) -> Speed:
+def time_steps(spec: RunSpec) -> Speed:
     """Trains the spec's network, from random weights and by one process, for a few steps; one spec a process.
 
     Raises UserError where the settings cannot be had here, and where memory is too small.
@@ -43,7 +43,7 @@ def measure(spec: RunSpec) -> Speed:
     began = time.perf_counter()
     spec = replace(spec, init="random", processes=1)
     accelerator = start(spec)
-    it = learner(spec, accelerator, lambda: (0.5, 0.25))
+    learner = Learner.begin(spec, accelerator, lambda: (0.5, 0.25))
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (4 * spec.batch_size, spec.size, spec.size), dtype=np.uint8)
     labels = (rng.random((len(pixels), len(FINDINGS))) < 0.3).astype(np.float32)
@@ -51,9 +51,9 @@ def measure(spec: RunSpec) -> Speed:
     torch.manual_seed(0)
 
     def learn(n: int) -> float:
-        return step(it, pixels, labels, np.ones_like(labels), batches[n % 4]).item()  # waits for the device
+        return step(learner, pixels, labels, np.ones_like(labels), batches[n % 4]).item()  # waits for the device
 
-    it.model.train()
+    learner.model.train()
     try:
         losses = [learn(0)]
         ends = [time.perf_counter()]
@@ -61,8 +61,9 @@ def measure(spec: RunSpec) -> Speed:
             losses.append(learn(len(losses)))
             ends.append(time.perf_counter())
         a_step = float(np.median(np.diff(ends)))  # one step that was held up says nothing of the others
-        some = pixels[: spec.batch_size]
-        predicting = _seconds_to_predict(it, some) / len(some)
+        some, began_to_predict = pixels[: spec.batch_size], time.perf_counter()
+        predict(learner.model, learner.prepare, some, np.arange(len(some)), accelerator)
+        predicting = (time.perf_counter() - began_to_predict) / len(some)
     except (RuntimeError, MemoryError) as error:
         raise UserError(f"{spec.arch} at {spec.size} px: {str(error).splitlines()[0]}") from error
     return Speed(
@@ -72,9 +73,3 @@ def measure(spec: RunSpec) -> Speed:
         memory_mb=peak_memory_mb(accelerator),
         losses=tuple(losses),
     )
-
-
-def _seconds_to_predict(it: Learner, pixels: np.ndarray) -> float:
-    began = time.perf_counter()
-    predict(it.model, it.prepare, pixels, np.arange(len(pixels)), it.accelerator)
-    return time.perf_counter() - began

@@ -13,7 +13,7 @@ import torch.multiprocessing
 from chexlib.errors import UserError
 
 
-def call(train: Callable, processes: int, *arguments) -> None:
+def run(train: Callable, processes: int, *arguments) -> None:
     """train(*arguments), by so many processes at once. Raises UserError where a process does, or ends by itself."""
     if torch.cuda.is_available() and torch.cuda.device_count() < processes:
         raise UserError(f"processes={processes}: this machine has {torch.cuda.device_count()} GPUs")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from chexlib.data.labels import POLICIES
-from chexlib.training.objectives import LOSSES, UNCERTAIN, masked_cross_entropy, masked_three_class_cross_entropy
+from chexlib.training.losses import LOSSES, UNCERTAIN, masked_cross_entropy, masked_three_class_cross_entropy
 
 
 def test_every_policy_has_a_loss():

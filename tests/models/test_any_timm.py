@@ -10,15 +10,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from chexlib.cli import main
 from chexlib.errors import UserError
-from chexlib.models import create_model, weights, zoo
-from chexlib.models.timm_rows import _config, _family, on_meta, shape_of_maps, timm_row
+from chexlib.models import ARCHITECTURES, architecture, create_model, weights
+from chexlib.models.any_timm import _config, _family, timm_row
+from chexlib.models.networks import count, on_meta, shape_of_maps
 from chexlib.models.truncate import parameters
+from chexlib.models.zoo import check_size
 
 TINY = ("test_convnext", "test_efficientnet", "test_nfnet")
-
-
-def count(network) -> int:
-    return sum(weight.numel() for weight in network.parameters())
 
 
 @pytest.mark.parametrize(
@@ -33,7 +31,7 @@ def count(network) -> int:
 def test_a_row_says_what_timm_says(name, tag, family):
     import timm
 
-    row, config = zoo.architecture(name), timm.get_pretrained_cfg(name)
+    row, config = architecture(name), timm.get_pretrained_cfg(name)
     assert (row.name, row.paper_name, row.tag, row.family) == (name, name, tag, family)
     assert (row.mean, row.std, row.licence) == (config.mean, config.std, config.license or "")
     assert not row.in_paper and not row.pools_last and np.isnan(row.top1)
@@ -42,8 +40,8 @@ def test_a_row_says_what_timm_says(name, tag, family):
 
 @pytest.mark.parametrize("name", TINY)
 def test_its_size_is_what_building_it_gives(name):
-    row, model = zoo.architecture(name), create_model(name)
-    assert parameters(name) == row.parameters == count(model)
+    row, model = architecture(name), create_model(name)
+    assert parameters(row) == row.parameters == count(model)
     assert (model.label, model.family, model.pools_last) == (name, row.family, False)
     x = torch.randn(2, 3, row.smallest, row.smallest, generator=torch.Generator().manual_seed(0))
     loss = binary_cross_entropy_with_logits(model(x), torch.eye(2, 14))
@@ -85,21 +83,21 @@ def test_a_family_is_the_tables_or_the_networks_own(name, family):
     ],
 )
 def test_the_images_that_a_network_takes_are_found_by_trying(name, smallest, multiple):
-    row = zoo.architecture(name)
+    row = architecture(name)
     assert (row.smallest, row.multiple) == (smallest, multiple)
     network = on_meta(row)
     assert shape_of_maps(network, smallest) is not None and shape_of_maps(network, smallest + 7 * multiple) is not None
-    zoo.check_size(name, 10 * smallest)
+    check_size(row, 10 * smallest)
     with pytest.raises(UserError, match=f"size={smallest - 1}: {name} needs images of at least {smallest} px"):
-        zoo.check_size(name, smallest - 1)
+        check_size(row, smallest - 1)
     if multiple > 1:
         with pytest.raises(UserError, match=f"needs a multiple of {multiple} px, for example {2 * smallest}"):
-            zoo.check_size(name, 2 * smallest + 1)
+            check_size(row, 2 * smallest + 1)
 
 
 def test_the_table_and_timm_agree_on_the_smallest_image():
-    assert timm_row("inception_v3.tv_in1k").smallest == zoo.ARCHITECTURES["inception_v3"].smallest
-    assert timm_row("mobilenetv2_100.ra_in1k").smallest == zoo.ARCHITECTURES["mobilenet_v2"].smallest
+    assert timm_row("inception_v3.tv_in1k").smallest == ARCHITECTURES["inception_v3"].smallest
+    assert timm_row("mobilenetv2_100.ra_in1k").smallest == ARCHITECTURES["mobilenet_v2"].smallest
 
 
 @pytest.mark.parametrize(
@@ -119,7 +117,7 @@ def test_the_table_and_timm_agree_on_the_smallest_image():
     ],
 )
 def test_what_cannot_be_had_is_refused_in_one_line(name, says):
-    for refused in (zoo.architecture, create_model, lambda name: zoo.check_size(name, 224)):
+    for refused in (architecture, create_model):
         with pytest.raises(UserError, match=says) as caught:
             refused(name)
         assert "\n" not in str(caught.value) and repr(name) in str(caught.value)
@@ -130,8 +128,7 @@ def test_looking_at_a_network_draws_no_random_number():
         return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
 
     before = state()
-    timm_row.__wrapped__("test_convnext2")
-    parameters("test_convnext2", 1)
+    parameters(timm_row.__wrapped__("test_convnext2"), 1)
     assert state() == before
 
 
@@ -162,7 +159,7 @@ def test_imagenet_weights_fill_the_trunk_by_name(stored):
     assert "head.norm.weight" in trunk
     assert all(torch.equal(value, stored[name]) for name, value in trunk.items())
     assert torch.equal(model.head.weight, create_model("test_convnext").head.weight)
-    assert model.mean == zoo.architecture("test_convnext").mean
+    assert model.mean == architecture("test_convnext").mean
     assert {name: model.weights_source[name] for name in ("origin", "tag", "licence")} == {
         "origin": "CHEXLIB_WEIGHTS", "tag": "test_convnext.r160_in1k", "licence": "apache-2.0"}  # fmt: skip
 
@@ -205,7 +202,7 @@ def test_the_hub_is_asked_for_the_checkpoints_own_repository(folder, monkeypatch
         create_model(name, init="imagenet")
     assert asked == ([repository] if repository else [])
     assert ("huggingface.co" in str(caught.value)) == bool(repository)
-    assert f"put {zoo.architecture(name).tag}.safetensors into the folder" in str(caught.value)
+    assert f"put {architecture(name).tag}.safetensors into the folder" in str(caught.value)
 
 
 def test_a_tag_that_timm_does_not_have_is_no_name():

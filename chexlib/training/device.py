@@ -1,4 +1,4 @@
-"""What a network is computed on and with: the device, its settings, the precision, the memory format, the compiler."""
+"""What a network is computed on and with: the device, its precision, memory format and compiler, and its input."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import platform
 import resource
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -65,6 +69,38 @@ def placed(model: torch.nn.Module, spec: RunSpec, accelerator: Accelerator) -> t
             raise UserError("execution=compiled needs a C++ compiler on a CPU: install g++, or choose execution=eager")
         model.compile()
     return model
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """uint8 pixels to what a network takes."""
+
+    mean: tuple[float, ...]  # one value, or one a channel
+    std: tuple[float, ...]
+
+    def __call__(
+        self,
+        images: np.ndarray | torch.Tensor,
+        device: str | torch.device = "cpu",
+        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """images (N, H, W) or (N, 1, H, W) uint8 -> (N, 3, H, W) float32: scaled to [0, 1], repeated, normalised.
+
+        `change` (an augmentation) comes after scaling, on the device, while there is one channel.
+        """
+        x = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
+        if torch.device(device).type == "cuda" and x.device.type == "cpu":
+            x = x.pin_memory()  # so that it is copied while the GPU computes
+        x = x.reshape(len(x), 1, *x.shape[-2:]).to(device, non_blocking=True).float().div_(255)  # (N, 1, H, W)
+        x = change(x) if change else x
+        mean, std = (_on_device(values, torch.device(device)) for values in (self.mean, self.std))
+        return ((x - mean) / std).expand(-1, 3, -1, -1)
+
+
+@lru_cache(maxsize=8)
+def _on_device(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """(1, channels, 1, 1), copied once: a copy a batch would make the GPU wait."""
+    return torch.tensor(values, device=device).reshape(1, -1, 1, 1)
 
 
 def device_type() -> str:

@@ -5,9 +5,9 @@ import torch
 
 from chexlib.errors import UserError
 from chexlib.explain import grad_cam
-from chexlib.models import create_model, depth
-from chexlib.models.stages import _stages, by_rule
-from chexlib.models.truncate import TRUNCATIONS, check_minus, parameters, pinned
+from chexlib.models import ARCHITECTURES, architecture, create_model
+from chexlib.models.networks import count
+from chexlib.models.truncate import TRUNCATIONS, _stages, by_rule, check_minus, parameters, pinned, truncation
 
 OTHERS = ("test_convnext", "test_resnet", "test_efficientnet", "test_nfnet", "regnetx_002", "mobilenet_v3", "dla34")
 
@@ -15,7 +15,7 @@ OTHERS = ("test_convnext", "test_resnet", "test_efficientnet", "test_nfnet", "re
 @pytest.mark.parametrize("name", TRUNCATIONS)
 def test_the_rule_gives_the_papers_cuts(name):
     """The paper's sizes follow from the rule; it also takes off the pooling, which has no weights."""
-    table, rule = TRUNCATIONS[name], by_rule(name)
+    table, rule = TRUNCATIONS[name], by_rule(ARCHITECTURES[name])
     assert rule.total == table.total
     for ours, found in zip(table.cuts, rule.cuts, strict=False):
         assert (ours.channels, ours.parameters) == (found.channels, found.parameters)
@@ -29,15 +29,15 @@ def _keep(seen: dict, module: str):
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_truncated_network_makes_the_maps_that_the_whole_one_has_there(name):
-    whole, stages = create_model(name, seed=3).eval(), by_rule(name)
+    whole, stages = create_model(name, seed=3).eval(), by_rule(architecture(name))
     modules, seen = _stages(whole.trunk), {}
     for module in modules:
         whole.trunk.get_submodule(module).register_forward_hook(_keep(seen, module))
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert stages.total == len(modules) and depth(name) == len(modules) - 1
+    assert stages.total == len(modules) and len(stages.cuts) == len(modules) - 1
     with torch.inference_mode():
         whole(x)
-        for minus in (1, depth(name)):
+        for minus in (1, len(stages.cuts)):
             cut = create_model(name, seed=3, minus=minus).eval()
             assert torch.equal(cut.maps(x), seen[modules[-1 - minus]])
             torch.testing.assert_close(cut(x), cut.head(cut.maps(x).mean(dim=(2, 3))))
@@ -45,7 +45,7 @@ def test_a_truncated_network_makes_the_maps_that_the_whole_one_has_there(name):
             assert set(ours) < set(all_of_it)
             assert all(torch.equal(value, all_of_it[key]) for key, value in ours.items())
             assert cut.label == f"{whole.label}Minus{minus}" and cut.pools_last
-            assert parameters(name, minus) == sum(weight.numel() for weight in cut.parameters())
+            assert parameters(architecture(name), minus) == count(cut)
 
 
 @pytest.mark.parametrize("name", ["test_convnext", "mobilenet_v3"])
@@ -74,22 +74,23 @@ def test_a_convnext_loses_the_norm_of_its_head_with_its_last_stage():
 
 def test_every_stage_of_an_efficientnet_counts_as_in_the_papers():
     """timm lists five ends of seven stages; EfficientNetB3Minus1 drops what EfficientNetB0Minus1 does."""
-    assert (by_rule("efficientnet_b3").total, TRUNCATIONS["efficientnet_b0"].total) == (7, 7)
-    assert by_rule("efficientnet_b3").cuts[0].modules[-1] == "blocks.6"
+    found = by_rule(ARCHITECTURES["efficientnet_b3"])
+    assert (found.total, TRUNCATIONS["efficientnet_b0"].total) == (7, 7)
+    assert found.cuts[0].modules[-1] == "blocks.6"
 
 
 @pytest.mark.parametrize("name", ["hrnet_w18_small", "nasnetamobile", "legacy_xception"])
 def test_networks_whose_stages_do_not_follow_one_another_are_not_cut(name):
     """Branches in parallel, cells with two inputs, and a block whose shortcut leads past what timm's list names."""
-    assert depth(name) == 0
+    assert truncation(architecture(name)).cuts == ()
     with pytest.raises(UserError, match=r"^minus=1: .* cannot be truncated, it has no stages that simply follow"):
-        check_minus(name, 1)
+        check_minus(architecture(name), 1)
 
 
 @pytest.mark.parametrize("minus", [-1, 4, 9, True, 1.0, "1"])
 def test_a_minus_that_a_network_does_not_have_is_refused(minus):
     with pytest.raises(UserError, match=f"^minus={minus}: test_convnext has 4 stages, so 0 to 3 can be dropped"):
-        check_minus("test_convnext", minus)
+        check_minus(architecture("test_convnext"), minus)
 
 
 def test_what_is_in_no_table_is_counted_by_building_it():

@@ -13,8 +13,8 @@ import pytest
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import RunStore
-from chexlib.training import together
-from chexlib.training.fit import fit
+from chexlib.training import processes
+from chexlib.training.loop import fit
 
 SPEC = RunSpec(arch="test_convnext", size=32, epochs=2, batch_size=16, lr=1e-3, eval_every=32, keep=2)
 
@@ -45,14 +45,14 @@ def test_what_is_wrong_in_a_process_is_said_by_the_first():
     from chexlib.data.packed import check_size
 
     with pytest.raises(UserError, match="size=-1"):
-        together.call(check_size, 2, -1)
+        processes.run(check_size, 2, -1)
 
 
 def test_more_gpus_than_there_are_is_one_line(monkeypatch):
-    monkeypatch.setattr(together.torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(together.torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(processes.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="processes=2: this machine has 1 GPUs"):
-        together.call(print, 2)
+        processes.run(print, 2)
 
 
 def test_memory_that_does_not_suffice_is_one_line(phantom_folder, tmp_path):

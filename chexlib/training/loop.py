@@ -1,0 +1,314 @@
+"""`fit`: one run from its spec to its predictions. Interrupted, it resumes; finished, it is reused.
+
+Training is cut into stretches between evaluations. Which images come in which order depends only on (seed, epoch),
+and any other draw in a stretch only on (seed, images seen), so that resuming needs neither a sampler's nor a
+generator's state.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import platform
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils.memory import should_reduce_batch_size
+from tqdm import tqdm
+
+import chexlib
+from chexlib.data.augment import augmenter
+from chexlib.data.dataset import Dataset, open_for
+from chexlib.data.images import decoder
+from chexlib.data.labels import FINDINGS, TASKS, parse_policy
+from chexlib.errors import UserError
+from chexlib.models import architecture
+from chexlib.models.truncate import check_minus
+from chexlib.models.zoo import check_size
+from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import Run, RunStore
+from chexlib.training import checkpoints, processes
+from chexlib.training.device import Normaliser, device_name, peak_memory_mb, placed, safe_settings, start
+from chexlib.training.losses import LOSSES, has_soft_labels, labels_to_learn, write_soft_labels
+from chexlib.training.predict import aucs, predict, predict_ensemble, table_of
+
+LOOK = 16
+"""Steps from one look at the losses to the next: a look waits for the GPU."""
+
+PACKAGES = ("torch", "torchvision", "timm", "pretrainedmodels", "accelerate")
+PACKAGES += ("numpy", "pandas", "pillow", "safetensors")
+"""Whose versions provenance.json notes."""
+
+
+def fit(
+    spec: RunSpec,
+    root: str | Path | None = None,
+    store: RunStore | None = None,
+    progress: bool = True,
+    wait: bool = False,
+) -> Run:
+    """Trains the spec's network, or reuses the finished run of the same spec and data.
+
+    `root` is the data set's folder (none for the phantom), `store` where runs are kept (RunStore.open() by default).
+    The result is the mean prediction of the `keep` evaluations with the best mean validation AUC over the paper's six
+    tasks. U-SelfTrained trains its teacher first, or reuses it. Raises UserError, one line, for bad input, a full disk,
+    a loss that is not a number, and, unless `wait`, a run that another process is training.
+    """
+    row = architecture(spec.arch)
+    check_size(row, spec.size)
+    check_minus(row, spec.minus)
+    dataset, store = open_for(spec, root, progress), store or RunStore.open()
+    spec = spec.resolve(dataset.fingerprint, safe_settings())
+    run = store.run(spec)
+    with run.lock(wait):
+        if run.finished:
+            checkpoints.tidy(run)
+            return run
+        run.write("spec.json", spec.to_json())
+        if spec.teacher and not has_soft_labels(run):
+            teacher = fit(spec.teacher, root, store, progress, wait=True)
+            write_soft_labels(run, teacher, dataset, progress)
+        if spec.processes == 1:
+            _train_in_words(run, spec, root, progress, dataset)
+        else:
+            processes.run(_train_in_words, spec.processes, run, spec, root, progress)
+    return run
+
+
+def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
+    """Trains a run, from its newest checkpoint on, and writes what its ensemble predicts."""
+    began = time.perf_counter()
+    rows = dataset.rows("train")
+    labels, known = labels_to_learn(run, spec, dataset)  # (N, 14) each
+    _check_data(spec, dataset, known[rows])
+    per_epoch = len(rows) // spec.batch_size * spec.batch_size  # an incomplete last batch is dropped
+    every, total = spec.images_between_evaluations(per_epoch), spec.epochs * per_epoch
+
+    accelerator = start(spec, run.folder)
+    learner = Learner.begin(spec, accelerator, dataset.mean_std)
+    with accelerator.main_process_first():  # which removes what is damaged
+        log = checkpoints.load_resume_state(run, learner.network, learner.optimizer)
+    seen, before, resumed = (log[-1]["images"], log[-1]["seconds"], log[-1]["resumed"] + 1) if log else (0, 0.0, 0)
+    accelerator.init_trackers("tensorboard")
+    show = progress and accelerator.is_main_process
+
+    with tqdm(total=total, initial=seen, desc=run.run_id, unit="image", disable=not show) as bar:
+        while seen < total:
+            # a stretch of training
+            stop, since = min(seen + every, total), time.perf_counter()
+            batches = [batch_at(rows, first, per_epoch, spec) for first in range(seen, stop, spec.batch_size)]
+            losses = []
+            learner.model.train()
+            with torch.random.fork_rng():
+                torch.manual_seed(spec.seed * 1_000_003 + seen + accelerator.process_index * 7_919)
+                for n, batch in enumerate(batches, start=1):
+                    losses.append(step(learner, dataset.pixels, labels, known, batch))
+                    bar.update(len(batch))
+                    if n % LOOK == 0 or n == len(batches):
+                        _check_finite(losses[-LOOK:], batches[max(0, n - LOOK) : n], dataset)
+            whole = accelerator.reduce(torch.stack(losses), "sum")  # where processes share a batch, each has a part
+            loss, rate = float(np.mean(whole.tolist())), (stop - seen) / (time.perf_counter() - since)
+            seen = stop
+
+            # its evaluation
+            row = {"event": "eval", "images": seen, "epoch": seen / per_epoch, "loss": loss}
+            row |= _validate(learner, dataset)
+            row["seconds"] = round(before + time.perf_counter() - began, 2)
+            row["images_per_second"] = round(rate, 1)
+            row["memory_mb"] = max([peak_memory_mb(accelerator), *(earlier["memory_mb"] for earlier in log)])
+            log.append(row | {"resumed": resumed})
+
+            # its checkpoint
+            if accelerator.is_main_process:
+                checkpoints.save_checkpoint(run, learner.network, learner.optimizer, log, spec.keep)
+            numbers = {k: v for k, v in log[-1].items() if k not in ("event", "images") and v is not None}
+            accelerator.log(numbers, step=seen)  # for TensorBoard
+            accelerator.wait_for_everyone()
+
+    _finish(run, learner, dataset, log)
+    accelerator.end_training()
+
+
+def step(
+    learner: Learner, pixels: np.ndarray, labels: np.ndarray, known: np.ndarray, batch: np.ndarray
+) -> torch.Tensor:
+    """Learns from the images of one batch (N,), rows of pixels (uint8) and of labels and known (., T).
+
+    A batch may go through the network in parts, one after the other (`accumulate`) or on several GPUs at once
+    (`processes`). Each part's loss is divided by what the whole batch knows, so that the gradients add up to the
+    batch's own; what differs is batch norm, whose statistics are of a part. Gives the loss, on the device and not
+    waited for; where processes share the batch, this one's part of it.
+    """
+    spec, accelerator = learner.spec, learner.accelerator
+    total = max(1.0, float(known[batch].sum()))
+    parts = np.split(np.split(batch, spec.processes)[accelerator.process_index], spec.accumulate)
+    losses = []
+    learner.optimizer.zero_grad()
+    for part in parts:
+        images = learner.prepare(pixels[part], accelerator.device, learner.augment)  # (n, 3, H, W)
+        y, k = (torch.from_numpy(array[part]).to(accelerator.device, non_blocking=True) for array in (labels, known))
+        last = len(losses) == len(parts) - 1
+        with nullcontext() if last else accelerator.no_sync(learner.model):
+            logits = learner.model(images)  # (n, T) or (n, T, 3), under autocast where the precision asks for it
+            loss = learner.loss_of(logits, y, k, total)
+            accelerator.backward(loss * spec.processes)  # gradients are averaged over processes
+        losses.append(loss.detach())
+    learner.optimizer.step()
+    return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """A network on its device, with all that a step needs."""
+
+    spec: RunSpec
+    accelerator: Accelerator
+    model: torch.nn.Module
+    prepare: Normaliser
+    optimizer: torch.optim.Optimizer
+    loss_of: Callable
+    augment: Callable | None
+
+    @classmethod
+    def begin(cls, spec: RunSpec, accelerator: Accelerator, train_mean_std: Callable) -> Learner:
+        """The spec's network at its start, on the device, with Adam."""
+        model, prepare = checkpoints.build(spec, train_mean_std)
+        model = placed(model, spec, accelerator)
+        optimizer = torch.optim.Adam(model.parameters(), lr=spec.lr, betas=(spec.beta1, spec.beta2), fused=True)
+        loss_of, augment = LOSSES[parse_policy(spec.policy).classes], augmenter(spec.augment, spec.size)
+        return cls(spec, accelerator, model, prepare, accelerator.prepare(optimizer), loss_of, augment)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The model itself, without what shares it between processes."""
+        return self.accelerator.unwrap_model(self.model)
+
+
+def batch_at(rows: np.ndarray, first: int, per_epoch: int, spec: RunSpec) -> np.ndarray:
+    """The images of the batch that begins when `first` images have been seen: a stretch of the epoch's permutation."""
+    epoch, offset = divmod(first, per_epoch)
+    return rows[_order(spec.seed, epoch, len(rows))[offset : offset + spec.batch_size]]
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, n: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(n)
+
+
+def _check_data(spec: RunSpec, dataset: Dataset, known: np.ndarray) -> None:
+    """Refuses too few images, and a task that the set labels where the policy leaves no label of it: a network would
+    learn nothing of it, and be judged by it. known: (training images, 14)."""
+    if len(known) < spec.batch_size:
+        raise UserError(f"{dataset.root}: {len(known)} training images are fewer than batch_size={spec.batch_size}")
+    covered = dataset.covered[dataset.rows("train")].any(axis=0)
+    for task in TASKS:
+        t = FINDINGS.index(task)
+        if covered[t] and not known[:, t].any():
+            raise UserError(
+                f"{dataset.root}: {task} is unknown in all {len(known)} training images under policy "
+                f"{dataset.policy} with unmentioned={dataset.unmentioned}: choose others, or mend the labels"
+            )
+
+
+def _check_finite(losses: list[torch.Tensor], batches: list[np.ndarray], dataset: Dataset) -> None:
+    """Stops where a loss is not a number, and names its images; what was learned since the last checkpoint is lost."""
+    for loss, batch in zip(torch.stack(losses).tolist(), batches, strict=True):
+        if not np.isfinite(loss):
+            names = ", ".join(dataset.table["image"].iloc[batch])
+            raise UserError(f"the loss is {loss} on the batch {names}: lower the learning rate or look at these images")
+
+
+def _validate(learner: Learner, dataset: Dataset) -> dict:
+    """Validation AUC of each of the paper's tasks and their mean; None where validation lacks a class."""
+    rows = dataset.rows("val")
+    p = predict(learner.model, learner.prepare, dataset.pixels, rows, learner.accelerator)  # (N, 14)
+    if not np.isfinite(p).all():
+        raise UserError("the network predicts no numbers for validation images: lower the learning rate")
+    return aucs(table_of(dataset, rows, p), learner.spec.aggregate)
+
+
+def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict]) -> None:
+    """Writes the ensemble's predictions, their AUCs, the provenance, and last of all done.json."""
+    rows = np.concatenate([dataset.rows("val"), dataset.rows("test")])
+    members = checkpoints.ensemble_members(log, learner.spec.keep)
+    p = predict_ensemble(run, members, learner.model, learner.prepare, dataset, rows, learner.accelerator)
+    if not learner.accelerator.is_main_process:
+        return
+    table, buffer = table_of(dataset, rows, p), io.BytesIO()
+    table.to_parquet(buffer, index=False, compression="zstd")
+    run.write("predictions.parquet", buffer.getvalue())
+    scores = [
+        {"event": "ensemble", "split": split, **aucs(table[table["split"] == split], learner.spec.aggregate)}
+        for split in ("val", "test")
+    ]
+    run.write_log(log + scores)
+    run.write("provenance.json", json.dumps(_provenance(learner, dataset, log, members), indent=1))
+    run.write("done.json", json.dumps({"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
+    checkpoints.keep_only(run, members, states=0)
+
+
+def _provenance(learner: Learner, dataset: Dataset, log: list[dict], members: list[int]) -> dict:
+    """What made these numbers (DESIGN: provenance.json)."""
+    spec, network = learner.spec, learner.network
+    parameters = sum(weight.numel() for weight in network.parameters())
+    return {
+        "chexlib": chexlib.__version__,
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "device": device_name(),
+        "processes": spec.processes,
+        "threads": spec.threads,
+        "seed": spec.seed,
+        "fingerprint": spec.fingerprint,
+        "data": {"name": dataset.name, "attribution": dataset.source.attribution, "images": len(dataset.table)},
+        "model": {"label": network.label, "family": network.family, "parameters": parameters},
+        "normalisation": {"mean": learner.prepare.mean, "std": learner.prepare.std},
+        "decoder": decoder(),
+        "weights": network.weights_source,
+        "teacher": spec.teacher and spec.teacher.run_id,
+        "ensemble": members,
+        "seconds": log[-1]["seconds"],
+        "images_per_second": round(log[-1]["images"] / log[-1]["seconds"], 1),
+        "peak_memory_mb": log[-1]["memory_mb"],
+        "resumed": log[-1]["resumed"],
+    }
+
+
+def _train_in_words(
+    run: Run, spec: RunSpec, root: str | Path | None, progress: bool, dataset: Dataset | None = None
+) -> None:
+    """What each of a run's processes does. Where there are several, each opens the data, and only the first one writes.
+
+    Raises UserError where memory does not suffice, and for a disk that is full.
+    """
+    try:
+        train(run, spec, dataset or open_for(spec, root, progress=False), progress)
+    except RuntimeError as error:
+        if should_reduce_batch_size(error):
+            raise _out_of_memory(spec) from error
+        raise
+    except OSError as error:  # of TensorBoard's files; ours are written by the run store, which says so itself
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"{run.folder}: {error.strerror}: free some space, and give the same command") from None
+        raise
+
+
+def _out_of_memory(spec: RunSpec) -> UserError:
+    at_once = spec.batch_size // spec.accumulate // spec.processes
+    line = f"{spec.arch}: {at_once} images of {spec.size} px at once do not fit into memory"
+    more = [n for n in range(spec.accumulate + 1, at_once * spec.accumulate + 1) if at_once * spec.accumulate % n == 0]
+    if not more:
+        return UserError(f"{line}: choose a smaller size, or another device")
+    return UserError(
+        f"{line}: accumulate={more[0]} takes {at_once * spec.accumulate // more[0]} at once and adds the gradients up "
+        f"to those of batch_size={spec.batch_size} (batch norm alone then sees a part)"
+    )
