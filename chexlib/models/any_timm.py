@@ -20,9 +20,8 @@ from torch import nn
 
 from chexlib.errors import UserError
 from chexlib.models.networks import count, feature_info, on_meta, shape_of_maps
-from chexlib.models.zoo import ARCHITECTURES, IMAGENET_MEAN, IMAGENET_STD, Architecture, unknown
+from chexlib.models.zoo import ARCHITECTURES, FINDINGS, IMAGENET_MEAN, IMAGENET_STD, Architecture, unknown
 
-FINDINGS = 14  # what `parameters` counts a head for
 POWERS = [2**power for power in range(9)]  # 1 to 256 px: what sizes may have to be a multiple of
 
 

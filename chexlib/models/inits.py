@@ -43,8 +43,7 @@ def _random(network: nn.Module, row: Architecture, init: str, seed: int) -> None
 
 
 def _imagenet(network: nn.Module, row: Architecture, init: str, seed: int) -> Source:
-    _, found = load(network, row)
-    return {"init": init, **found}
+    return {"init": init, **load(network, row)[1]}
 
 
 def _mean_var(network: nn.Module, row: Architecture, init: str, seed: int) -> Source:

@@ -21,12 +21,11 @@ from itertools import count as counter
 from typing import TYPE_CHECKING
 
 from chexlib.errors import UserError
-from chexlib.models.zoo import ARCHITECTURES, Architecture
+from chexlib.models.zoo import ARCHITECTURES, FINDINGS, Architecture
 
 if TYPE_CHECKING:
     from torch import Size, nn
 
-FINDINGS = 14  # what `parameters` counts a head for
 STEM = 4  # pixels: maps of a smaller stride are a stem's
 
 
@@ -80,17 +79,13 @@ def truncation(row: Architecture) -> Truncation:
 
 def check_minus(row: Architecture, minus: int) -> None:
     """Refuse (`UserError`) a `minus` that the architecture does not have."""
-    whole = isinstance(minus, int) and not isinstance(minus, bool)
-    if whole and minus == 0:
+    whole, label = isinstance(minus, int) and not isinstance(minus, bool), row.paper_name
+    if whole and (minus == 0 or 0 < minus <= len(truncation(row).cuts)):
         return
     how = truncation(row)
-    if whole and 0 < minus <= len(how.cuts):
-        return
     if not how.cuts:
-        raise UserError(f"minus={minus}: {row.paper_name} cannot be truncated, it has no stages that simply follow "
-                        "one another")  # fmt: skip
-    raise UserError(f"minus={minus}: {row.paper_name} has {how.total} {how.blocks}, so 0 to {len(how.cuts)} can be "
-                    "dropped")  # fmt: skip
+        raise UserError(f"minus={minus}: {label} cannot be truncated, it has no stages that simply follow one another")
+    raise UserError(f"minus={minus}: {label} has {how.total} {how.blocks}, so 0 to {len(how.cuts)} can be dropped")
 
 
 def pinned(name: str, minus: int = 0) -> bool:

@@ -68,7 +68,7 @@ def load(network: nn.Module, row: Architecture) -> tuple[Path, Source]:
     place, path = found
     facts = source(place.origin(row), path, row)
     place.check(row, path, facts["sha256"])
-    tensors = load_tensors(path)
+    tensors = load_tensors(path) if path.suffix == ".safetensors" else _unpickled(path)
     if place.by_position:  # the network may end earlier than the file (truncated, without its 1000-class head)
         tensors = dict(zip(network.state_dict(), tensors.values(), strict=False))
     fill(network, tensors, path.name)
@@ -112,18 +112,21 @@ def sha256_of(path: Path) -> str:
 
 
 def load_tensors(path: Path) -> Tensors:
-    """A safetensors file, or one of torch's own format; tensors alone are loaded. Raises UserError where it is none."""
+    """A safetensors file. Raises UserError where it is none."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if path.suffix == ".pth":
-        import torch
-
-        return torch.load(path, weights_only=True, map_location="cpu")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _unpickled(path: Path) -> Tensors:
+    """A file of torch's own format, of which tensors alone are loaded."""
+    import torch
+
+    return torch.load(path, weights_only=True, map_location="cpu")
 
 
 def fill(network: nn.Module, tensors: Tensors, where: str) -> None:

@@ -28,6 +28,7 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 HALF: Triple = (0.5, 0.5, 0.5)
 TIMM_RESULTS = "timm results-imagenet.csv (commit aa4b5850)"
 CADENE_README = "pretrained-models.pytorch README"
+FINDINGS, CLASSES = 14, 1000  # outputs of the heads that `parameters` and `parameters_1000` count
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,9 @@ def cbr_parameters(label: str, outputs: int) -> int:
 
 
 CBR: dict[str, Architecture] = {
-    name: Architecture(name, label, "CBR", name, float("nan"), 224, cbr_parameters(label, 14),
-                       cbr_parameters(label, 1000), builder="cbr", in_paper=False, licence="", top1_source="", hub="",
-                       note="Transfusion's; there are no ImageNet weights")
+    name: Architecture(name, label, "CBR", name, float("nan"), 224, cbr_parameters(label, FINDINGS),
+                       cbr_parameters(label, CLASSES), builder="cbr", in_paper=False, licence="", top1_source="",
+                       hub="", note="Transfusion's; there are no ImageNet weights")
     for name, label in ((label.lower().replace("-", "_"), label) for label in CBR_LAYERS)
 }  # fmt: skip
 """By name: cbr_larget, cbr_largew, cbr_small, cbr_tiny. They are in no table of the paper's networks."""

@@ -10,11 +10,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from chexlib.errors import UserError
 from chexlib.models import ARCHITECTURES, create_model
 from chexlib.models.truncate import TRUNCATIONS
+from chexlib.models.zoo import CBR
 
 WIDTHS = {"densenet121": 1024, "resnet50": 2048, "mobilenet_v3": 960, "nasnetamobile": 1056, "inception_v4": 1536}
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+ROWS = ARCHITECTURES | CBR
+
+
+@pytest.fixture(scope="module", params=ROWS)
 def model(request):
     return create_model(request.param)
 
@@ -29,7 +33,7 @@ def images(n: int, size: int) -> torch.Tensor:
 
 
 def test_every_network_takes_its_smallest_image(model, name):
-    x = images(2, ARCHITECTURES[name].smallest)
+    x = images(2, ROWS[name].smallest)
     with torch.inference_mode():
         maps = model.eval().maps(x)  # (N, C, h, w)
         assert model(x).shape == (2, 14)
@@ -40,22 +44,22 @@ def test_every_network_takes_its_smallest_image(model, name):
 
 def test_average_pooling_and_one_layer_follow_the_maps_where_the_table_says_so(model, name):
     with torch.inference_mode():
-        x = images(2, ARCHITECTURES[name].smallest)
+        x = images(2, ROWS[name].smallest)
         maps = model.eval().maps(x)
         follows = maps.shape[1] == model.head.in_features and torch.allclose(
             model.head(maps.mean(dim=(2, 3))), model(x), atol=1e-6)  # fmt: skip
-    assert follows == ARCHITECTURES[name].pools_last == model.pools_last
+    assert follows == ROWS[name].pools_last == model.pools_last
 
 
 def test_a_random_network_has_no_source(model, name):
     assert (model.mean, model.std, model.weights_source) == (None, None, None)
-    assert model.label == ARCHITECTURES[name].paper_name
+    assert model.label == ROWS[name].paper_name
 
 
 def test_one_real_training_step_reaches_every_weight(model, name):
     before = {key: weight.detach().clone() for key, weight in model.named_parameters()}
     optimiser = torch.optim.SGD(model.train().parameters(), lr=1e-2)
-    loss = binary_cross_entropy_with_logits(model(images(4, ARCHITECTURES[name].smallest)), torch.eye(4, 14))
+    loss = binary_cross_entropy_with_logits(model(images(4, ROWS[name].smallest)), torch.eye(4, 14))
     loss.backward()
     optimiser.step()
     assert loss.isfinite()

