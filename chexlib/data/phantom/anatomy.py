@@ -93,7 +93,7 @@ class Deformation:
 
 AP_MAGNIFIES = 1.13
 WIDENING = profile((0.0, 0.10, 0.18, 0.42, 0.56), (0.3, 0.6, 1.0, 1.0, 0.0))
-FULLNESS = 0.88 + 0.12 * bulge((HEIGHTS + 0.02).astype(np.float32) / np.float32(0.5))
+FULLNESS = 0.88 + 0.12 * bulge((HEIGHTS + 0.02).astype(np.float32) / 0.5)
 TRACHEA = profile((0.15, 0.35), (0.01, 0.03))
 
 
@@ -110,7 +110,7 @@ def frontal(grid: Grid, person: Body, view: str, change: Deformation, rng: np.ra
     beyond = edge(v - floor, 3.5 * grid.pixel)
     depth = bulge(wall / 0.55) * chest
     air = depth * (0.57 - 0.50 * solid) * grid.at(FULLNESS)
-    air += 0.13 * beyond * edge(floor + np.float32(0.06) - v, 0.2) * edge(wall, 0.1) * (1 - solid)  # behind the dome
+    air += 0.13 * beyond * edge(floor + 0.06 - v, 0.2) * edge(wall, 0.1) * (1 - solid)  # behind the dome
     heart = np.where(u > change.shift, grid.at(heart_left) - u, u + grid.at(heart_right))
     scene = Scene(
         grid=grid,
@@ -140,8 +140,8 @@ def frontal(grid: Grid, person: Body, view: str, change: Deformation, rng: np.ra
 
 def _apex(grid: Grid, across: np.ndarray) -> np.ndarray:
     """Positive below the lungs' inner top, which is rounded towards the neck."""
-    inner = np.maximum(np.float32(0.43) - across, 0)
-    return grid.v - np.float32(1.6) * inner * inner
+    inner = np.maximum(0.43 - across, 0)
+    return grid.v - 1.6 * inner * inner
 
 
 def _diaphragm(grid: Grid, person: Body, view: str, change: Deformation) -> np.ndarray:
@@ -149,7 +149,7 @@ def _diaphragm(grid: Grid, person: Body, view: str, change: Deformation) -> np.n
     lifted = 0.07 if view == "AP" else 0.0
     shape = DOMES + np.where(ACROSS < 0, person.dome[0] - change.lift[0], person.dome[1] - change.lift[1]) - lifted
     smooth = np.convolve(shape, _KERNEL, mode="valid").astype(np.float32)
-    return smooth.take(((grid.u + np.float32(1.6)) * np.float32(511 / 3.2)).astype(np.int32), mode="clip")
+    return smooth.take(((grid.u + 1.6) * (511 / 3.2)).astype(np.int32), mode="clip")
 
 
 ACROSS = np.linspace(-1.6, 1.6, 512)[np.clip(np.arange(-12, 524), 0, 511)]
@@ -217,7 +217,7 @@ def _tissue(grid: Grid, person: Body, view: str, across: np.ndarray) -> np.ndarr
     inside = grid.at(outline) - across
     tissue = (0.62 + 0.16 * person.fat) * bulge(inside / 0.75)
     if view == "AP":
-        arm = np.float32(0.19) - np.abs(across - np.float32(1.46 + 0.05 * person.fat))
+        arm = 0.19 - np.abs(across - (1.46 + 0.05 * person.fat))
         tissue = np.maximum(tissue, 0.42 * bulge(arm / 0.2) * edge(grid.v - 0.15, 0.3))
     return tissue
 
@@ -226,11 +226,11 @@ def _airway(scene: Scene, change: Deformation) -> None:
     """Trachea, carina and main bronchi: dark in the bright mediastinum."""
     part = scene.grid.part((-0.4, 0.4), (-0.6, 0.6))
     u, v, row = scene.grid.u[part], scene.grid.v[part], scene.grid.row[part]
-    centre = TRACHEA.take(row) + np.float32(change.shift)
+    centre = TRACHEA.take(row) + change.shift
     scene.tissue[part] -= 0.13 * bulge((0.062 - np.abs(u - centre)) / 0.062) * window(-0.42, 0.44, 0.2, 0.04).take(row)
     below = window(0.425, 0.55, 0.02, 0.06).take(row)
     for slope in (-0.85, 1.15):
-        branch = np.abs(u - centre - np.float32(slope) * (v - np.float32(0.43)))
+        branch = np.abs(u - centre - slope * (v - 0.43))
         scene.tissue[part] -= 0.08 * bulge((0.06 - branch) / 0.06) * below
 
 
@@ -249,13 +249,11 @@ def _abdomen(scene: Scene, rng: np.random.Generator) -> None:
     at_v = scene.body.dome[1] + 0.06 + 0.45 * size
     part = grid.part((at_u - 0.3, at_u + 0.3), (at_v - 0.3, at_v + 0.3))
     v = grid.v[part]
-    away = np.hypot(
-        grid.u[part] - np.float32(at_u), (v - np.float32(at_v)) * np.float32(grid.height / grid.width / 0.7)
-    )
-    bubble = edge(np.float32(size) - away, 0.05) * edge(v - scene.floor[part] - np.float32(0.02), 0.03)
+    away = np.hypot(grid.u[part] - at_u, (v - at_v) * (grid.height / grid.width / 0.7))
+    bubble = edge(size - away, 0.05) * edge(v - scene.floor[part] - 0.02, 0.03)
     if scene.view == "PA":
-        bubble *= edge(np.float32(at_v + 0.25 * size) - v, 0.02)
-    scene.tissue[part] -= np.float32(rng.uniform(0.06, 0.2)) * bubble
+        bubble *= edge((at_v + 0.25 * size) - v, 0.02)
+    scene.tissue[part] -= (rng.uniform(0.06, 0.2)) * bubble
     scene.tissue += 0.03 * cloud(grid, 1, rng) * grid.at(window(1.15, 2.5, 0.3, 0.1))
 
 
@@ -267,10 +265,10 @@ def _breasts(scene: Scene) -> None:
     if not size:
         return
     middle, radius = 0.58 + 0.06 * size, 0.30 + 0.17 * size
-    down = (scene.grid.v - np.float32(0.74)) * np.float32(scene.grid.height / scene.grid.width)
-    out = np.abs(scene.grid.u) - np.float32(middle)
-    inside = np.float32(radius) - np.sqrt(out * out + down * down)
-    scene.tissue += np.float32(0.06 + 0.11 * size) * bulge(inside * np.float32(1 / 0.3)) * scene.grid.at(HANGING)
+    down = (scene.grid.v - 0.74) * (scene.grid.height / scene.grid.width)
+    out = np.abs(scene.grid.u) - middle
+    inside = radius - np.sqrt(out * out + down * down)
+    scene.tissue += (0.06 + 0.11 * size) * bulge(inside * (1 / 0.3)) * scene.grid.at(HANGING)
 
 
 SPINE_CURVE = np.sin(4.5 * HEIGHTS).astype(np.float32)
@@ -285,13 +283,13 @@ def bones(scene: Scene, across: np.ndarray) -> None:
     part = grid.part((-1.7, 1.7), (-0.25, 0.75))
     scene.bone[part] += strength * _shoulders(grid, part, across[part], scene.view)
     part = grid.part((-1.3, 1.3), (-0.16, 0.28))
-    covered = edge(scene.tissue[part] - np.float32(0.05), 0.1)
+    covered = edge(scene.tissue[part] - 0.05, 0.1)
     scene.bone[part] += 1.35 * strength * covered * _clavicles(grid, part, across[part], scene.view)
     part = grid.part((-0.3, 0.3), (-0.9, 1.9))
-    bend = SPINE_CURVE.take(grid.row[part]) * np.float32(person.wobble)
+    bend = SPINE_CURVE.take(grid.row[part]) * person.wobble
     away = np.abs(grid.u[part] - bend)
-    level = np.mod(grid.v[part] * np.float32(person.rib_count) + np.float32(person.ribs), 1)
-    discs = edge(0.13 - np.abs(level - np.float32(0.5)), 0.12)
+    level = np.mod(grid.v[part] * person.rib_count + person.ribs, 1)
+    discs = edge(0.13 - np.abs(level - 0.5), 0.12)
     scene.bone[part] += strength * edge(0.115 - away, 0.03) * (0.72 - 0.5 * discs + 0.25 * edge(away - 0.085, 0.02))
 
 
@@ -301,22 +299,18 @@ def _ribs(scene: Scene, across: np.ndarray) -> np.ndarray:
     """
     grid, person = scene.grid, scene.body
     out = across * grid.at(TO_WALL)
-    np.minimum(out, np.float32(1.2), out=out)
+    np.minimum(out, 1.2, out=out)
     squared = out * out
-    drop = (
-        (np.float32(0.10) * squared * squared + np.float32(0.16) * out - np.float32(0.05))
-        * out
-        * np.float32(person.slope)
-    )
-    posterior = _band(POSTERIOR, (grid.v - drop) * np.float32(person.rib_count) + np.float32(person.ribs))
+    drop = (0.10 * squared * squared + 0.16 * out - 0.05) * out * person.slope
+    posterior = _band(POSTERIOR, (grid.v - drop) * person.rib_count + person.ribs)
     inward = np.maximum(1 - out, 0)
-    climb = (np.float32(0.55) - np.float32(0.2) * inward) * inward
+    climb = (0.55 - 0.2 * inward) * inward
     anterior = _band(
         ANTERIOR,
-        (grid.v - np.float32(0.21) - climb) * np.float32(person.rib_count * 0.92) + np.float32(person.ribs + 0.3),
+        (grid.v - 0.21 - climb) * (person.rib_count * 0.92) + (person.ribs + 0.3),
     )
-    posterior *= np.float32(0.85) * edge(across - np.float32(0.1), 0.06) * grid.at(window(-0.03, 1.22, 0.06, 0.3))
-    anterior *= np.float32(0.55) * edge(out - np.float32(0.52), 0.25) * grid.at(window(0.22, 0.95, 0.1, 0.15))
+    posterior *= 0.85 * edge(across - 0.1, 0.06) * grid.at(window(-0.03, 1.22, 0.06, 0.3))
+    anterior *= 0.55 * edge(out - 0.52, 0.25) * grid.at(window(0.22, 0.95, 0.1, 0.15))
     hoop = 1 + 0.5 * edge(out - 0.9, 0.16)  # more bone along the beam where the rib turns forwards
     return edge(scene.wall + 0.035, 0.04) * hoop * (posterior + anterior)
 
@@ -327,31 +321,31 @@ def _rib(half: float) -> np.ndarray:
     """
     away = np.abs(np.linspace(0, 1, 1024, endpoint=False))
     away = np.minimum(away, 1 - away)
-    return edge(half - away, 0.14) * (np.float32(0.72) + np.float32(0.28) * edge(away - (half - 0.1), 0.08))
+    return edge(half - away, 0.14) * (0.72 + 0.28 * edge(away - (half - 0.1), 0.08))
 
 
 POSTERIOR, ANTERIOR = _rib(0.25), _rib(0.28)
 
 
 def _band(rib: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    return rib.take((phase * np.float32(1024)).astype(np.int32) & 1023)
+    return rib.take((phase * 1024).astype(np.int32) & 1023)
 
 
 def _clavicles(grid: Grid, part: tuple[slice, slice], across: np.ndarray, view: str) -> np.ndarray:
     higher = 0.045 if view == "AP" else 0.0
-    out = np.clip((across - np.float32(0.1)) * np.float32(1 / 1.05), 0, 1)
-    middle = np.float32(0.135 - higher) - np.float32(0.19) * out + np.float32(0.022) * np.sin(out * np.float32(6.3))
-    thick = np.float32(0.030) + np.float32(0.012) * np.abs(out - np.float32(0.5))
+    out = np.clip((across - 0.1) * (1 / 1.05), 0, 1)
+    middle = (0.135 - higher) - 0.19 * out + 0.022 * np.sin(out * 6.3)
+    thick = 0.030 + 0.012 * np.abs(out - 0.5)
     away = np.abs(grid.v[part] - middle)
     shape = edge(thick - away, 0.02) * edge(across - 0.1, 0.04) * edge(1.16 - across, 0.05)
-    return shape * (np.float32(0.8) + np.float32(0.35) * edge(away - thick * np.float32(0.55), 0.015))
+    return shape * (0.8 + 0.35 * edge(away - thick * 0.55, 0.015))
 
 
 def _shoulders(grid: Grid, part: tuple[slice, slice], across: np.ndarray, view: str) -> np.ndarray:
     """Scapulae (over the lungs on AP films, rolled out of them on PA) and the heads of the humeri."""
     v, row = grid.v[part], grid.row[part]
     inner = 0.76 if view == "AP" else 1.02
-    border = across - np.float32(inner) - np.float32(0.28) * np.abs(v - np.float32(0.38))
+    border = across - inner - 0.28 * np.abs(v - 0.38)
     blade = (
         edge(border, 0.03)
         * edge(1.32 - across, 0.1)
@@ -359,11 +353,8 @@ def _shoulders(grid: Grid, part: tuple[slice, slice], across: np.ndarray, view: 
         * window(-0.5, 0.62, 0.05, 0.06).take(row)
     )
     head = edge(
-        np.float32(0.15)
-        - np.hypot(across - np.float32(1.36), (v - np.float32(0.10)) * np.float32(grid.height / grid.width)),
+        0.15 - np.hypot(across - 1.36, (v - 0.10) * (grid.height / grid.width)),
         0.04,
     )
-    shaft = edge(0.085 - np.abs(across - np.float32(1.44)), 0.03) * window(0.12, 0.8, 0.06, 0.2).take(row)
-    return 0.42 * blade * (1 + edge(0.035 - np.abs(border - np.float32(0.015)), 0.03)) + 0.9 * np.maximum(
-        head, 0.8 * shaft
-    )
+    shaft = edge(0.085 - np.abs(across - 1.44), 0.03) * window(0.12, 0.8, 0.06, 0.2).take(row)
+    return 0.42 * blade * (1 + edge(0.035 - np.abs(border - 0.015), 0.03)) + 0.9 * np.maximum(head, 0.8 * shaft)

@@ -52,8 +52,8 @@ class Grid:
         )
         self.pixel = 2 / size / self.width  # of u
         self.row = ((self.v - V_TOP) * (ROWS - 1) / (V_BOTTOM - V_TOP)).clip(0, ROWS - 1).astype(np.intp)
-        self.cloud_column = (self.u * np.float32(90) + np.float32(4 * BANK)).astype(np.intp)
-        self.cloud_row = (self.v * np.float32(110) + np.float32(4 * BANK)).astype(np.intp)
+        self.cloud_column = (self.u * 90 + (4 * BANK)).astype(np.intp)
+        self.cloud_row = (self.v * 110 + (4 * BANK)).astype(np.intp)
 
     def at(self, profile: np.ndarray) -> np.ndarray:
         """(ROWS,) values down the patient, at each pixel (size, size)."""
@@ -93,12 +93,12 @@ def profile(heights, values) -> np.ndarray:
 
 def edge(distance: np.ndarray, width: float) -> np.ndarray:
     """0 where distance is below -width / 2, 1 above width / 2, smooth between."""
-    t = np.multiply(distance, np.float32(1 / width), dtype=np.float32)
-    t += np.float32(0.5)
-    np.maximum(t, np.float32(0), out=t)
-    np.minimum(t, np.float32(1), out=t)
-    smooth = t * np.float32(-2)
-    smooth += np.float32(3)
+    t = np.multiply(distance, (1 / width), dtype=np.float32)
+    t += 0.5
+    np.maximum(t, 0, out=t)
+    np.minimum(t, 1, out=t)
+    smooth = t * -2
+    smooth += 3
     smooth *= t
     smooth *= t
     return smooth
@@ -114,9 +114,9 @@ def window(top: float, bottom: float, soft_top: float = 0.05, soft_bottom: float
 
 def bulge(t: np.ndarray) -> np.ndarray:
     """The thickness of a rounded body at a fraction t of its radius from the rim: a quarter circle from 0 to 1."""
-    t = np.maximum(t, np.float32(0))
-    np.minimum(t, np.float32(1), out=t)
-    t *= np.float32(2) - t
+    t = np.maximum(t, 0)
+    np.minimum(t, 1, out=t)
+    t *= 2 - t
     return np.sqrt(t, out=t)
 
 
@@ -125,18 +125,18 @@ def spot(grid: Grid, u: float, v: float, radius: float, tall: float = 1.0) -> np
     ratio = grid.height / grid.width
     reach, fall = 3.3 * radius, 3.3 * radius * tall / ratio
     part = grid.part((u - reach, u + reach), (v - fall, v + fall))
-    du = (grid.u[part] - np.float32(u)) * np.float32(1 / radius)
-    dv = (grid.v[part] - np.float32(v)) * np.float32(ratio / radius / tall)
+    du = (grid.u[part] - u) * (1 / radius)
+    dv = (grid.v[part] - v) * (ratio / radius / tall)
     haze = np.zeros_like(grid.u)
-    haze[part] = np.exp(np.float32(-0.5) * (du * du + dv * dv))
+    haze[part] = np.exp(-0.5 * (du * du + dv * dv))
     return haze
 
 
 def disc(grid: Grid, u: float, v: float, radius: float, tall: float = 1.0) -> np.ndarray:
     """Signed distance (in u, positive inside) to an ellipse of that radius across and radius * tall down."""
     ratio = grid.height / grid.width
-    du, dv = grid.u - np.float32(u), (grid.v - np.float32(v)) * np.float32(ratio / tall)
-    return np.float32(radius) - np.sqrt(du * du + dv * dv)
+    du, dv = grid.u - u, (grid.v - v) * (ratio / tall)
+    return radius - np.sqrt(du * du + dv * dv)
 
 
 def stroke(size: int, columns, rows, radius: float) -> np.ndarray:
@@ -153,12 +153,10 @@ def stroke(size: int, columns, rows, radius: float) -> np.ndarray:
     columns, rows, nearest_c, nearest_r = columns[inside], rows[inside], nearest_c[inside], nearest_r[inside]
     across = (nearest_c - columns)[:, None] + offset  # (points, window)
     down = (nearest_r - rows)[:, None] + offset
-    cover = np.float32(radius + 0.5) - np.sqrt((down * down)[:, :, None] + (across * across)[:, None, :]).astype(
-        np.float32
-    )
+    cover = (radius + 0.5) - np.sqrt((down * down)[:, :, None] + (across * across)[:, None, :]).astype(np.float32)
     place = ((nearest_r[:, None] + offset) * size)[:, :, None] + (nearest_c[:, None] + offset)[:, None, :]
     canvas = np.zeros(size * size, dtype=np.float32)
-    np.maximum.at(canvas, place.ravel(), np.minimum(cover, np.float32(1)).ravel())
+    np.maximum.at(canvas, place.ravel(), np.minimum(cover, 1).ravel())
     return canvas.reshape(size, size)
 
 
@@ -232,12 +230,12 @@ def vessels(
     one to positive.
     """
     (right, right_v), (left, left_v) = hila[0], hila[-1]
-    is_left = grid.u > np.float32((left + right) / 2)
-    scale = np.float32((BANK - 16) / spread)
-    across = np.where(is_left, grid.u - np.float32(left), np.float32(right) - grid.u)
+    is_left = grid.u > ((left + right) / 2)
+    scale = (BANK - 16) / spread
+    across = np.where(is_left, grid.u - left, right - grid.u)
     across *= scale
-    across += np.float32(16)
-    down = grid.v * np.float32(BANK / 1.5)
+    across += 16
+    down = grid.v * (BANK / 1.5)
     down += np.where(is_left, np.float32(BANK / 2 - left_v * BANK / 1.5), np.float32(BANK / 2 - right_v * BANK / 1.5))
     inside = (across >= 0) & (across < BANK) & (down >= 0) & (down < BANK)
     place = np.where(inside, down, 0).astype(np.intp) * BANK

@@ -66,21 +66,21 @@ def lateral(grid: Grid, person: Body, change: Deformation, rng: np.random.Genera
 def _diaphragm(grid: Grid, person: Body, change: Deformation) -> np.ndarray:
     """v of the diaphragm: highest in front of the middle, deep behind."""
     u = grid.u
-    dome = np.float32(min(person.dome[0] - change.lift[0], person.dome[1] - change.lift[1]))
+    dome = min(person.dome[0] - change.lift[0], person.dome[1] - change.lift[1])
     behind, before = np.clip(u + 0.25, 0, 1.4), np.clip(-0.25 - u, 0, 1.4)
-    return dome + np.float32(0.24) * behind * behind + np.float32(0.20) * before * before
+    return dome + 0.24 * behind * behind + 0.20 * before * before
 
 
 def _heart(grid: Grid, ratio: float) -> np.ndarray:
     """Distance to the heart's outline, positive inside: an egg that leans on sternum and diaphragm."""
     size = 0.40 + 1.1 * (ratio - 0.42)
     du, dv = (
-        grid.u + np.float32(0.50 - 0.45 * (size - 0.40)),
-        (grid.v - np.float32(0.84)) * np.float32(grid.height / grid.width),
+        grid.u + (0.50 - 0.45 * (size - 0.40)),
+        (grid.v - 0.84) * (grid.height / grid.width),
     )
-    along, across = np.float32(0.70) * du + np.float32(0.71) * dv, np.float32(0.70) * dv - np.float32(0.71) * du
-    upper = np.float32(1.45) - np.float32(0.35) * edge(along, 0.8)  # narrower to the apex, in front and below
-    return np.float32(size) - np.sqrt((along / np.float32(1.45)) ** 2 + (across / upper * np.float32(1.35)) ** 2)
+    along, across = 0.70 * du + 0.71 * dv, 0.70 * dv - 0.71 * du
+    upper = 1.45 - 0.35 * edge(along, 0.8)  # narrower to the apex, in front and below
+    return size - np.sqrt((along / 1.45) ** 2 + (across / upper * 1.35) ** 2)
 
 
 def _tissue(grid: Grid, person: Body) -> np.ndarray:
@@ -93,18 +93,18 @@ def _tissue(grid: Grid, person: Body) -> np.ndarray:
                    np.array((0.45, 0.50, 0.75, 0.95, 1.08, 1.14, 1.16, 1.10, 1.05)) + fat)  # fmt: skip
     inside = np.minimum(grid.u + grid.at(front), grid.at(back) - grid.u)
     tissue = (0.66 + 0.16 * person.fat) * bulge(inside / 0.55)
-    shoulders = bulge((0.95 - np.abs(grid.u - np.float32(0.1))) / 0.5) * edge(0.10 - grid.v, 0.32)
+    shoulders = bulge((0.95 - np.abs(grid.u - 0.1)) / 0.5) * edge(0.10 - grid.v, 0.32)
     return tissue + 0.22 * shoulders
 
 
 def _middle(scene: Scene, person: Body) -> None:
     """Trachea, aortic arch and descending aorta, hila, vessels."""
     grid = scene.grid
-    centre = np.float32(0.0) + np.float32(0.22) * (grid.v + np.float32(0.1))
+    centre = 0.0 + 0.22 * (grid.v + 0.1)
     scene.tissue -= (
         0.12 * bulge((0.06 - np.abs(grid.u - centre)) / 0.06) * edge(0.44 - grid.v, 0.05) * edge(grid.v + 0.4, 0.2)
     )
-    ring = np.abs(disc(grid, 0.12, 0.36, 0.20)) - np.float32(0.07)
+    ring = np.abs(disc(grid, 0.12, 0.36, 0.20)) - 0.07
     scene.tissue += (0.04 + 0.05 * (person.knob - 0.19) / 0.09) * edge(-ring, 0.05) * scene.chest
     scene.tissue += 0.09 * spot(grid, *scene.hila[0], 0.11, tall=1.3)
     scene.vessels = 0.8 * vessels(grid, scene.hila, person.trees, spread=0.9)
@@ -115,17 +115,15 @@ def _middle(scene: Scene, person: Body) -> None:
 def _bones(scene: Scene) -> None:
     grid, person = scene.grid, scene.body
     u, v, strength = grid.u, grid.v, 0.125 * person.bone
-    column = np.float32(0.125) - np.abs(u - grid.at(SPINE))
-    level = np.mod(v * np.float32(9.0) + np.float32(person.ribs) - np.float32(0.6) * (u - grid.at(SPINE)), 1)
-    away = np.abs(level - np.float32(0.5))
+    column = 0.125 - np.abs(u - grid.at(SPINE))
+    level = np.mod(v * 9.0 + person.ribs - 0.6 * (u - grid.at(SPINE)), 1)
+    away = np.abs(level - 0.5)
     bodies = edge(column, 0.03) * edge(0.43 - away, 0.12)
     scene.bone += strength * bodies * (0.55 + 0.45 * edge(np.maximum(0.035 - column, away - 0.36), 0.05))
-    sternum = np.float32(0.035) - np.abs(u + grid.at(FRONT) + np.float32(0.035))
+    sternum = 0.035 - np.abs(u + grid.at(FRONT) + 0.035)
     scene.bone += 0.9 * strength * edge(sternum, 0.03) * edge(v - 0.08, 0.05) * edge(0.75 - v, 0.08)
     for shift in (0.0, 0.37):
-        phase = (
-            v - np.float32(0.42) * (np.float32(0.7) - u) - np.float32(0.18) * (u - np.float32(0.2)) ** 2
-        ) * np.float32(8.2) + np.float32(person.ribs + shift)
+        phase = (v - 0.42 * (0.7 - u) - 0.18 * (u - 0.2) ** 2) * 8.2 + (person.ribs + shift)
         distance = np.abs(phase - np.round(phase))
         scene.bone += (
             0.40
@@ -137,9 +135,5 @@ def _bones(scene: Scene) -> None:
             * edge(u + 0.62, 0.4)
         )
     scene.bone += (
-        0.5
-        * strength
-        * edge(np.float32(0.09) - np.abs(u - np.float32(0.72) + np.float32(0.25) * v), 0.05)
-        * edge(0.42 - v, 0.1)
-        * edge(v + 0.1, 0.1)
+        0.5 * strength * edge(0.09 - np.abs(u - 0.72 + 0.25 * v), 0.05) * edge(0.42 - v, 0.1) * edge(v + 0.1, 0.1)
     )

@@ -85,7 +85,7 @@ def edema(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     haze = np.clip((0.12 + 0.55 * severity) * fluffy + 0.12 * severity * scene.chest, 0, 0.85)
     scene.tissue += (0.02 + 0.06 * severity) * scene.vessels * scene.lungs
     opacify(scene, haze)
-    lines = np.abs(np.mod(grid.v * np.float32(26) + 0.4 * cloud(grid, 1, rng), 1) - np.float32(0.5))
+    lines = np.abs(np.mod(grid.v * 26 + 0.4 * cloud(grid, 1, rng), 1) - 0.5)
     kerley = (
         edge(0.16 - lines, 0.2) * edge(0.20 - np.abs(scene.wall - 0.11), 0.1) * edge(grid.v - 0.62, 0.1) * scene.lungs
     )
@@ -116,7 +116,7 @@ def pneumonia(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     centre = rng.uniform(0.35, 0.7), rng.uniform(0.45, 0.85)
     shape = 0
     for _ in range(3 + int(3 * severity)):
-        u, v = place(scene, side, *np.clip(np.array(centre) + rng.normal(0, 0.16, 2), 0.05, 0.95))
+        u, v = place(scene, side, *np.clip(np.array(centre) + rng.normal(0, 0.16, 2), 0.05, 0.95).tolist())
         shape = shape + spot(scene.grid, u, v, rng.uniform(0.05, 0.10) + 0.03 * severity)
     shape = np.clip(shape * (1 + 0.3 * cloud(scene.grid, 2, rng)), 0, 1)
     opacify(scene, (0.35 + 0.4 * severity) * shape)
@@ -131,9 +131,7 @@ def atelectasis(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     for k in range(1 + int(severity * 2.6)):
         u, v = place(scene, side, rng.uniform(0.35, 0.6), 0.84 - 0.13 * k + rng.uniform(-0.03, 0.03))
         tilt = rng.normal(0, 0.22)
-        across = (
-            grid.v - np.float32(v) - np.float32(tilt) * (grid.u - np.float32(u)) + 0.05 * (grid.u - np.float32(u)) ** 2
-        )
+        across = grid.v - v - tilt * (grid.u - u) + 0.05 * (grid.u - u) ** 2
         length = rng.uniform(0.22, 0.34) + 0.10 * severity
         plates = (
             plates
@@ -150,8 +148,8 @@ def pneumothorax(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     """A pleural line along the wall, widest at the apex, and nothing but black beyond it."""
     grid, (side,) = scene.grid, sides(rng)
     width = 0.07 + 0.40 * severity
-    depth = np.float32(width) * (np.float32(1.15) - np.float32(0.75) * np.clip(grid.v, 0, 1))
-    top = np.float32(0.10 + 0.22 * severity) - (grid.v - 0.25 * (np.abs(grid.u) - 0.45) ** 2)
+    depth = width * (1.15 - 0.75 * np.clip(grid.v, 0, 1))
+    top = (0.10 + 0.22 * severity) - (grid.v - 0.25 * (np.abs(grid.u) - 0.45) ** 2)
     near = edge(side * grid.u - 0.1, 0.04) if scene.frontal else edge(0.3 - grid.u, 0.1)
     beyond = np.maximum(depth - scene.wall, top)
     gas = edge(beyond, 2.5 * grid.pixel) * near * scene.chest * (1 - scene.mediastinum)
@@ -172,10 +170,8 @@ def pleural_effusion(scene: Scene, severity: float, rng: Generator) -> np.ndarra
     for number, side in enumerate(sides(rng, both=0.45)):
         amount = severity * (1 if number == 0 else rng.uniform(0.3, 0.9))
         near = edge(side * grid.u - 0.05, 0.1) if scene.frontal else edge(grid.u + 0.75 - 1.4 * amount, 0.2)
-        level = np.float32(1.10 - 0.52 * amount)
-        climb = np.float32(0.12 + 0.20 * amount) * np.exp(
-            -np.maximum(scene.wall, 0) * np.float32(1 / (0.14 + 0.22 * amount))
-        )
+        level = 1.10 - 0.52 * amount
+        climb = (0.12 + 0.20 * amount) * np.exp(-np.maximum(scene.wall, 0) * (1 / (0.14 + 0.22 * amount)))
         wet = np.maximum(wet, edge(grid.v - level + climb, 0.045 + 0.05 * amount) * near)
     fluid = wet * edge(scene.wall + 0.01, 0.03)
     opacify(scene, 0.96 * fluid, added=0.0)
@@ -188,7 +184,7 @@ def pleural_other(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     """Pleural thickening: a cap over the apex or a rind along the wall, sometimes with chalky plaques."""
     grid, (side,) = scene.grid, sides(rng)
     near = edge(side * grid.u - 0.1, 0.05) if scene.frontal else 1
-    thick = np.float32(0.045 + 0.07 * severity) * (1 + 0.35 * cloud(grid, 1, rng))
+    thick = (0.045 + 0.07 * severity) * (1 + 0.35 * cloud(grid, 1, rng))
     if rng.random() < 0.4:
         shape = edge(thick + 0.09 - grid.v + 0.15 * np.abs(np.abs(grid.u) - 0.45), 0.03) * near
     else:
@@ -209,16 +205,12 @@ def fracture(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     for k in range(1 + int(2.5 * severity)):
         u, v = place(scene, side, rng.uniform(0.72, 0.95), 0.25 + 0.11 * k + rng.uniform(0, 0.3))
         near = spot(grid, u, v, 0.085)
-        step = (
-            edge((grid.u - np.float32(u)) * side, 0.02)
-            * near
-            * np.float32((0.03 + 0.03 * severity) * grid.height * grid.size / 2)
-        )
+        step = edge((grid.u - u) * side, 0.02) * near * ((0.03 + 0.03 * severity) * grid.height * grid.size / 2)
         rows, columns = np.nonzero(near > 0.02)
         scene.bone[rows, columns] = map_coordinates(
             scene.bone, (rows - step[rows, columns], columns), order=1, mode="nearest"
         )
-        gap = edge(0.012 - np.abs(grid.u - np.float32(u)), 0.02) * near
+        gap = edge(0.012 - np.abs(grid.u - u), 0.02) * near
         scene.bone *= 1 - 0.8 * gap
         scene.bone += (0.05 + 0.10 * severity) * spot(grid, u + side * 0.03, v, 0.05)
         mask |= near > 0.35
@@ -238,7 +230,7 @@ def place(scene: Scene, side: int, out: float, down: float) -> tuple[float, floa
 def opacify(scene: Scene, haze: np.ndarray, added: float = 0.02) -> None:
     """Replaces air by fluid or cells where haze (size, size) is, 0 to 1."""
     scene.air *= 1 - haze
-    scene.tissue += np.float32(added) * haze * scene.chest
+    scene.tissue += added * haze * scene.chest
 
 
 def region(scene: Scene, haze: np.ndarray, level: float, within: np.ndarray | None = None) -> np.ndarray:
@@ -247,7 +239,7 @@ def region(scene: Scene, haze: np.ndarray, level: float, within: np.ndarray | No
     mask = (haze > level) & (within > 0.5)
     if mask.sum() >= 4:
         return mask
-    strength = haze * (within + np.float32(0.01))
+    strength = haze * (within + 0.01)
     return strength >= np.partition(strength.ravel(), -4)[-4]
 
 
@@ -259,7 +251,7 @@ def support_devices(scene: Scene, severity: float, rng: Generator) -> np.ndarray
     drawn = np.zeros_like(scene.dense)
     for k in sorted(chosen):
         np.maximum(drawn, DEVICES[kinds[k]][0](scene, rng), out=drawn)
-    scene.dense = np.maximum(scene.dense, np.float32(0.55 + 0.3 * severity) * drawn)
+    scene.dense = np.maximum(scene.dense, (0.55 + 0.3 * severity) * drawn)
     mask = drawn > 0.35
     return mask if mask.any() else drawn >= drawn.max()
 

@@ -64,16 +64,12 @@ def expose(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     curve = np.tanh(1.22 * LOG_EXPOSURE + scatter * np.clip(LOG_EXPOSURE / 0.3, 0, 1)) ** np.exp(rng.normal(0.05, 0.12))
     beam *= np.float32(len(curve) / LOG_EXPOSURE[-1])
     film = curve.astype(np.float32).take(beam.astype(np.intp), mode="clip")
-    film += (np.float32(0.97) - film) * scene.dense
-    film = (
-        np.float32(0.03)
-        + np.float32(0.93) * film
-        + grain(size, rng) * (np.float32(0.016 if bedside else 0.011) * (np.float32(1.25) - film))
-    )
+    film += (0.97 - film) * scene.dense
+    film = 0.03 + 0.93 * film + grain(size, rng) * ((0.016 if bedside else 0.011) * (1.25 - film))
     if rng.random() < 0.8:
-        film = np.maximum(film, np.float32(0.95) * _marker(scene, size, rng))
+        film = np.maximum(film, 0.95 * _marker(scene, size, rng))
     _collimate(film, rng)
-    return np.clip(film * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
+    return np.clip(film * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 def _marker(scene: Scene, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -94,8 +90,8 @@ def _collimate(film: np.ndarray, rng: np.random.Generator) -> None:
     tilt = rng.normal(0, 0.01)
     if shutters.max() < 0:
         return
-    line = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
-    x, y = line[None, :] + np.float32(tilt) * line[:, None], line[:, None] - np.float32(tilt) * line[None, :]
+    line = (np.arange(size, dtype=np.float32) + 0.5) / size
+    x, y = line[None, :] + tilt * line[:, None], line[:, None] - tilt * line[None, :]
     for place, shutter in zip((x, 1 - x, y, 1 - y), shutters.astype(np.float32)):
         if shutter > 0:
-            film *= np.float32(0.04) + np.float32(0.96) * edge(place - shutter, 1.5 / size)
+            film *= 0.04 + 0.96 * edge(place - shutter, 1.5 / size)
