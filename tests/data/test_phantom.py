@@ -42,9 +42,11 @@ def per_image(studies: list[Study], value: str) -> np.ndarray:
 
 def one(view: str, number: int = 1, size: int = 128, age: int = 50, male: bool = True, **severity: float):
     """An image of a healthy patient with these findings (underscores for spaces), its masks and its scene."""
-    none = np.zeros(len(FINDINGS))
-    study = Study(number, 1, male, age, (view,), none > 0, none, none)
-    return draw(study, 0, size, 0, {name.replace("_", " "): value for name, value in severity.items()})
+    severity = {name.replace("_", " "): grade for name, grade in severity.items()}
+    assert severity.keys() <= DRAW.keys()
+    present = np.array([finding in severity for finding in FINDINGS])
+    grades = np.array([severity.get(finding, 0.0) for finding in FINDINGS])
+    return draw(Study(number, 1, male, age, (view,), present, grades, labels=present), 0, size, seed=0)
 
 
 def cardiothoracic_ratio(scene) -> float:

@@ -1,10 +1,13 @@
-"""The chest from the front: what a normal PA or AP radiograph shows, drawn as thickness that the beam goes
-through.
+"""A patient's build, and the chest from the front: what a healthy PA or AP radiograph shows.
+
+A scene adds up tissue, bone and dense things and subtracts air, all (size, size) in thickness that the beam goes
+through. `frontal` here and `lateral` in its own file draw the anatomy, chexlib.data.phantom.pathology the findings, and
+the film's curve comes last.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,12 +21,11 @@ WALL[HEIGHTS < 0] = -1.0
 
 @dataclass(frozen=True)
 class Body:
-    """A patient's build, the same on every image; lengths in half-widths of the chest."""
+    """A patient's build, in half-widths of the chest: the same on every image, and what findings do to its shape."""
 
     male: bool
-    age: int
     fat: float  # 0 thin to 1 obese
-    heart: float  # cardiothoracic ratio of the normal heart, PA
+    heart: float  # cardiothoracic ratio, PA
     ribs: float  # phase of the ribs
     rib_count: float  # ribs between apex and dome
     slope: float  # of the ribs, 1 on average
@@ -33,15 +35,17 @@ class Body:
     dome: tuple[float, float]  # heights of the right and left dome
     trees: tuple[int, int]
     wobble: float  # of the spine: scoliosis, spurs
+    lift: tuple[float, float] = (0.0, 0.0)  # of the right and left dome, by volume loss
+    widening: float = 0.0  # of the upper mediastinum to each side
+    shift: float = 0.0  # of the mediastinum, positive to the patient's left
 
 
 def body(male: bool, age: int, rng: np.random.Generator) -> Body:
-    """Draws a build for a patient of this sex and age (years)."""
+    """Draws the build of a healthy patient of this sex and age (years)."""
     old = np.clip((age - 45) / 45, 0, 1)
     right = float(rng.normal(1.0, 0.03))
     return Body(
         male=male,
-        age=age,
         fat=float(rng.beta(2, 2.6)),
         heart=float(np.clip(rng.normal(0.425 + 0.02 * old, 0.022), 0.37, 0.47)),
         ribs=float(rng.uniform(-0.5, 0.5)),
@@ -58,97 +62,78 @@ def body(male: bool, age: int, rng: np.random.Generator) -> Body:
 
 @dataclass
 class Scene:
-    """What has been drawn so far, and where things are; arrays are (size, size) float32."""
+    """Where things are, and what has been drawn of them so far; arrays are (size, size) float32."""
 
     grid: Grid
     body: Body
     view: str  # PA, AP or LATERAL
-    tissue: np.ndarray
-    air: np.ndarray  # what the lungs take away
-    bone: np.ndarray
-    chest: np.ndarray  # 0 to 1: inside the lungs' outline, heart and mediastinum included
-    lungs: np.ndarray  # 0 to 1: lung that nothing covers
+    hila: tuple[tuple[float, float], ...]
     wall: np.ndarray  # distance to the chest wall, positive inside
     floor: np.ndarray  # v of the diaphragm below or above each pixel
+    chest: np.ndarray  # 0 to 1: inside the lungs' outline, heart and mediastinum included
+    lungs: np.ndarray  # 0 to 1: lung that nothing covers
     heart: np.ndarray  # 0 to 1
     mediastinum: np.ndarray  # 0 to 1
-    vessels: np.ndarray
-    hila: tuple[tuple[float, float], ...]
-    dense: np.ndarray  # metal and calcium, drawn over everything
+    vessels: np.ndarray  # 0 to 1
+    tissue: np.ndarray
+    air: np.ndarray  # what the lungs take away
+    bone: np.ndarray = field(init=False)
+    dense: np.ndarray = field(init=False)  # metal and calcium, drawn over everything
+
+    def __post_init__(self):
+        self.bone, self.dense = np.zeros_like(self.air), np.zeros_like(self.air)
 
     @property
     def frontal(self) -> bool:
         return self.view != "LATERAL"
 
 
-@dataclass(frozen=True)
-class Deformation:
-    """What findings do to the anatomy before it is drawn."""
-
-    heart: float = 0.0  # cardiothoracic ratio; 0 leaves the patient's own
-    mediastinum: float = 0.0  # widening of the upper mediastinum to each side
-    lift: tuple[float, float] = (0.0, 0.0)  # of the right and left dome, by volume loss
-    shift: float = 0.0  # of the mediastinum, positive to the patient's left
-
-
 AP_MAGNIFIES = 1.13
 WIDENING = profile((0.0, 0.10, 0.18, 0.42, 0.56), (0.3, 0.6, 1.0, 1.0, 0.0))
 FULLNESS = 0.88 + 0.12 * bulge((HEIGHTS + 0.02).astype(np.float32) / 0.5)
+BELOW_GREAT_VESSELS = HEIGHTS >= 0.58
 TRACHEA = profile((0.15, 0.35), (0.01, 0.03))
 
 
-def frontal(grid: Grid, person: Body, view: str, change: Deformation, rng: np.random.Generator) -> Scene:
-    """A normal chest of this build, deformed as `change` says, from the front."""
-    u, v = grid.u, grid.v
+def frontal(grid: Grid, person: Body, view: str, rng: np.random.Generator) -> Scene:
+    """A chest of this build without findings, from the front."""
+    u, v, pixel = grid.u, grid.v, grid.pixel
     across = np.abs(u)
     wall = grid.at(WALL) - across
-    floor = _diaphragm(grid, person, view, change)
-    chest = edge(wall, 3 * grid.pixel) * edge(floor - v, 3.5 * grid.pixel) * edge(_apex(grid, across), 3 * grid.pixel)
-    left, right, heart_left, heart_right = _borders(person, view, change)
-    silhouette = np.where(u > change.shift, grid.at(left) - u, u + grid.at(right))  # positive inside
-    solid = edge(silhouette, 3.5 * grid.pixel)
-    beyond = edge(v - floor, 3.5 * grid.pixel)
-    depth = bulge(wall / 0.55) * chest
-    air = depth * (0.57 - 0.50 * solid) * grid.at(FULLNESS)
+    floor = _diaphragm(grid, person, view)
+    inner = np.maximum(0.43 - across, 0)
+    below_top = v - 1.6 * inner * inner  # the lungs' tops are rounded towards the neck
+    chest = edge(wall, 3 * pixel) * edge(floor - v, 3.5 * pixel) * edge(below_top, 3 * pixel)
+    left, right = _borders(person, view)
+    silhouette = np.where(u > person.shift, grid.at(left) - u, u + grid.at(right))  # positive inside
+    solid = edge(silhouette, 3.5 * pixel)
+    heart = edge(silhouette, 2 * pixel) * edge(floor + 0.07 - v, 0.02) * grid.at(BELOW_GREAT_VESSELS)
+    beyond = edge(v - floor, 3.5 * pixel)
+    tissue = _skin_to_skin(grid, person, view, across) + 0.13 * beyond * edge(wall + 0.15, 0.2)
+    tissue += 0.06 * solid * chest + 0.05 * heart * bulge(silhouette / 0.4)
+    air = bulge(wall / 0.55) * chest * (0.57 - 0.50 * solid) * grid.at(FULLNESS)
     air += 0.13 * beyond * edge(floor + 0.06 - v, 0.2) * edge(wall, 0.1) * (1 - solid)  # behind the dome
-    heart = np.where(u > change.shift, grid.at(heart_left) - u, u + grid.at(heart_right))
-    scene = Scene(
-        grid=grid,
-        body=person,
-        view=view,
-        tissue=_tissue(grid, person, view, across) + 0.13 * beyond * edge(wall + 0.15, 0.2),
-        air=air,
-        bone=np.zeros_like(u),
-        chest=chest,
-        lungs=chest * (1 - solid),
-        wall=wall,
-        floor=floor,
-        heart=edge(heart, 2 * grid.pixel) * edge(floor + 0.07 - v, 0.02),
-        mediastinum=solid,
-        vessels=np.zeros_like(u),
-        hila=((-0.24 + change.shift, 0.49), (0.26 + change.shift, 0.46)),
-        dense=np.zeros_like(u),
-    )
-    scene.tissue += 0.06 * solid * chest + 0.05 * scene.heart * bulge(silhouette / 0.4)
-    _airway(scene, change)
-    _vessels(scene)
-    bones(scene, across)
+    lungs = chest * (1 - solid)
+    hila = ((-0.24 + person.shift, 0.49), (0.26 + person.shift, 0.46))
+    tree = vessels(grid, hila, person.trees)
+    scene = Scene(grid, person, view, hila, wall, floor, chest, lungs, heart, solid, tree, tissue, air)
+    _airway(scene)
+    for hilum in hila:
+        scene.tissue += 0.055 * spot(grid, *hilum, 0.085, tall=1.5)
+    scene.tissue += 0.16 * tree * lungs
+    scene.air *= 1 + 0.03 * cloud(grid, 3, np.random.default_rng(person.trees[0]))
+    _bones(scene, across)
     _abdomen(scene, rng)
-    _breasts(scene)
+    if person.breast:
+        _breasts(scene)
     return scene
 
 
-def _apex(grid: Grid, across: np.ndarray) -> np.ndarray:
-    """Positive below the lungs' inner top, which is rounded towards the neck."""
-    inner = np.maximum(0.43 - across, 0)
-    return grid.v - 1.6 * inner * inner
-
-
-def _diaphragm(grid: Grid, person: Body, view: str, change: Deformation) -> np.ndarray:
+def _diaphragm(grid: Grid, person: Body, view: str) -> np.ndarray:
     """v of the diaphragm over each u: two domes that fall to the costophrenic angles."""
     lifted = 0.07 if view == "AP" else 0.0
-    shape = DOMES + np.where(ACROSS < 0, person.dome[0] - change.lift[0], person.dome[1] - change.lift[1]) - lifted
-    smooth = np.convolve(shape, _KERNEL, mode="valid").astype(np.float32)
+    right, left = (dome - lift for dome, lift in zip(person.dome, person.lift))
+    smooth = np.convolve(DOMES + np.where(ACROSS < 0, right, left) - lifted, _KERNEL, mode="valid").astype(np.float32)
     return smooth.take(((grid.u + 1.6) * (511 / 3.2)).astype(np.int32), mode="clip")
 
 
@@ -161,53 +146,31 @@ DOMES = (
 """What the diaphragm falls from its domes to either side of them, at ACROSS."""
 
 
-def _borders(person: Body, view: str, change: Deformation) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Left and right borders (ROWS,) of the mediastinum, as distances from the midline, then of the heart alone."""
-    ratio = change.heart or person.heart
-    if view == "AP":
-        ratio *= AP_MAGNIFIES
-    reach_right, reach_left = 0.66 * ratio, 1.34 * ratio
-    knob = person.knob
-    left = profile(
-        (-0.9, 0.02, 0.16, 0.24, 0.30, 0.35, 0.40, 0.46, 0.53, 0.62, 0.74, 0.85, 0.95, 1.05, 1.2),
-        (
-            0.10,
-            0.12,
-            0.13,
-            knob - 0.03,
-            knob + 0.02,
-            knob - 0.01,
-            0.16,
-            0.20,
-            0.21,
-            0.27,
-            0.43,
-            0.52,
-            0.52,
-            0.46,
-            0.3,
-        ),
-    )
+def _borders(person: Body, view: str) -> tuple[np.ndarray, np.ndarray]:
+    """Left and right border (ROWS,) of mediastinum and heart, as distances from the midline."""
+    bedside, knob = view == "AP", person.knob
+    ratio = person.heart * (AP_MAGNIFIES if bedside else 1.0)
+    left = profile((-0.9, 0.02, 0.16, 0.24, 0.30, 0.35, 0.40, 0.46, 0.53, 0.62, 0.74, 0.85, 0.95, 1.05, 1.2),
+                   (0.10, 0.12, 0.13, knob - 0.03, knob + 0.02, knob - 0.01,
+                    0.16, 0.20, 0.21, 0.27, 0.43, 0.52, 0.52, 0.46, 0.3))  # fmt: skip
     right = profile((-0.9, 0.02, 0.16, 0.30, 0.42, 0.52, 0.62, 0.72, 0.82, 0.92, 1.05, 1.2),
                     (0.10, 0.12, 0.14, 0.15, 0.15, 0.16, 0.21, 0.26, 0.28, 0.26, 0.20, 0.15))  # fmt: skip
-    wider = change.mediastinum + (0.03 if view == "AP" else 0.0)
-    left = _scaled(left, 0.50, reach_left) + wider * WIDENING + change.shift
-    right = _scaled(right, 0.50, reach_right) + wider * WIDENING - change.shift
-    above = HEIGHTS < 0.58  # there the great vessels begin
-    heart = (np.where(above, -1, border) for border in (left, right))
-    return tuple(border.astype(np.float32) for border in (left, right, *heart))
+    wider = (person.widening + (0.03 if bedside else 0.0)) * WIDENING
+    left = _stretched(left, 1.34 * ratio) + wider + person.shift
+    right = _stretched(right, 0.66 * ratio) + wider - person.shift
+    return left.astype(np.float32), right.astype(np.float32)
 
 
-def _scaled(border: np.ndarray, start: float, reach: float) -> np.ndarray:
-    """The border stretched below `start` so that its furthest point is at `reach`, unchanged above."""
-    lower = start <= HEIGHTS
+def _stretched(border: np.ndarray, reach: float) -> np.ndarray:
+    """The border stretched over the heart so that its furthest point is at `reach`, unchanged above."""
+    lower = HEIGHTS >= 0.5
     peak, base = border[lower].max(), border[lower][0]
     blend = np.clip((border - base) / (peak - base), 0, 1)
     return np.where(lower, border + blend * (reach - peak), border).astype(np.float32)
 
 
-def _tissue(grid: Grid, person: Body, view: str, across: np.ndarray) -> np.ndarray:
-    """Skin to skin: neck, shoulders, trunk, and arms beside it on AP films."""
+def _skin_to_skin(grid: Grid, person: Body, view: str, across: np.ndarray) -> np.ndarray:
+    """Neck, shoulders, trunk, and arms beside it on AP films."""
     fat = 0.16 * person.fat
     shoulder = 0.06 if person.male else 0.0
     outline = profile((-0.9, -0.34, -0.24, -0.16, -0.09, -0.02, 0.08, 0.22, 0.36, 0.52, 0.8, 1.2, 1.9),
@@ -222,24 +185,16 @@ def _tissue(grid: Grid, person: Body, view: str, across: np.ndarray) -> np.ndarr
     return tissue
 
 
-def _airway(scene: Scene, change: Deformation) -> None:
+def _airway(scene: Scene) -> None:
     """Trachea, carina and main bronchi: dark in the bright mediastinum."""
     part = scene.grid.part((-0.4, 0.4), (-0.6, 0.6))
     u, v, row = scene.grid.u[part], scene.grid.v[part], scene.grid.row[part]
-    centre = TRACHEA.take(row) + change.shift
+    centre = TRACHEA.take(row) + scene.body.shift
     scene.tissue[part] -= 0.13 * bulge((0.062 - np.abs(u - centre)) / 0.062) * window(-0.42, 0.44, 0.2, 0.04).take(row)
     below = window(0.425, 0.55, 0.02, 0.06).take(row)
     for slope in (-0.85, 1.15):
         branch = np.abs(u - centre - slope * (v - 0.43))
         scene.tissue[part] -= 0.08 * bulge((0.06 - branch) / 0.06) * below
-
-
-def _vessels(scene: Scene) -> None:
-    scene.vessels = vessels(scene.grid, scene.hila, scene.body.trees)
-    for hilum in scene.hila:
-        scene.tissue += 0.055 * spot(scene.grid, *hilum, 0.085, tall=1.5)
-    scene.tissue += 0.16 * scene.vessels * scene.lungs
-    scene.air *= 1 + 0.03 * cloud(scene.grid, 3, np.random.default_rng(scene.body.trees[0]))
 
 
 def _abdomen(scene: Scene, rng: np.random.Generator) -> None:
@@ -249,11 +204,11 @@ def _abdomen(scene: Scene, rng: np.random.Generator) -> None:
     at_v = scene.body.dome[1] + 0.06 + 0.45 * size
     part = grid.part((at_u - 0.3, at_u + 0.3), (at_v - 0.3, at_v + 0.3))
     v = grid.v[part]
-    away = np.hypot(grid.u[part] - at_u, (v - at_v) * (grid.height / grid.width / 0.7))
+    away = np.hypot(grid.u[part] - at_u, (v - at_v) * (grid.aspect / 0.7))
     bubble = edge(size - away, 0.05) * edge(v - scene.floor[part] - 0.02, 0.03)
     if scene.view == "PA":
-        bubble *= edge((at_v + 0.25 * size) - v, 0.02)
-    scene.tissue[part] -= (rng.uniform(0.06, 0.2)) * bubble
+        bubble *= edge(at_v + 0.25 * size - v, 0.02)
+    scene.tissue[part] -= rng.uniform(0.06, 0.2) * bubble
     scene.tissue += 0.03 * cloud(grid, 1, rng) * grid.at(window(1.15, 2.5, 0.3, 0.1))
 
 
@@ -262,10 +217,8 @@ HANGING = profile((0.35, 0.85), (0.35, 1.0))
 
 def _breasts(scene: Scene) -> None:
     size = scene.body.breast
-    if not size:
-        return
     middle, radius = 0.58 + 0.06 * size, 0.30 + 0.17 * size
-    down = (scene.grid.v - 0.74) * (scene.grid.height / scene.grid.width)
+    down = (scene.grid.v - 0.74) * scene.grid.aspect
     out = np.abs(scene.grid.u) - middle
     inside = radius - np.sqrt(out * out + down * down)
     scene.tissue += (0.06 + 0.11 * size) * bulge(inside * (1 / 0.3)) * scene.grid.at(HANGING)
@@ -275,8 +228,8 @@ SPINE_CURVE = np.sin(4.5 * HEIGHTS).astype(np.float32)
 TO_WALL = (1 / np.maximum(WALL, 0.3)).astype(np.float32)
 
 
-def bones(scene: Scene, across: np.ndarray) -> None:
-    """Adds the bones to a frontal scene; `across` (size, size) is the distance from the midline."""
+def _bones(scene: Scene, across: np.ndarray) -> None:
+    """Ribs, shoulders, clavicles and spine; `across` (size, size) is the distance from the midline."""
     grid, person = scene.grid, scene.body
     strength = 0.125 * person.bone
     scene.bone += strength * _ribs(scene, across)
@@ -294,9 +247,7 @@ def bones(scene: Scene, across: np.ndarray) -> None:
 
 
 def _ribs(scene: Scene, across: np.ndarray) -> np.ndarray:
-    """Posterior ribs arch down and out from the spine; anterior ribs, fainter, slope down and in, and end in
-    cartilage.
-    """
+    """Posterior ribs arch down and out from the spine; anterior ribs, fainter, slope down and in to their cartilage."""
     grid, person = scene.grid, scene.body
     out = across * grid.at(TO_WALL)
     np.minimum(out, 1.2, out=out)
@@ -305,10 +256,7 @@ def _ribs(scene: Scene, across: np.ndarray) -> np.ndarray:
     posterior = _band(POSTERIOR, (grid.v - drop) * person.rib_count + person.ribs)
     inward = np.maximum(1 - out, 0)
     climb = (0.55 - 0.2 * inward) * inward
-    anterior = _band(
-        ANTERIOR,
-        (grid.v - 0.21 - climb) * (person.rib_count * 0.92) + (person.ribs + 0.3),
-    )
+    anterior = _band(ANTERIOR, (grid.v - 0.21 - climb) * (person.rib_count * 0.92) + (person.ribs + 0.3))
     posterior *= 0.85 * edge(across - 0.1, 0.06) * grid.at(window(-0.03, 1.22, 0.06, 0.3))
     anterior *= 0.55 * edge(out - 0.52, 0.25) * grid.at(window(0.22, 0.95, 0.1, 0.15))
     hoop = 1 + 0.5 * edge(out - 0.9, 0.16)  # more bone along the beam where the rib turns forwards
@@ -316,9 +264,7 @@ def _ribs(scene: Scene, across: np.ndarray) -> np.ndarray:
 
 
 def _rib(half: float) -> np.ndarray:
-    """(1024,) a rib of that half-width across one turn of the phase, whole numbers in its middle: a body with
-    brighter margins.
-    """
+    """(1024,) a rib of that half-width over one turn of the phase, 0 in its middle: a body with brighter margins."""
     away = np.abs(np.linspace(0, 1, 1024, endpoint=False))
     away = np.minimum(away, 1 - away)
     return edge(half - away, 0.14) * (0.72 + 0.28 * edge(away - (half - 0.1), 0.08))
@@ -346,15 +292,8 @@ def _shoulders(grid: Grid, part: tuple[slice, slice], across: np.ndarray, view: 
     v, row = grid.v[part], grid.row[part]
     inner = 0.76 if view == "AP" else 1.02
     border = across - inner - 0.28 * np.abs(v - 0.38)
-    blade = (
-        edge(border, 0.03)
-        * edge(1.32 - across, 0.1)
-        * edge(v - 0.216 + 0.12 * across, 0.05)
-        * window(-0.5, 0.62, 0.05, 0.06).take(row)
-    )
-    head = edge(
-        0.15 - np.hypot(across - 1.36, (v - 0.10) * (grid.height / grid.width)),
-        0.04,
-    )
+    blade = edge(border, 0.03) * edge(1.32 - across, 0.1) * edge(v - 0.216 + 0.12 * across, 0.05)
+    blade = blade * window(-0.5, 0.62, 0.05, 0.06).take(row)
+    head = edge(0.15 - np.hypot(across - 1.36, (v - 0.10) * grid.aspect), 0.04)
     shaft = edge(0.085 - np.abs(across - 1.44), 0.03) * window(0.12, 0.8, 0.06, 0.2).take(row)
     return 0.42 * blade * (1 + edge(0.035 - np.abs(border - 0.015), 0.03)) + 0.9 * np.maximum(head, 0.8 * shaft)

@@ -1,8 +1,8 @@
-"""The film that a phantom is drawn on: a patient's coordinates at every pixel, soft edges, lines, textures,
-the film curve.
+"""What a phantom is drawn with: a patient's coordinates at every pixel, soft edges, lines, textures, letters.
 
-Everything is plain NumPy on (size, size) float32 arrays that fit a core's cache. Edges are ramps about a
-pixel wide, so lines are smooth at every size, and what is drawn at 96 pixels is the same patient as at 256.
+Everything is plain NumPy on (size, size) float32 arrays that fit a core's cache; numbers beside them are Python's
+floats, which leave float32 as it is. Edges are ramps about a pixel wide, so lines are smooth at every size, and what is
+drawn at 96 pixels is the same patient as at 256.
 """
 
 from __future__ import annotations
@@ -23,66 +23,50 @@ BANK, TREES, GRAIN = 256, 8, 1 << 21
 class Grid:
     """Where each pixel is in the patient, in units of the thorax.
 
-    `u` (size, size) runs across: 0 at the midline, 1 at the inner wall of the chest at its widest, negative
-    on the image's left (a frontal image's left is the patient's right). `v` runs down: 0 at the lungs' apex,
-    about 1 at the domes of the diaphragm.
+    `u` (size, size) runs across: 0 at the midline, 1 at the inner wall of the chest at its widest, negative on the
+    image's left (a frontal image's left is the patient's right). `v` runs down: 0 at the lungs' apex, about 1 at the
+    domes of the diaphragm.
     """
 
     def __init__(
-        self,
-        size: int,
-        *,
-        angle: float,
-        centre: float,
-        apex: float,
-        width: float,
-        height: float,
-        mirrored: bool = False,
+        self, size: int, *, angle: float, centre: float, apex: float, width: float, height: float, mirrored: bool
     ):
-        self.size, self.centre, self.apex, self.mirrored = size, centre, apex, mirrored
-        self.width, self.height = float(width), float(height)
+        self.size, self.centre, self.apex = size, centre, apex
+        self.width, self.height, self.mirrored = float(width), float(height), mirrored
         line = ((np.arange(size, dtype=np.float32) + 0.5) * np.float32(2 / size) - 1).astype(np.float32)
         x, y = line[None, :] - np.float32(centre), line[:, None]
         self.cos, self.sin = math.cos(angle), math.sin(angle)
         cos, sin = np.float32(self.cos), np.float32(self.sin)
         sign = np.float32(-1 if mirrored else 1)
         self.u = (x * (sign * cos / np.float32(width)) + y * (sign * sin / np.float32(width))).astype(np.float32)
-        self.v = (y * (cos / np.float32(height)) - x * (sin / np.float32(height)) - np.float32(apex / height)).astype(
-            np.float32
-        )
+        down = y * (cos / np.float32(height)) - x * (sin / np.float32(height)) - np.float32(apex / height)
+        self.v = down.astype(np.float32)
         self.pixel = 2 / size / self.width  # of u
+        self.aspect = self.height / self.width  # of a step in v to one in u
         self.row = ((self.v - V_TOP) * (ROWS - 1) / (V_BOTTOM - V_TOP)).clip(0, ROWS - 1).astype(np.intp)
-        self.cloud_column = (self.u * 90 + (4 * BANK)).astype(np.intp)
-        self.cloud_row = (self.v * 110 + (4 * BANK)).astype(np.intp)
+        self.cloud_column = (self.u * 90 + 4 * BANK).astype(np.intp)
+        self.cloud_row = (self.v * 110 + 4 * BANK).astype(np.intp)
 
     def at(self, profile: np.ndarray) -> np.ndarray:
         """(ROWS,) values down the patient, at each pixel (size, size)."""
         return profile.take(self.row)
 
     def to_pixels(self, u, v) -> tuple[np.ndarray, np.ndarray]:
-        """Columns and rows, in pixels, of points of the patient."""
+        """Columns and rows, in pixels from the film's edge, of points of the patient."""
         x = np.asarray(u, dtype=float) * (-self.width if self.mirrored else self.width)
         y = np.asarray(v, dtype=float) * self.height + self.apex
-        cos, sin = self.cos, self.sin
-        return (
-            (x * cos - y * sin + self.centre + 1) * self.size / 2 - 0.5,
-            (x * sin + y * cos + 1) * self.size / 2 - 0.5,
-        )
+        columns = (x * self.cos - y * self.sin + self.centre + 1) * self.size / 2
+        return columns, (x * self.sin + y * self.cos + 1) * self.size / 2
 
     def part(self, u: tuple[float, float], v: tuple[float, float]) -> tuple[slice, slice]:
         """The rows and columns of the film that hold this piece of the patient, so that small things cost little."""
-        half = self.size / 2
-        left, right = (x * (-self.width if self.mirrored else self.width) for x in u)
-        top, bottom = (y * self.height + self.apex for y in v)
-        corners = ((left, top), (left, bottom), (right, top), (right, bottom))
-        columns = [(x * self.cos - y * self.sin + self.centre + 1) * half for x, y in corners]
-        rows = [(x * self.sin + y * self.cos + 1) * half for x, y in corners]
-        return tuple(slice(max(0, int(min(at) - 1)), max(1, int(max(at)) + 2)) for at in (rows, columns))
+        columns, rows = self.to_pixels(np.repeat(u, 2), np.tile(v, 2))  # of its corners
+        return tuple(slice(max(0, int(at.min() - 1)), max(1, int(at.max()) + 2)) for at in (rows, columns))
 
     def line(self, u, v, radius: float) -> np.ndarray:
         """A line through points of the patient, `radius` in u, as coverage (size, size) in [0, 1]."""
         columns, rows = self.to_pixels(u, v)
-        return stroke(self.size, columns, rows, max(radius / self.pixel, 0.45))
+        return stroke(self.size, columns - 0.5, rows - 0.5, max(radius / self.pixel, 0.45))
 
 
 def profile(heights, values) -> np.ndarray:
@@ -93,7 +77,7 @@ def profile(heights, values) -> np.ndarray:
 
 def edge(distance: np.ndarray, width: float) -> np.ndarray:
     """0 where distance is below -width / 2, 1 above width / 2, smooth between."""
-    t = np.multiply(distance, (1 / width), dtype=np.float32)
+    t = np.multiply(distance, 1 / width, dtype=np.float32)
     t += 0.5
     np.maximum(t, 0, out=t)
     np.minimum(t, 1, out=t)
@@ -105,7 +89,7 @@ def edge(distance: np.ndarray, width: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def window(top: float, bottom: float, soft_top: float = 0.05, soft_bottom: float = 0.05) -> np.ndarray:
+def window(top: float, bottom: float, soft_top: float, soft_bottom: float) -> np.ndarray:
     """(ROWS,) float32: 1 from height `top` to `bottom`, with edges of these widths (see `edge`)."""
     table = edge(HEIGHTS - top, soft_top) * edge(bottom - HEIGHTS, soft_bottom)
     table.flags.writeable = False  # it is shared
@@ -122,11 +106,10 @@ def bulge(t: np.ndarray) -> np.ndarray:
 
 def spot(grid: Grid, u: float, v: float, radius: float, tall: float = 1.0) -> np.ndarray:
     """A round haze: 1 at its centre, 0.6 at the radius (of u); `tall` stretches it downwards."""
-    ratio = grid.height / grid.width
-    reach, fall = 3.3 * radius, 3.3 * radius * tall / ratio
+    reach, fall = 3.3 * radius, 3.3 * radius * tall / grid.aspect
     part = grid.part((u - reach, u + reach), (v - fall, v + fall))
     du = (grid.u[part] - u) * (1 / radius)
-    dv = (grid.v[part] - v) * (ratio / radius / tall)
+    dv = (grid.v[part] - v) * (grid.aspect / radius / tall)
     haze = np.zeros_like(grid.u)
     haze[part] = np.exp(-0.5 * (du * du + dv * dv))
     return haze
@@ -134,8 +117,7 @@ def spot(grid: Grid, u: float, v: float, radius: float, tall: float = 1.0) -> np
 
 def disc(grid: Grid, u: float, v: float, radius: float, tall: float = 1.0) -> np.ndarray:
     """Signed distance (in u, positive inside) to an ellipse of that radius across and radius * tall down."""
-    ratio = grid.height / grid.width
-    du, dv = grid.u - u, (grid.v - v) * (ratio / tall)
+    du, dv = grid.u - u, (grid.v - v) * (grid.aspect / tall)
     return radius - np.sqrt(du * du + dv * dv)
 
 
@@ -153,7 +135,7 @@ def stroke(size: int, columns, rows, radius: float) -> np.ndarray:
     columns, rows, nearest_c, nearest_r = columns[inside], rows[inside], nearest_c[inside], nearest_r[inside]
     across = (nearest_c - columns)[:, None] + offset  # (points, window)
     down = (nearest_r - rows)[:, None] + offset
-    cover = (radius + 0.5) - np.sqrt((down * down)[:, :, None] + (across * across)[:, None, :]).astype(np.float32)
+    cover = radius + 0.5 - np.sqrt((down * down)[:, :, None] + (across * across)[:, None, :]).astype(np.float32)
     place = ((nearest_r[:, None] + offset) * size)[:, :, None] + (nearest_c[:, None] + offset)[:, None, :]
     canvas = np.zeros(size * size, dtype=np.float32)
     np.maximum.at(canvas, place.ravel(), np.minimum(cover, 1).ravel())
@@ -167,9 +149,7 @@ def _grain() -> np.ndarray:
 
 
 def grain(size: int, rng: np.random.Generator) -> np.ndarray:
-    """White noise (size, size): a piece of one strip, from where rng says, a tenth of the time that new
-    numbers take.
-    """
+    """White noise (size, size): a piece of one strip, from where rng says; new numbers would take ten times as long."""
     start = int(rng.integers(0, GRAIN - size * size))
     return _grain()[start : start + size * size].reshape(size, size)
 
@@ -197,9 +177,7 @@ def cloud(grid: Grid, fineness: int, rng: np.random.Generator) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def vessel_trees() -> np.ndarray:
-    """(TREES, BANK, BANK): vessels that branch from a hilum at the left margin's middle and thin out towards
-    the right.
-    """
+    """(TREES, BANK, BANK): vessels that branch from a hilum at the left margin's middle and thin out to the right."""
     return np.stack([_tree(np.random.default_rng([1967, k])) for k in range(TREES)])
 
 
@@ -223,20 +201,13 @@ def _tree(rng: np.random.Generator) -> np.ndarray:
     return (blurred + np.roll(blurred, 1, 1) + np.roll(blurred, -1, 1)) / 3
 
 
-def vessels(
-    grid: Grid, hila: tuple[tuple[float, float], ...], trees: tuple[int, int], spread: float = 0.85
-) -> np.ndarray:
-    """Both lungs' vessels (size, size), each from its hilum (u, v) outwards: hila[0] to negative u, the last
-    one to positive.
-    """
+def vessels(grid: Grid, hila: tuple, trees: tuple[int, int], spread: float = 0.85) -> np.ndarray:
+    """Both lungs' vessels (size, size), each from its hilum (u, v): hila[0] to negative u, the last one to positive."""
     (right, right_v), (left, left_v) = hila[0], hila[-1]
-    is_left = grid.u > ((left + right) / 2)
-    scale = (BANK - 16) / spread
-    across = np.where(is_left, grid.u - left, right - grid.u)
-    across *= scale
-    across += 16
-    down = grid.v * (BANK / 1.5)
-    down += np.where(is_left, np.float32(BANK / 2 - left_v * BANK / 1.5), np.float32(BANK / 2 - right_v * BANK / 1.5))
+    is_left = grid.u > (left + right) / 2
+    across = np.where(is_left, grid.u - left, right - grid.u) * ((BANK - 16) / spread) + 16
+    middle = np.float32([BANK / 2 - hilum_v * BANK / 1.5 for hilum_v in (right_v, left_v)])
+    down = grid.v * (BANK / 1.5) + np.where(is_left, middle[1], middle[0])
     inside = (across >= 0) & (across < BANK) & (down >= 0) & (down < BANK)
     place = np.where(inside, down, 0).astype(np.intp) * BANK
     place += np.where(inside, across, 0).astype(np.intp)

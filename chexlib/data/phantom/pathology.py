@@ -1,40 +1,39 @@
-"""CheXpert's observations as radiologists describe them (Fleischner Society glossary, Hansell et al. 2008),
-drawn on a scene.
+"""CheXpert's observations as radiologists describe them (Fleischner Society glossary, Hansell et al. 2008), drawn on a
+scene.
 
-Each drawer takes a scene, a severity in (0, 1] and a generator, changes the scene's air or adds to it, and
-returns the region as (size, size) bool: its mask. `deformation` is what must be known before the anatomy is
-drawn. Findings are drawn one by one: CheXpert's hierarchy (an Edema is a Lung Opacity) is left to the labels'
-rates, as in its train.csv.
+Each drawer takes a scene, a severity in (0, 1] and a generator, changes the scene's air or adds to it, and returns the
+region as (size, size) bool: its mask. `deformed` does what must be done before the anatomy is drawn. Findings are drawn
+one by one: CheXpert's hierarchy (an Edema is a Lung Opacity) is left to the labels' rates, as in its train.csv.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from chexlib.data.phantom.anatomy import WALL, Deformation, Scene
+from chexlib.data.phantom.anatomy import WALL, Body, Scene
 from chexlib.data.phantom.drawing import HEIGHTS, bulge, cloud, disc, edge, spot
 
 Generator = np.random.Generator
 
 
-def deformation(severity: Mapping[str, float], rng: Mapping[str, Generator]) -> Deformation:
-    """What the findings present (by severity) do to the shape of heart, mediastinum and diaphragm."""
-    heart = mediastinum = shift = 0.0
-    lift = [0.0, 0.0]
+def deformed(person: Body, severity: Mapping[str, float], rng_of: Callable[[str], Generator]) -> Body:
+    """The build with what the findings present (by severity) do to the shape of heart, mediastinum and diaphragm."""
+    heart, widening, lift, shift = person.heart, 0.0, [0.0, 0.0], 0.0
     if "Cardiomegaly" in severity:
         heart = 0.53 + 0.13 * severity["Cardiomegaly"]
     if "Enlarged Cardiomediastinum" in severity:
-        mediastinum = 0.05 + 0.12 * severity["Enlarged Cardiomediastinum"]
+        widening = 0.05 + 0.12 * severity["Enlarged Cardiomediastinum"]
     if "Atelectasis" in severity:
-        side = sides(rng["Atelectasis"])[0]
+        side = sides(rng_of("Atelectasis"))[0]
         lift[side > 0] = 0.03 + 0.10 * severity["Atelectasis"]
         shift += side * 0.05 * severity["Atelectasis"]
     if "Pneumothorax" in severity:
-        side = sides(rng["Pneumothorax"])[0]
+        side = sides(rng_of("Pneumothorax"))[0]
         shift -= side * 0.10 * max(0.0, severity["Pneumothorax"] - 0.6)
-    return Deformation(heart, mediastinum, (lift[0], lift[1]), shift)
+    return replace(person, heart=heart, widening=widening, lift=tuple(lift), shift=shift)
 
 
 def sides(rng: Generator, both: float = 0.0) -> tuple[int, ...]:
@@ -43,8 +42,33 @@ def sides(rng: Generator, both: float = 0.0) -> tuple[int, ...]:
     return (first, -first) if second < both else (first,)
 
 
+def place(scene: Scene, side: int, out: float, down: float) -> tuple[float, float]:
+    """A point (u, v) of a lung: `out` from mediastinum (0) to wall (1), `down` from apex (0) to base (1)."""
+    v = 0.08 + 0.88 * down
+    if not scene.frontal:
+        return -0.62 + 1.25 * out, v
+    wall = float(np.interp(v, HEIGHTS, WALL))
+    inner = 0.20 + 0.12 * down
+    return side * (inner + (wall - inner) * out), v
+
+
+def opacify(scene: Scene, haze: np.ndarray, added: float = 0.02) -> None:
+    """Replaces air by fluid or cells where haze (size, size) is, 0 to 1."""
+    scene.air *= 1 - haze
+    scene.tissue += added * haze * scene.chest
+
+
+def region(scene: Scene, haze: np.ndarray, level: float) -> np.ndarray:
+    """Where haze is above the level inside the chest; never nothing: the strongest pixels where all is faint."""
+    mask = (haze > level) & (scene.chest > 0.5)
+    if mask.sum() >= 4:
+        return mask
+    strength = haze * (scene.chest + 0.01)
+    return strength >= np.partition(strength.ravel(), -4)[-4]
+
+
 def cardiomegaly(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
-    return scene.heart > 0.5  # deformation() has widened it
+    return scene.heart > 0.5  # deformed() has widened it
 
 
 def enlarged_cardiomediastinum(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
@@ -55,11 +79,9 @@ def lung_opacity(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     """Hazy increase in one zone that leaves the vessels visible."""
     (side,) = sides(rng)
     u, v = place(scene, side, rng.uniform(0.3, 0.8), rng.uniform(0.15, 0.9))
-    shape = spot(scene.grid, u, v, 0.16 + 0.14 * severity, tall=rng.uniform(0.8, 1.5)) * (
-        1 + 0.25 * cloud(scene.grid, 1, rng)
-    )
-    haze = (0.18 + 0.30 * severity) * np.clip(shape, 0, 1)
-    opacify(scene, haze)
+    shape = spot(scene.grid, u, v, 0.16 + 0.14 * severity, tall=rng.uniform(0.8, 1.5))
+    shape = shape * (1 + 0.25 * cloud(scene.grid, 1, rng))
+    opacify(scene, (0.18 + 0.30 * severity) * np.clip(shape, 0, 1))
     return region(scene, shape, 0.45)
 
 
@@ -76,9 +98,7 @@ def lung_lesion(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
 
 
 def edema(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
-    """Perihilar haze in the shape of a bat's wings, thick indistinct vessels also in the upper lobes, septal
-    lines at the bases.
-    """
+    """Perihilar haze like a bat's wings, thick indistinct vessels up to the apices, septal lines at the bases."""
     grid = scene.grid
     wings = sum(spot(grid, u, v + 0.06, 0.26 + 0.16 * severity, tall=1.45) for u, v in scene.hila)
     fluffy = np.clip(wings, 0, 1) * (1 + 0.22 * cloud(grid, 2, rng)) * edge(scene.wall - 0.03, 0.2)
@@ -86,10 +106,8 @@ def edema(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     scene.tissue += (0.02 + 0.06 * severity) * scene.vessels * scene.lungs
     opacify(scene, haze)
     lines = np.abs(np.mod(grid.v * 26 + 0.4 * cloud(grid, 1, rng), 1) - 0.5)
-    kerley = (
-        edge(0.16 - lines, 0.2) * edge(0.20 - np.abs(scene.wall - 0.11), 0.1) * edge(grid.v - 0.62, 0.1) * scene.lungs
-    )
-    scene.tissue += (0.01 + 0.06 * severity) * kerley
+    kerley = edge(0.16 - lines, 0.2) * edge(0.20 - np.abs(scene.wall - 0.11), 0.1) * edge(grid.v - 0.62, 0.1)
+    scene.tissue += (0.01 + 0.06 * severity) * (kerley * scene.lungs)
     return region(scene, fluffy, 0.42)
 
 
@@ -98,9 +116,8 @@ def consolidation(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     grid, (side,) = scene.grid, sides(rng)
     upper = rng.random() < 0.35
     u, v = place(scene, side, rng.uniform(0.4, 0.65), 0.26 if upper else rng.uniform(0.62, 0.8))
-    inside = (
-        disc(grid, u, v, 0.32 + 0.16 * severity, tall=1.05) + 0.010 * cloud(grid, 2, rng) + 0.04 * cloud(grid, 1, rng)
-    )
+    inside = disc(grid, u, v, 0.32 + 0.16 * severity, tall=1.05)
+    inside = inside + 0.010 * cloud(grid, 2, rng) + 0.04 * cloud(grid, 1, rng)
     fissure = (0.47 - grid.v if upper else grid.v - 0.50) + 0.06 * (np.abs(grid.u) - 0.5)
     shape = edge(inside, 0.22) * edge(fissure, 0.035)
     if scene.frontal:
@@ -124,7 +141,7 @@ def pneumonia(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
 
 
 def atelectasis(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
-    """Plates of collapsed lung across a base, crowded above a raised dome (deformation() lifts it)."""
+    """Plates of collapsed lung across a base, crowded above a raised dome (deformed() lifts it)."""
     grid, (side,) = scene.grid, sides(rng)
     near = edge(side * grid.u - 0.12, 0.1) if scene.frontal else 1
     plates = 0
@@ -133,10 +150,8 @@ def atelectasis(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
         tilt = rng.normal(0, 0.22)
         across = grid.v - v - tilt * (grid.u - u) + 0.05 * (grid.u - u) ** 2
         length = rng.uniform(0.22, 0.34) + 0.10 * severity
-        plates = (
-            plates
-            + edge(0.020 + 0.012 * severity - np.abs(across), 0.022) * edge(length - np.abs(grid.u - u), 0.12) * near
-        )
+        plate = edge(0.020 + 0.012 * severity - np.abs(across), 0.022) * edge(length - np.abs(grid.u - u), 0.12)
+        plates = plates + plate * near
     plates = np.clip(plates, 0, 1) * scene.chest
     scene.tissue += (0.10 + 0.12 * severity) * plates
     crowding = spot(grid, *place(scene, side, 0.35, 0.95), 0.34, tall=0.6) * near
@@ -162,9 +177,7 @@ def pneumothorax(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
 
 
 def pleural_effusion(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
-    """Fluid in the costophrenic angle with a meniscus that climbs the wall; large ones bury the dome and the
-    heart's border.
-    """
+    """Fluid in the costophrenic angle, its meniscus up the wall; much of it buries the dome and the heart's border."""
     grid = scene.grid
     wet = 0
     for number, side in enumerate(sides(rng, both=0.45)):
@@ -207,40 +220,13 @@ def fracture(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
         near = spot(grid, u, v, 0.085)
         step = edge((grid.u - u) * side, 0.02) * near * ((0.03 + 0.03 * severity) * grid.height * grid.size / 2)
         rows, columns = np.nonzero(near > 0.02)
-        scene.bone[rows, columns] = map_coordinates(
-            scene.bone, (rows - step[rows, columns], columns), order=1, mode="nearest"
-        )
+        moved = (rows - step[rows, columns], columns)
+        scene.bone[rows, columns] = map_coordinates(scene.bone, moved, order=1, mode="nearest")
         gap = edge(0.012 - np.abs(grid.u - u), 0.02) * near
         scene.bone *= 1 - 0.8 * gap
         scene.bone += (0.05 + 0.10 * severity) * spot(grid, u + side * 0.03, v, 0.05)
         mask |= near > 0.35
     return mask
-
-
-def place(scene: Scene, side: int, out: float, down: float) -> tuple[float, float]:
-    """A point (u, v) of a lung: `out` from mediastinum (0) to wall (1), `down` from apex (0) to base (1)."""
-    v = 0.08 + 0.88 * down
-    if not scene.frontal:
-        return -0.62 + 1.25 * out, v
-    wall = float(np.interp(v, HEIGHTS, WALL))
-    inner = 0.20 + 0.12 * down
-    return side * (inner + (wall - inner) * out), v
-
-
-def opacify(scene: Scene, haze: np.ndarray, added: float = 0.02) -> None:
-    """Replaces air by fluid or cells where haze (size, size) is, 0 to 1."""
-    scene.air *= 1 - haze
-    scene.tissue += added * haze * scene.chest
-
-
-def region(scene: Scene, haze: np.ndarray, level: float, within: np.ndarray | None = None) -> np.ndarray:
-    """Where haze is above the level inside the chest; never nothing: the strongest pixels where all is faint."""
-    within = scene.chest if within is None else within
-    mask = (haze > level) & (within > 0.5)
-    if mask.sum() >= 4:
-        return mask
-    strength = haze * (within + 0.01)
-    return strength >= np.partition(strength.ravel(), -4)[-4]
 
 
 def support_devices(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
@@ -274,11 +260,10 @@ def _electrodes(scene: Scene, rng: Generator) -> np.ndarray:
     for side in (-1, 1):
         for v in (0.16, 0.80):
             u, v = side * rng.uniform(0.55, 0.8), v + rng.uniform(-0.08, 0.08)
-            end = (
-                (side * rng.uniform(0.1, 1.2), 1.6)
-                if v > 0.5
-                else (side * rng.uniform(0.9, 1.4), rng.uniform(0.7, 1.6))
-            )
+            if v > 0.5:
+                end = side * rng.uniform(0.1, 1.2), 1.6
+            else:
+                end = side * rng.uniform(0.9, 1.4), rng.uniform(0.7, 1.6)
             bend = ((u + end[0]) / 2 + rng.normal(0, 0.15), (v + end[1]) / 2 + rng.normal(0, 0.1))
             drawn = np.maximum(drawn, 0.5 * _curve(scene, [(u, v), bend, end], 0.008))
             drawn = np.maximum(drawn, 0.8 * edge(disc(scene.grid, u, v, 0.036), 0.02))
@@ -292,23 +277,20 @@ def _endotracheal(scene: Scene, rng: Generator) -> np.ndarray:
 
 
 def _gastric(scene: Scene, rng: Generator) -> np.ndarray:
-    if not scene.frontal:
-        return 0.6 * _curve(scene, [(0.1, -0.8), (0.25, 0.3), (0.3, 0.9), (-0.1, 1.25)], 0.010)
-    return 0.6 * _curve(
-        scene, [(0.04, -0.8), (0.04, 0.2), (0.03, 0.75), (0.10, 1.02), (0.36, 1.16), (0.5, 1.25)], 0.010
-    )
+    path = [(0.1, -0.8), (0.25, 0.3), (0.3, 0.9), (-0.1, 1.25)]
+    if scene.frontal:
+        path = [(0.04, -0.8), (0.04, 0.2), (0.03, 0.75), (0.10, 1.02), (0.36, 1.16), (0.5, 1.25)]
+    return 0.6 * _curve(scene, path, 0.010)
 
 
 def _central_line(scene: Scene, rng: Generator) -> np.ndarray:
     if not scene.frontal:
         return 0.7 * _curve(scene, [(-0.15, -0.2), (-0.1, 0.2), (-0.12, 0.55)], 0.009)
     side = -1 if rng.random() < 0.7 else 1
-    start = (
-        [(side * 0.28, -0.4), (side * 0.22, 0.02)]
-        if rng.random() < 0.5
-        else [(side * 1.3, 0.3), (side * 0.8, 0.08), (side * 0.3, 0.10)]
-    )
-    return 0.75 * _curve(scene, [*start, (-0.11, 0.28), (-0.12, rng.uniform(0.48, 0.66))], 0.010)
+    jugular = [(side * 0.28, -0.4), (side * 0.22, 0.02)]
+    subclavian = [(side * 1.3, 0.3), (side * 0.8, 0.08), (side * 0.3, 0.10)]
+    vein = jugular if rng.random() < 0.5 else subclavian
+    return 0.75 * _curve(scene, [*vein, (-0.11, 0.28), (-0.12, rng.uniform(0.48, 0.66))], 0.010)
 
 
 def _pacemaker(scene: Scene, rng: Generator) -> np.ndarray:
@@ -317,17 +299,10 @@ def _pacemaker(scene: Scene, rng: Generator) -> np.ndarray:
     u, v = (side * 0.72, rng.uniform(0.24, 0.34)) if scene.frontal else (-0.82, 0.22)
     wide = 0.13 if scene.frontal else 0.05
     drawn = edge(disc(scene.grid, u, v, wide, tall=0.95), 0.03)
-    path = [
-        (u, v - 0.06),
-        (side * 0.45, 0.10),
-        (side * 0.12, 0.14),
-        (-0.11, 0.30),
-        (-0.13, 0.66),
-        (0.08, 0.92),
-        (0.34, 0.93),
-    ]
-    if not scene.frontal:
-        path = [(u, v), (-0.3, 0.12), (-0.1, 0.3), (-0.1, 0.65), (-0.45, 0.95)]
+    path = [(u, v), (-0.3, 0.12), (-0.1, 0.3), (-0.1, 0.65), (-0.45, 0.95)]
+    if scene.frontal:
+        vein = [(side * 0.45, 0.10), (side * 0.12, 0.14)]
+        path = [(u, v - 0.06), *vein, (-0.11, 0.30), (-0.13, 0.66), (0.08, 0.92), (0.34, 0.93)]
     drawn = np.maximum(drawn, 0.85 * _curve(scene, path, 0.009))
     return np.maximum(drawn, 0.85 * _curve(scene, [*path[:-2], (path[-3][0] - 0.08, path[-3][1] + 0.08)], 0.009))
 
@@ -350,9 +325,8 @@ def _chest_tube(scene: Scene, rng: Generator) -> np.ndarray:
     side = -1 if rng.random() < 0.5 else 1
     if not scene.frontal:
         return 0.6 * _curve(scene, [(0.9, 0.95), (0.5, 0.7), (0.2, 0.3)], 0.018)
-    return 0.65 * _curve(
-        scene, [(side * 1.4, 0.98), (side * 0.95, 0.80), (side * 0.7, 0.45), (side * 0.55, 0.15)], 0.018
-    )
+    path = [(side * 1.4, 0.98), (side * 0.95, 0.80), (side * 0.7, 0.45), (side * 0.55, 0.15)]
+    return 0.65 * _curve(scene, path, 0.018)
 
 
 DEVICES = {
@@ -365,7 +339,6 @@ DEVICES = {
     "sternal wires": (_sternal_wires, 0.08),
     "chest tube": (_chest_tube, 0.06),
 }
-
 
 DRAW: dict[str, Callable[[Scene, float, Generator], np.ndarray]] = {
     # in the order in which they are drawn: fluid last, over what it covers; the lines and tubes over all

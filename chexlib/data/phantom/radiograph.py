@@ -8,33 +8,25 @@ from chexlib.data.labels import FINDINGS
 from chexlib.data.phantom.anatomy import Scene, body, frontal
 from chexlib.data.phantom.drawing import Grid, edge, grain, letters
 from chexlib.data.phantom.lateral import lateral
-from chexlib.data.phantom.pathology import DRAW, deformation
+from chexlib.data.phantom.pathology import DRAW, deformed
 from chexlib.data.phantom.population import Study
 
 LOG_EXPOSURE = np.linspace(0, 2, 2048)
 
 
-def draw(study: Study, view_number: int, size: int, seed: int, severity: dict[str, float] | None = None):
-    """One image (size, size) uint8, its masks by finding (those present), and the scene that is on it.
-
-    `severity` (0 to 1, by finding) takes the place of what the study's patient has, e.g. for a series from
-    mild to severe.
-    """
+def draw(study: Study, view_number: int, size: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray], Scene]:
+    """One image (size, size) uint8, its masks (size, size) bool by finding (those present), and the scene on it."""
     view, number = study.views[view_number], study.patient
-    present = (
-        severity
-        if severity is not None
-        else {f: float(s) for f, s, t in zip(FINDINGS, study.severity, study.truth) if t}
-    )
-    person = body(study.male, study.age, np.random.default_rng([seed, number, 1]))
-    rng = np.random.default_rng([seed, number, 3, study.number, view_number])
+    present = {f: float(s) for f, s, t in zip(FINDINGS, study.severity, study.truth) if t}
 
     def of_study(finding: str) -> np.random.Generator:  # the same side and place on each of the study's images
         return np.random.default_rng([seed, number, 2, study.number, FINDINGS.index(finding)])
 
-    change = deformation(present, {f: of_study(f) for f in present if f in ("Atelectasis", "Pneumothorax")})
+    person = body(study.male, study.age, np.random.default_rng([seed, number, 1]))
+    person = deformed(person, present, of_study)
+    rng = np.random.default_rng([seed, number, 3, study.number, view_number])
     grid = position(size, view, person.fat, rng)
-    scene = lateral(grid, person, change, rng) if view == "LATERAL" else frontal(grid, person, view, change, rng)
+    scene = lateral(grid, person, rng) if view == "LATERAL" else frontal(grid, person, view, rng)
     masks = {f: drawer(scene, present[f], of_study(f)) for f, drawer in DRAW.items() if f in present}
     return expose(scene, rng), masks, scene
 
@@ -43,14 +35,14 @@ def position(size: int, view: str, fat: float, rng: np.random.Generator) -> Grid
     """How the patient stands or lies before the film: AP films are turned more, taken closer and in less breath."""
     bedside = view == "AP"
     zoom = (1.05 if bedside else 1.0) * (1 - 0.06 * fat) * np.exp(rng.normal(0, 0.035))
-    shape = {"AP": (0.76, 1.14, -0.60), "PA": (0.76, 1.30, -0.70), "LATERAL": (0.70, 1.28, -0.68)}[view]
+    width, height, apex = {"AP": (0.76, 1.14, -0.60), "PA": (0.76, 1.30, -0.70), "LATERAL": (0.70, 1.28, -0.68)}[view]
     return Grid(
         size,
         angle=rng.normal(0, 0.04 if bedside else 0.018),
         centre=rng.normal(0, 0.045 if bedside else 0.02),
-        apex=shape[2] + rng.normal(0, 0.05),
-        width=shape[0] * zoom,
-        height=shape[1] * zoom * np.exp(rng.normal(0, 0.02)),
+        apex=apex + rng.normal(0, 0.05),
+        width=width * zoom,
+        height=height * zoom * np.exp(rng.normal(0, 0.02)),
         mirrored=view == "LATERAL" and rng.random() < 0.5,
     )
 
