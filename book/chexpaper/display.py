@@ -70,7 +70,8 @@ class Shown:
             return f'<p class="nothing">{self!r}</p>'
         files = [] if self.numbers is None else [_link("numbers (CSV)", f"{self.name}.csv", csv(self.numbers))]
         if isinstance(self.what, pd.DataFrame):
-            table = self.what.to_html(border=0, classes="paper", na_rep="–", escape=True)
+            with pd.option_context("display.max_colwidth", None):  # no text is cut short
+                table = self.what.to_html(border=0, classes="paper", na_rep="–", escape=True)
             inside = f'<div class="scrolls">{table}</div>'
         else:
             kind = "jpg" if has_images(self.what) else "svg"

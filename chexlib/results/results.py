@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 from numpy.typing import ArrayLike
 
 from chexlib.data.sources import SOURCES
@@ -35,7 +36,7 @@ RARE = 10
 def open_results(
     study: str = "demo",
     runs: str | Path | None = None,
-    tasks: Sequence[str] = (),
+    tasks: Sequence[str] | str = (),
     margin: float = AUC_MARGIN,
     replicates: int = 1000,
     seed: int = 0,
@@ -44,9 +45,9 @@ def open_results(
 
     study: a name in notebooks/studies, or a YAML file. runs: the run store's folder (CHEXLIB_RUNS, or runs/ of the
     project, when empty); "results" for the published runs in results/<study>/. tasks: whose mean AUC is the result (the
-    study's, less the rare ones, when empty). margin: of AUC, within which two networks are the same. replicates, seed:
-    of the bootstrap. Raises UserError where the study is unknown, has no finished runs or lacks a task, and where its
-    runs were not tested on the same images.
+    study's, less the rare ones, when empty); a text is one task, or a list as a command line has it. margin: of AUC,
+    within which two networks are the same. replicates, seed: of the bootstrap. Raises UserError where the study is
+    unknown, has no finished runs or lacks a task, and where its runs were not tested on the same images.
     """
     plan = load_study(study)
     store = RunStore.open(project_folder() / "results" / plan.name if runs == "results" else runs or None)
@@ -58,7 +59,7 @@ def open_results(
         raise UserError(
             f'study {plan.name} has no finished runs in {shown}/: run "chexlib study run {plan.name}" first'
         )
-    tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    tasks = _listed(tasks)
     if strange := [task for task in tasks if task not in plan.tasks]:
         raise UserError(f"tasks: {', '.join(strange)} is none of study {plan.name}'s: {', '.join(plan.tasks)}")
     if replicates < 1:
@@ -137,6 +138,20 @@ class Results:
         """What a seed does to the AUCs, by init; None where the study trained every network once."""
         inits = [model.rpartition(" · ")[2] for model in self._places]
         return seed_spreads([self.bootstrap.area[places] for places in self._places.values()], inits)
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """What is at hand, in one column: runs, networks, who was tested, on which tasks, what is drawn anew."""
+        left_out = [row for row in self.rare.itertuples() if row.Index not in self.tasks]
+        rows = {
+            "study": self.caption,
+            "networks": f"{len(self.models)} from {len(self.finished)} runs",
+            "tested on": f"{self.n_studies:,} studies of {self.n_patients:,} patients",
+            "AUC": "mean over " + ", ".join(self.tasks),
+            "too rare for it": ", ".join(f"{row.Index} ({row.positives} positive)" for row in left_out) or "none",
+            "drawn anew": f"{self.over}, {self.n_boot:,} times",
+        }
+        return pd.DataFrame({"": rows})
 
     @property
     def over(self) -> str:
@@ -294,6 +309,18 @@ class Results:
                         f"study {self.name}: {pair} are both {model} but differ in {', '.join(differ)}, "
                         "not in the seed alone: put them in two studies"
                     )
+
+
+def _listed(tasks: Sequence[str] | str) -> tuple[str, ...]:
+    """Tasks as a tuple; Papermill's -p hands on '["Edema"]' as the text that it is."""
+    if not isinstance(tasks, str):
+        return tuple(tasks)
+    if not tasks.startswith("["):
+        return (tasks,) if tasks else ()
+    try:
+        return tuple(map(str, yaml.safe_load(tasks)))
+    except yaml.YAMLError:
+        raise UserError(f'tasks: {tasks} is not a list: write it as ["Edema", "No Finding"]') from None
 
 
 def _row(run: Run) -> dict:

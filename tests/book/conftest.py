@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 import threading
 from functools import partial
@@ -18,28 +19,24 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from chexlib.paper import audit
 from chexpaper.build.book import build
 from chexpaper.widgets import Explorer
 
 ROOT = Path(__file__).parents[2]
 TASKS = ["Atelectasis", "Edema", "Pleural Effusion"]
-ANSWERS = {  # notebook -> (title, what it glues ...)
-    "01_data": ("Data", "study_line"),
-    "02_baselines": ("ImageNet transfer performance", "answer_imagenet"),
-    "03_pretraining_boost": ("ImageNet pretraining boost", "answer_boost"),
-    "04_family_analysis": ("Performance and efficiency", "answer_family"),
-    "05_truncation": ("Truncated architectures", "answer_truncation"),
-    "06_cams": ("Class activation maps", "answer_cams"),
-    "07_claims": (
-        "Every claim",
-        *("answer_claims", "consistency", "recounted", *(finding.__name__ for finding in audit.FINDINGS)),
-    ),
-    "10_explorer": ("Explore the models",),
-    "11_real_xrays": ("Real X-rays", "answer_real"),
-    "12_runs": ("The runs",),
-    "13_power": ("What could have been seen", "answer_power"),
-    "14_errors": ("Errors that models share", "answer_errors"),
+TITLES = {
+    "01_data": "Data",
+    "02_baselines": "ImageNet transfer performance",
+    "03_pretraining_boost": "ImageNet pretraining boost",
+    "04_family_analysis": "Performance and efficiency",
+    "05_truncation": "Truncated architectures",
+    "06_cams": "Class activation maps",
+    "07_claims": "Every claim",
+    "10_explorer": "Explore the models",
+    "11_real_xrays": "Real X-rays",
+    "12_runs": "The runs",
+    "13_power": "What could have been seen",
+    "14_errors": "Errors that models share",
 }
 ARCHITECTURES = [  # name, family, parameters, top1, in the paper
     ("DenseNet121", "DenseNet", 6_968_206, 74.75, True),
@@ -96,15 +93,20 @@ def made_up_results(n_replicates: int = 60, seed: int = 0, task_replicates: bool
     )
 
 
+def quoted(notebook: str) -> list[str]:
+    """The names that the book's pages glue from a notebook, in order, each once."""
+    pages = "".join(page.read_text() for page in sorted((ROOT / "book").glob("*.md")))
+    return list(dict.fromkeys(re.findall(rf"executed/{notebook}\.ipynb::(\w+)", pages)))
+
+
 def executed_notebook(name: str, results: SimpleNamespace):
     """A small notebook as Papermill leaves it: a heading, a glued answer, a table, and the explorer in its own."""
-    title, *glued = ANSWERS[name]
     cells = [
-        new_markdown_cell(f"# {title}\n\nA sentence, and $\\rho = 0.1$."),
+        new_markdown_cell(f"# {TITLES[name]}\n\nA sentence, and $\\rho = 0.1$."),
         _cell('study = "demo"', tags=["parameters"]),
         _cell('study = "smoke"', tags=["injected-parameters"]),
     ]
-    for key in glued:
+    for key in quoted(name):
         text = f"An answer glued as {key}, whose “interval” allows it (0.1 to 0.3)."
         cells.append(
             _cell(
@@ -152,7 +154,7 @@ def copy_project(folder: Path, notebooks: Path | None = None) -> Path:
         shutil.copytree(notebooks, executed, ignore=shutil.ignore_patterns(".*"))
         return folder
     executed.mkdir()
-    for name in ANSWERS:
+    for name in TITLES:
         nbformat.write(executed_notebook(name, made_up_results()), executed / f"{name}.ipynb")
     return folder
 
