@@ -17,8 +17,7 @@ import pandas as pd
 
 from chexlib.errors import UserError
 from chexlib.evaluation import files
-from chexlib.stats import BootstrapAreas, bootstrap_auroc
-from chexlib.stats.multiple import holm
+from chexlib.stats import BootstrapAreas, bootstrap_auroc, holm
 
 MEAN = "mean"
 MOST = 100_000  # draws: more would take hours, and change no third digit

@@ -4,26 +4,26 @@ A replicate draws patients with replacement, so it is a vector of counts c, and 
 c+' K c- over the counts of positives and negatives, K the Mann-Whitney kernel (1 where the positive scores higher,
 1/2 at a tie). K need not be formed (`chexlib.stats.kernel`): a replicate costs two passes over its rows. One matrix of
 counts serves all models, which pairs them, so that any difference between models is a subtraction. Average precision
-(`chexlib.stats.auprc`) is no such form, and costs a cumulative sum down the rows.
+is no such form, and costs a cumulative sum down the rows. The jackknife leaves out one group at a time: further counts.
 
 Sums of counts and halves are exact, so replicates equal a loop over resampled rows but for the last division.
-Intervals are percentile, the paper's (Efron and Tibshirani 1993, ch. 13), or on request BCa (`chexlib.stats.bca`);
-stratified resampling is left out, as the prevalence of a test set is chance, too.
+Intervals are percentile, the paper's (Efron and Tibshirani 1993, ch. 13), or on request BCa, for which jackknifed areas
+are needed; stratified resampling is left out, as the prevalence of a test set is chance, too.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from chexlib.machine import cores
-from chexlib.stats.auc import Floats, check_labels, check_scores
-from chexlib.stats.auprc import found_precisely, ranking
-from chexlib.stats.bca import bca_interval, leave_one_out
+from chexlib.stats.auc import Floats, check_labels, check_scores, found_precisely, ranking
+from chexlib.stats.intervals import bca_interval, percentile_interval
 from chexlib.stats.kernel import kernel, wins
 
 BLOCK = 4_000_000  # most counts held at once: 8 MB, which stay near the processor
@@ -33,25 +33,16 @@ BLOCK = 4_000_000  # most counts held at once: 8 MB, which stay near the process
 class Difference:
     """A paired difference of mean areas: `value`, its interval `low` to `high`, two-sided bootstrap `p`.
 
-    These are over patients. `low_seeds` to `high_seeds` is over patients and seeds, NaN where it is not known.
+    These are over patients. `low_seeds` to `high_seeds` is over patients and seeds, NaN where it is not known. Numbers,
+    or (M, M) where all pairs of M models were asked for, the row's less the column's.
     """
 
-    value: float
-    low: float
-    high: float
-    p: float
+    value: float | Floats
+    low: float | Floats
+    high: float | Floats
+    p: float | Floats
     low_seeds: float = np.nan
     high_seeds: float = np.nan
-
-
-@dataclass(frozen=True)
-class Differences:
-    """All paired differences of M models, the row's minus the column's: value, interval and p, each (M, M)."""
-
-    value: Floats
-    low: Floats
-    high: Floats
-    p: Floats
 
 
 @dataclass(frozen=True)
@@ -113,7 +104,7 @@ class BootstrapAreas:
         found = _paired(apart(self.mean), apart(self.mean_replicates), level, without)
         return Difference(*map(float, found))
 
-    def differences(self, level: float = 0.95, method: str = "percentile") -> Differences:
+    def differences(self, level: float = 0.95, method: str = "percentile") -> Difference:
         """All paired differences of the models' means over tasks, each (M, M), as `difference` gives one.
 
         A model at a time against those after it, so that memory does not grow with the square of M.
@@ -123,16 +114,12 @@ class BootstrapAreas:
         found = np.zeros((4, len(mean), len(mean)))
         for a in range(len(mean)):
             b = slice(a, None)
-            row = _paired(
-                mean[a] - mean[b],
-                replicates[:, [a]] - replicates[:, b],
-                level,
-                None if without is None else without[:, [a]] - without[:, b],
-            )
+            left_out = None if without is None else without[:, [a]] - without[:, b]
+            row = _paired(mean[a] - mean[b], replicates[:, [a]] - replicates[:, b], level, left_out)
             value, low, high, p = row
             found[:, b, a] = -value, -high, -low, p
             found[:, a, b] = row
-        return Differences(*found)
+        return Difference(*found)
 
     @property
     def _mean_jackknife(self) -> Floats:
@@ -144,7 +131,7 @@ class BootstrapAreas:
         if method not in ("percentile", "bca"):
             raise ValueError(f'method={method!r}: it must be "percentile" or "bca"')
         if method == "bca" and self.jackknife is None:
-            raise ValueError("BCa needs the areas without each group: call bootstrap_auroc(..., jackknife=True)")
+            raise ValueError("BCa needs the areas without each group: bootstrap with jackknife=True")
         return method == "bca"
 
 
@@ -163,74 +150,54 @@ def bootstrap_auroc(
     Beside its arguments it holds about as much as `scores`, and a few BLOCKs. Raises ValueError for shapes that do not
     fit, for labels and scores as `auroc`, and for n_boot below 1.
     """
-    y, scores, group = _checked(y, scores, groups)
-    areas = _replicated(y, scores, group, n_boot, seed, kernel, _aurocs)
-    return _bootstrapped(areas, leave_one_out(y, scores, group) if jackknife else None)
+    return _bootstrapped(y, scores, groups, n_boot, seed, jackknife, kernel, _aurocs)
 
 
 def bootstrap_auprc(
-    y: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0
+    y: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+    jackknife: bool = False,
 ) -> BootstrapAreas:
     """Bootstrap the average precision of every model and task, with the resamples of `bootstrap_auroc`.
 
-    Arguments, errors and the rule for a replicate without a class are those of `bootstrap_auroc`; no jackknife.
+    Arguments, errors and the rule for a replicate without a class are those of `bootstrap_auroc`.
     """
-    y, scores, group = _checked(y, scores, groups)
-    return _bootstrapped(_replicated(y, scores, group, n_boot, seed, ranking, _auprcs))
+    return _bootstrapped(y, scores, groups, n_boot, seed, jackknife, ranking, _auprcs)
 
 
-def _checked(y: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> tuple[Floats, Floats, NDArray[np.intp]]:
+def _bootstrapped(y, scores, groups, n_boot, seed, jackknife, prepare: Callable, fill: Callable) -> BootstrapAreas:
+    """Areas of the rows themselves, of each replicate, and, for the jackknife, without each group.
+
+    Arguments are `bootstrap_auroc`'s. prepare(y (N,), score (N,)) sorts a model's scores of a task, once. fill(counts
+    (N, r), positives (T, r), negatives (T, r), sorted tasks of a model, areas (T, r)) writes what these counts give.
+    """
     y, scores = np.asarray(y, dtype=float), np.asarray(scores, dtype=float)
     if y.ndim != 2 or scores.ndim != 3 or scores.shape[1:] != y.shape:
         raise ValueError(f"y {y.shape} and scores {scores.shape}: (N, T) and (M, N, T) are needed")
     check_scores(scores, check_labels(y))
-    return y, scores, _groups(len(y), groups)
-
-
-def _replicated(
-    y: Floats, scores: Floats, group: NDArray[np.intp], n_boot: int, seed: int, prepare: Callable, fill: Callable
-) -> Floats:
-    """Areas (1 + R, M, T), those of the rows themselves first; NaN where a class is missing.
-
-    prepare(y (N,), score (N,)) sorts a model's scores of a task, once. fill(counts (N, r), positives (T, r), negatives
-    (T, r), sorted tasks of a model, areas (T, r)) writes what these counts give.
-    """
-    models, n, tasks = scores.shape
+    group = _groups(len(y), groups)
+    (models, n, tasks), left_out = scores.shape, len(np.unique(group)) if jackknife else 0
+    whole, without = [np.ones((n, 1), dtype=np.uint16)], _without_each(group) if jackknife else ()
+    blocks = chain(whole, _count_blocks(group, n_boot, seed), without)
     positive, negative = (csr_array(np.equal(y.T, label), dtype=np.int32) for label in (1, 0))  # (T, N)
-    areas = np.full((n_boot + 1, models, tasks), np.nan)
+    areas, done = np.full((1 + n_boot + left_out, models, tasks), np.nan), 0
     with ThreadPoolExecutor(cores()) as pool:
         ready = list(pool.map(lambda m: [prepare(y[:, t], scores[m, :, t]) for t in range(tasks)], range(models)))
-        done = 0
-        for counts in _count_blocks(group, n_boot, seed):  # (N, r), r replicates at a time
-            if not done:
-                counts = np.concatenate([np.ones((n, 1), dtype=counts.dtype), counts], axis=1)
+        for counts in blocks:  # (N, r), r at a time
             block = areas[done : done + counts.shape[1]].transpose(1, 2, 0)  # (M, T, r)
             list(pool.map(partial(fill, counts, positive @ counts, negative @ counts), ready, block))
             done += counts.shape[1]
-    return areas
-
-
-def _bootstrapped(areas: Floats, jackknife: Floats | None = None) -> BootstrapAreas:
-    _, models, tasks = areas.shape
-    dropped = np.isnan(areas[1:, 0]).sum(axis=0) if models else np.zeros(tasks, dtype=int)
-    return BootstrapAreas(areas[0], areas[1:], dropped, jackknife)
+    area, replicates, without = np.split(areas, [1, 1 + n_boot])
+    dropped = np.isnan(replicates[:, 0]).sum(axis=0) if models else np.zeros(tasks, dtype=int)
+    return BootstrapAreas(area[0], replicates, dropped, without if jackknife else None)
 
 
 def resample_counts(n: int, groups: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0) -> NDArray:
     """How often each of n rows is in each replicate, (R, N): what `bootstrap_auroc` uses, for checks by other means."""
     return np.concatenate([block.T for block in _count_blocks(_groups(n, groups), n_boot, seed)]).astype(int)
-
-
-def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Percentile interval along the first axis, NaN replicates left out: (R, ...) -> low (...), high (...)."""
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}: a confidence level lies between 0 and 1, e.g. 0.95")
-    replicates = np.asarray(replicates, dtype=float)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    usable = ~np.isnan(replicates).all(axis=0)  # an empty column has no interval
-    quantile = np.nanquantile if np.isnan(replicates).any() else np.quantile
-    low, high = quantile(np.where(usable, replicates, 0.0), tails, axis=0)
-    return np.where(usable, low, np.nan), np.where(usable, high, np.nan)
 
 
 def paired_difference(value: float, replicates: ArrayLike, level: float = 0.95) -> Difference:
@@ -290,6 +257,13 @@ def _count_blocks(group: NDArray[np.intp], n_boot: int, seed: int) -> Iterator[N
         drawn *= r  # group-major, so rows are contiguous
         drawn += np.arange(r)[:, None]
         yield np.bincount(drawn.ravel(), minlength=size * r).astype(np.uint16).reshape(size, r)[group]  # (N, r)
+
+
+def _without_each(group: NDArray[np.intp]) -> Iterator[NDArray[np.uint16]]:
+    """Blocks (N, r) of counts that are 1, but 0 in the rows of one group."""
+    size, step = len(np.unique(group)), max(1, BLOCK // max(len(group), 1))
+    for start in range(0, size, step):
+        yield (group[:, None] != np.arange(start, min(start + step, size))).astype(np.uint16)
 
 
 def _aurocs(counts: NDArray[np.uint16], positives: NDArray, negatives: NDArray, kernels: list, areas: Floats) -> None:

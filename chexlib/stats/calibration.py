@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexlib.stats.auc import Floats, checked
-from chexlib.stats.proportion import wilson
+from chexlib.stats.intervals import wilson
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,25 @@
-"""Spearman's rank correlation, as the paper uses it between architectures, with intervals.
+"""Spearman's rank correlation, as the paper uses it between architectures, its intervals, and what rounding allows.
 
-With 16 architectures a rank correlation is uncertain for two reasons: the patients who happened to be in the test
-set, and the architectures that happened to be tried. There is an interval over each, and one over both.
-
-Over patients a rank correlation is biased toward 0, and its interval with it. The areas at hand are the true ones and
-noise, those of a replicate have the noise twice, and noise hides order (attenuation; Spearman, The American Journal of
-Psychology 1904). Measured over 16 architectures whose true areas and x have a rho of 0.76 on average, with independent
-noise of so many times the standard deviation of what x leaves open:
-
-    noise   rho at hand   mean of replicates   interval over patients holds the true rho   ... the rho at hand
-     0.5       0.68              0.62                            61 %                             99 %
-     1         0.52              0.43                            25 %                             98 %
-     2         0.34              0.25                            11 %                             99 %
-
-So it says how far the order at hand depends on who was tested, not where the rho of areas without noise lies.
-Corrections for attenuation are left out: they need the noise's size, and leave [-1, 1].
+With 16 architectures a rank correlation is uncertain for two reasons: the patients who happened to be in the test set,
+and the architectures that happened to be tried. Over patients it is biased toward 0, and its interval with it: the
+areas at hand are the true ones and noise, those of a replicate have the noise twice, and noise hides order
+(attenuation; Spearman, The American Journal of Psychology 1904). Where noise is as large as what x leaves open, a true
+rho of 0.76 was 0.52 at hand and 0.43 in the mean of replicates, whose interval held it 25 % of the time, and the rho at
+hand 98 %. So it says how far the order at hand depends on who was tested. Corrections are left out: they need the
+noise's size, and leave [-1, 1].
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri, stdtr
+from scipy.special import stdtr
 from scipy.stats import rankdata, spearmanr
 
-from chexlib.stats.bootstrap import percentile_interval
+from chexlib.stats.auc import Floats
+from chexlib.stats.intervals import percentile_interval
+
+LARGEST = 16  # equal prints that `spearman_rounded` takes: 65,536 subsets, about a second
 
 
 @dataclass(frozen=True)
@@ -41,18 +36,15 @@ def spearman(x: ArrayLike, y: ArrayLike) -> Spearman:
 
     rho and p are NaN with fewer than three pairs or where one side is constant.
     """
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"x {x.shape} and y {y.shape}: both must be (M,)")
-    pair = ~(np.isnan(x) | np.isnan(y))
-    x, y, n = x[pair], y[pair], int(pair.sum())
+    x, y = _pairs(x, y)
+    n = len(x)
     if n < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Spearman(np.nan, np.nan, n)
     rho, p = spearmanr(x, y)
     return Spearman(float(rho), float(p), n)
 
 
-def spearman_p(rho: ArrayLike, n: int) -> NDArray:
+def spearman_p(rho: ArrayLike, n: int) -> Floats:
     """Two-sided p of rank correlations over n pairs by the t distribution, as `spearman` has it; 0 for 1 and -1."""
     r, freedom = np.abs(np.asarray(rho, dtype=float)), n - 2
     with np.errstate(divide="ignore"):
@@ -65,9 +57,9 @@ def spearman_interval(
     """Percentile interval of Spearman's rho between x and a resampled y: over patients, so biased toward 0 (above).
 
     x: (M,) a fact of each architecture (top-1, parameters). y_replicates: (R, M), each row y under one resample of
-    patients (`Results.replicates`). With `draw_architectures` each replicate also draws M architectures with
-    replacement (for architectures alone see `spearman_over_architectures`). Columns where x is NaN are left out; so are
-    replicates without a rho (all one architecture, a NaN). Returns (low, high), NaN where no replicate has a rho.
+    patients. With `draw_architectures` each replicate also draws M architectures with replacement. Columns where x is
+    NaN are left out; so are replicates without a rho (all one architecture, a NaN). Returns (low, high), NaN where no
+    replicate has a rho.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y_replicates, dtype=float)
     if x.ndim != 1 or y.ndim != 2 or y.shape[1] != len(x):
@@ -81,30 +73,67 @@ def spearman_interval(
     return float(low), float(high)
 
 
-def spearman_over_architectures(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Interval of Spearman's rho over architectures alone, x and y taken as they are: low, high.
-
-    Fisher's transformation with the variance (1 + rho^2 / 2) / (n - 3) of Bonett and Wright (Psychometrika 2000). Of 16
-    normal pairs its 95 % interval held the true rho 94 to 97 % of the time, for rho from 0 to 0.9; a bootstrap of the
-    pairs did so as often, with intervals a few percent wider. x, y: (M,), pairs with a NaN left out. NaN with fewer
-    than four pairs and where rho is not defined; the point alone where it is 1 or -1. It takes architectures for a
-    random sample of those that could have been tried, which families of them are not.
-    """
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}: a confidence level lies between 0 and 1, e.g. 0.95")
-    found = spearman(x, y)
-    if found.n < 4 or np.isnan(found.rho):
-        return np.nan, np.nan
-    if abs(found.rho) > 1 - 1e-12:
-        return found.rho, found.rho
-    half = ndtri((1 + level) / 2) * np.sqrt((1 + found.rho**2 / 2) / (found.n - 3))
-    return float(np.tanh(np.arctanh(found.rho) - half)), float(np.tanh(np.arctanh(found.rho) + half))
-
-
-def rank_correlations(x: NDArray, y: NDArray) -> NDArray:
+def rank_correlations(x: Floats, y: Floats) -> Floats:
     """Spearman's rho of each row, NaN where undefined. Two (R, M) -> (R,)."""
     if x.shape[1] < 3:
         return np.full(len(x), np.nan)
     x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (rankdata(x, axis=1), rankdata(y, axis=1)))
     scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
     return np.divide((x * y).sum(axis=1), scale, out=np.full(len(x), np.nan), where=scale > 0)
+
+
+def spearman_rounded(x: ArrayLike, y: ArrayLike, digits: int) -> Floats:
+    """Every value of Spearman's rho, ascending, that is consistent with y as printed.
+
+    x: (M,) exact, its ties are ties. y: (M,) printed with `digits` decimals: values printed alike are taken to be
+    different behind it, and may have been in any order, so that a rho computed from the prints need not be among those
+    returned. With y a permutation of the ranks, rho depends on the sum of products of ranks alone, which is a sum over
+    the groups of equal print. What a group can reach is found over its subsets, and what all can by adding every sum to
+    every other: no product over groups of numbers of permutations. Pairs with a NaN are left out; empty with fewer than
+    three. Raises ValueError where y has more digits than said, and where more than LARGEST values are printed alike.
+    """
+    x, y = _pairs(x, y)
+    n, printed = len(x), np.round(y * 10.0**digits)
+    if (longer := np.abs(y * 10.0**digits - printed) > 1e-6).any():
+        raise ValueError(f"y holds {y[longer][0]:g}: more than {digits} decimals")
+    if n < 3 or np.ptp(x) == 0:
+        return np.empty(0)
+    ranks = np.round(2 * rankdata(x)).astype(int)  # twice the midranks: whole numbers
+    reached, done = np.zeros(1, dtype=int), 0  # sums so far; how many ranks of y are given out
+    for value in np.unique(printed):  # ascending
+        group = ranks[printed == value]
+        if len(group) > LARGEST:
+            raise ValueError(f"{len(group)} values are printed as {value / 10.0**digits:g}: at most {LARGEST} can be")
+        sums = _sums(group.tolist()) + done * group.sum()
+        reached, done = np.unique(reached[:, None] + sums), done + len(group)
+    centred = rankdata(x) - (n + 1) / 2
+    scale = np.sqrt((centred**2).sum() * n * (n**2 - 1) / 12)
+    return np.clip((reached / 2 - n * (n + 1) ** 2 / 4) / scale, -1, 1)
+
+
+def _sums(ranks: list[int]) -> NDArray[np.int64]:
+    """All sums of `ranks` times the numbers 1, 2, ... in any order, ascending.
+
+    A set of sums is held as the bits of one number, so that adding to all is a shift and joining two sets an "or".
+    """
+    least = min(ranks)
+    reached = {0: 1}  # which ranks are placed (bits) -> the sums that doing so can give
+    for number in range(1, len(ranks) + 1):
+        further: dict[int, int] = {}
+        for placed, sums in reached.items():
+            for i, rank in enumerate(ranks):
+                if not placed >> i & 1:
+                    key = placed | 1 << i
+                    further[key] = further.get(key, 0) | sums << ((rank - least) * number)
+        reached = further
+    bits = f"{reached[(1 << len(ranks)) - 1]:b}"[::-1]
+    return np.flatnonzero(np.array(list(bits)) == "1") + least * len(ranks) * (len(ranks) + 1) // 2
+
+
+def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    """x and y, (M,), without the pairs that have a NaN."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"x {x.shape} and y {y.shape}: both must be (M,)")
+    pair = ~(np.isnan(x) | np.isnan(y))
+    return x[pair], y[pair]

@@ -1,6 +1,17 @@
-"""What an interval says: the one verdict that tables, figures and claims share."""
+"""Intervals, and what they say: percentile, BCa and Wilson's; the one verdict; equivalence; power; adjusted p.
 
+That two models do not differ significantly says nothing of their being alike: that takes an interval inside a margin
+(`verdict`, `equivalence`). Simulated power is left out: areas of hundreds of rows are near enough to normal.
+"""
+
+from dataclasses import dataclass
 from math import isnan
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
+
+from chexlib.stats.auc import Floats
 
 
 def verdict(low: float, high: float, margin: float) -> str:
@@ -16,3 +27,182 @@ def verdict(low: float, high: float, margin: float) -> str:
     if low > 0:
         return "higher"
     return "lower" if high < 0 else "open"
+
+
+def check_level(level: float) -> None:
+    """ValueError unless `level` is one of confidence."""
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}: a confidence level lies between 0 and 1, e.g. 0.95")
+
+
+def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Percentile interval along the first axis, NaN replicates left out: (R, ...) -> low (...), high (...)."""
+    check_level(level)
+    replicates = np.asarray(replicates, dtype=float)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    usable = ~np.isnan(replicates).all(axis=0)  # an empty column has no interval
+    quantile = np.nanquantile if np.isnan(replicates).any() else np.quantile
+    low, high = quantile(np.where(usable, replicates, 0.0), tails, axis=0)
+    return np.where(usable, low, np.nan), np.where(usable, high, np.nan)
+
+
+def bca_interval(
+    value: ArrayLike, replicates: ArrayLike, jackknife: ArrayLike, level: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Bias-corrected and accelerated interval of each statistic: low (...), high (...).
+
+    Percentiles whose levels are shifted by z0, from the share of replicates below the estimate, and by the acceleration
+    (Efron, Journal of the American Statistical Association 1987): those of `scipy.stats.bootstrap`. value: (...),
+    replicates: (R, ...), jackknife: (G, ...) the statistic without each of G groups. NaN in the last two are left out.
+    NaN where all replicates lie on one side of the value, as the correction is then infinite, and where there are none.
+    Raises ValueError for shapes that differ, and for a level outside (0, 1).
+    """
+    value, replicates, jackknife = (np.asarray(a, dtype=float) for a in (value, replicates, jackknife))
+    if not value.shape == replicates.shape[1:] == jackknife.shape[1:]:
+        shapes = f"value {value.shape}, replicates {replicates.shape}, jackknife {jackknife.shape}"
+        raise ValueError(f"{shapes}: (...), (R, ...) and (G, ...) are needed")
+    check_level(level)
+    n = (~np.isnan(replicates)).sum(axis=0)
+    ordered = np.sort(replicates, axis=0)  # NaN last
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN where undefined, as promised
+        share = ((replicates < value).sum(axis=0) + (replicates <= value).sum(axis=0)) / (2 * n)
+        z0, skew = ndtri(share), acceleration(jackknife)
+        low, high = (
+            _quantile(ordered, n, ndtr(z0 + (z0 + z) / (1 - skew * (z0 + z))))
+            for z in ndtri([(1 - level) / 2, (1 + level) / 2])
+        )
+    return low, high
+
+
+def acceleration(jackknife: Floats) -> Floats:
+    """Efron's a of each statistic, (G, ...) -> (...): a sixth of the skewness of its jackknife; 0 if nothing varies."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        known = ~np.isnan(jackknife)
+        mean = np.where(known, jackknife, 0.0).sum(axis=0) / known.sum(axis=0)
+        below = np.where(known, mean - jackknife, 0.0)
+        below[np.abs(below) < 1e-15] = 0.0  # areas that differ by rounding alone
+        squares = (below**2).sum(axis=0)
+        return np.divide((below**3).sum(axis=0), 6 * squares**1.5, out=np.zeros(squares.shape), where=squares > 0)
+
+
+def _quantile(ordered: Floats, n: NDArray[np.int64], share: Floats) -> Floats:
+    """The quantile `share` (...) of each column's first n (...) values, interpolated as numpy does."""
+    undefined = np.isnan(share) | (n == 0)
+    place = np.where(undefined, 0.0, share) * np.maximum(n - 1, 0)
+    lower = np.floor(place).astype(int)
+    upper = np.minimum(lower + 1, np.maximum(n - 1, 0))
+    low, high = (np.take_along_axis(ordered, at[None], axis=0)[0] for at in (lower, upper))
+    return np.where(undefined, np.nan, low + (high - low) * (place - lower))
+
+
+def wilson(hits: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Wilson's score interval (Journal of the American Statistical Association 1927) of hits / n: low, high.
+
+    Takes numbers or arrays that broadcast; NaN where n is 0. It stays in [0, 1], has a width at 0 and n hits, and
+    treats rows as independent, so that it is too narrow where patients have several.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    check_level(level)
+    hits, n = np.broadcast_arrays(np.asarray(hits, dtype=float), np.asarray(n, dtype=float))
+    return proportion_confint(hits, np.where(n > 0, n, np.nan), alpha=1 - level, method="wilson")
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """The larger of the two one-sided p, the interval `low` to `high` of confidence 1 - 2 level, and the verdict."""
+
+    p: float
+    low: float
+    high: float
+    margin: float
+    equivalent: bool
+
+
+def equivalence(replicates: ArrayLike, margin: float, level: float = 0.05) -> Equivalence:
+    """Whether a difference lies within `margin` of 0, from its bootstrap replicates (R,); NaN ones are left out.
+
+    Two one-sided tests (Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 1987), each p of which is
+    (1 + replicates at or beyond the margin) / (R + 1) (Davison and Hinkley 1997, sec. 4.2). The interval ends at order
+    statistics, not between them, so that it and p always agree. Raises ValueError for a margin that is not positive,
+    and where R is too small to reject at `level` at all.
+    """
+    if not 0 < margin < np.inf:
+        raise ValueError(f"margin={margin}: it must be above 0, and finite")
+    if not 0 < level < 0.5:
+        raise ValueError(f"level={level}: it lies between 0 and 0.5, e.g. 0.05")
+    d = np.asarray(replicates, dtype=float)
+    if d.ndim != 1:
+        raise ValueError(f"replicates {d.shape}: those of one difference are needed, (R,)")
+    d = np.sort(d[~np.isnan(d)])
+    beyond = int(np.floor(level * (d.size + 1) + 1e-9)) - 1  # most that may lie beyond one margin
+    if beyond < 0:
+        raise ValueError(f"{d.size} replicates are too few to test at level {level}: {int(np.ceil(1 / level))} will do")
+    tail = max((d <= -margin).sum(), (d >= margin).sum())
+    low, high = float(d[beyond]), float(d[d.size - 1 - beyond])
+    p = float((1 + tail) / (d.size + 1))
+    return Equivalence(p, low, high, float(margin), verdict(low, high, margin) == "same")
+
+
+def hanley_mcneil(auc: ArrayLike, positives: ArrayLike, negatives: ArrayLike) -> Floats:
+    """Standard error of an AUROC over so many rows (Hanley and McNeil, Radiology 1982, eq. 1 and 2).
+
+    Takes numbers or arrays that broadcast. Their Q1 and Q2 are those of exponentially distributed scores, which they
+    found to differ little from others. That of a difference of two areas of equal precision which correlate by r is
+    sqrt(2 (1 - r)) times it. Raises ValueError for areas outside [0, 1] and fewer than one row of a class.
+    """
+    auc, p, q = (np.asarray(a, dtype=float) for a in (auc, positives, negatives))
+    if ((auc < 0) | (auc > 1)).any():
+        raise ValueError("auc lies outside [0, 1]")
+    if (p < 1).any() or (q < 1).any():
+        raise ValueError("positives and negatives: at least one of each is needed")
+    two_positives = auc / (2 - auc)  # both of two positives score above one negative
+    two_negatives = 2 * auc**2 / (1 + auc)
+    variance = auc * (1 - auc) + (p - 1) * (two_positives - auc**2) + (q - 1) * (two_negatives - auc**2)
+    return np.sqrt(variance / (p * q))
+
+
+def least_detectable(standard_error: ArrayLike, level: float = 0.05, power: float = 0.8) -> Floats:
+    """The true difference that a two-sided test at `level` finds with probability `power`.
+
+    standard_error: of the difference, a number or an array. The normal approximation (z of level plus z of power) times
+    the error leaves out rejections on the wrong side, under 1e-5 from a power of 0.8 on. Raises ValueError unless
+    0 < level < power < 1, and for an error that is not above 0.
+    """
+    if not 0 < level < power < 1:
+        raise ValueError(f"level={level}, power={power}: 0 < level < power < 1 is needed")
+    standard_error = np.asarray(standard_error, dtype=float)
+    if not (standard_error > 0).all():
+        raise ValueError("standard_error must be above 0")
+    return (ndtri(1 - level / 2) + ndtri(power)) * standard_error
+
+
+def holm(p: ArrayLike) -> Floats:
+    """p values adjusted so that the chance of a single false rejection is bounded, whatever the tests have in common.
+
+    Holm (Scandinavian Journal of Statistics 1979). Of the shape of `p`; a NaN stays one and is not counted as a test.
+    Raises ValueError for values outside [0, 1].
+    """
+    return _adjusted(p, "holm")
+
+
+def benjamini_hochberg(p: ArrayLike) -> Floats:
+    """p values adjusted so that the expected share of false ones among the rejections is bounded.
+
+    Benjamini and Hochberg (Journal of the Royal Statistical Society B 1995), for tests that are independent or
+    positively dependent. NaN and errors as for `holm`.
+    """
+    return _adjusted(p, "fdr_bh")
+
+
+def _adjusted(p: ArrayLike, method: str) -> Floats:
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.asarray(p, dtype=float)
+    known = ~np.isnan(p)
+    if ((p[known] < 0) | (p[known] > 1)).any():
+        raise ValueError("p holds values outside [0, 1]")
+    adjusted = np.full(p.shape, np.nan)
+    if known.any():
+        adjusted[known] = multipletests(p[known], method=method)[1]
+    return adjusted

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
 
 from chexlib.stats.auc import Floats
-from chexlib.stats.bootstrap import percentile_interval
+from chexlib.stats.intervals import percentile_interval
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chexlib.stats.auc import Floats, checked
-from chexlib.stats.proportion import wilson
+from chexlib.stats.intervals import wilson
 
 Rule = str | tuple[str, float]
 RULES = '"youden", ("sensitivity", least) or ("specificity", least)'

@@ -1,99 +1,84 @@
-"""AUROC: known answers, scikit-learn's values, and the laws that hold for any data."""
+"""AUROC and AUPRC: known answers, scikit-learn's values, and the laws that hold for any data."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from chexlib.stats import auroc
+from chexlib.stats import auroc, average_precision
+from tests.stats.made import classified
 
-
-@st.composite
-def classified(draw):
-    """Labels with both classes, and scores on a coarse grid, so that ties abound."""
-    y = draw(hnp.arrays(float, st.integers(2, 40), elements=st.sampled_from([0.0, 1.0])))
-    y[:2] = 0, 1
-    return y, draw(hnp.arrays(float, len(y), elements=st.integers(-5, 5).map(float)))
+both = pytest.mark.parametrize(
+    ("area", "sklearns"),
+    [(auroc, roc_auc_score), (average_precision, average_precision_score)],
+    ids=["auroc", "auprc"],
+)
 
 
 def test_perfect_reversed_and_constant_scores():
-    y = np.array([[0], [0], [1], [1.0]])
-    p = np.array([[0.1], [0.2], [0.8], [0.9]])
-    assert auroc(y, p) == 1
-    assert auroc(y, -p) == 0
-    assert auroc(y, np.zeros((4, 1))) == 0.5
+    y, p = np.array([[0], [0], [0], [1.0]]), np.array([[0.1], [0.2], [0.8], [0.9]])
+    assert (auroc(y, p), auroc(y, -p), auroc(y, np.zeros((4, 1)))) == (1, 0, 0.5)
+    assert (average_precision(y, p), average_precision(y, np.zeros((4, 1)))) == (1, 1 / 4)  # the share of positives
 
 
-def test_one_tied_pair_of_four_counts_half():
-    assert auroc([0, 0, 1, 1], [1, 2, 2, 3]) == (1 + 0.5 + 1 + 1) / 4
+def test_by_hand():
+    assert auroc([0, 0, 1, 1], [1, 2, 2, 3]) == (1 + 0.5 + 1 + 1) / 4  # one tied pair of four counts half
+    # From the highest score: found, missed, found: half of the recall at precision 1, half at 2/3.
+    assert average_precision([1, 0, 1, 0], [4, 3, 2, 1]) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision([1, 0, 1, 0], [4, 2, 2, 1]) == pytest.approx((1 + 2 / 3) / 2)  # a tie is one step
 
 
-def test_unknown_labels_leave_their_task_alone():
-    y = np.array([[0, 0], [1, np.nan], [0, 0], [1, 1.0]])
-    p = np.array([[0.1, 0.1], [0.9, np.nan], [0.2, 0.7], [0.8, 0.6]])
-    np.testing.assert_allclose(auroc(y, p), [1.0, 0.5])
+@both
+def test_unknown_labels_leave_their_task_alone_and_a_missing_class_is_nan(area, sklearns):
+    y = np.array([[0, 0, 1], [1, np.nan, 1], [0, 0, 1], [1, 1.0, 1]])
+    p = np.array([[0.1, 0.1, 0.1], [0.9, np.nan, 0.2], [0.2, 0.7, 0.3], [0.8, 0.6, 0.4]])
+    np.testing.assert_allclose(area(y, p), [1.0, 0.5, np.nan])
+    assert np.isnan(area(np.zeros((2, 1)), np.zeros((2, 1)))).all()
+    assert np.isnan(area(np.empty((0, 2)), np.empty((0, 2)))).all()
 
 
-def test_a_missing_class_is_nan_and_the_other_task_is_not():
-    y = np.array([[1, 0], [1, 1.0]])
-    assert np.isnan(auroc(y, y)[0])
-    assert auroc(y, y)[1] == 1
-
-
-def test_no_rows_at_all_is_nan():
-    assert np.isnan(auroc(np.empty((0, 2)), np.empty((0, 2)))).all()
-
-
-def test_equals_sklearn_on_many_tasks_with_ties_weights_and_unknowns():
+@both
+def test_equals_sklearn_on_many_tasks_with_ties_weights_and_unknowns(area, sklearns):
     rng = np.random.default_rng(0)
     y = (rng.random((300, 6)) < 0.3).astype(float)
     y[rng.random(y.shape) < 0.1] = np.nan
     p = np.round(np.nan_to_num(y) + rng.normal(size=y.shape), 1)  # ties
     weights = rng.exponential(size=300) * (rng.random(300) < 0.9)  # some rows weigh nothing
     for w in (None, weights):
+        known = [~np.isnan(y[:, t]) for t in range(6)]
         expected = [
-            roc_auc_score(
-                *(a[~np.isnan(y[:, t])] for a in (y[:, t], p[:, t])),
-                sample_weight=None if w is None else w[~np.isnan(y[:, t])],
-            )
-            for t in range(6)
+            sklearns(y[k, t], p[k, t], sample_weight=None if w is None else w[k])
+            for t, k in zip(range(6), known, strict=True)
         ]
-        np.testing.assert_allclose(auroc(y, p, w), expected, atol=1e-12)
+        np.testing.assert_allclose(area(y, p, w), expected, atol=1e-12)
 
 
-def test_whole_weights_are_repeated_rows():
-    rng = np.random.default_rng(1)
-    y, p, weights = rng.integers(0, 2, 50).astype(float), rng.integers(0, 9, 50).astype(float), rng.integers(0, 4, 50)
-    assert auroc(y, p, weights) == pytest.approx(auroc(np.repeat(y, weights), np.repeat(p, weights)), abs=1e-12)
-
-
-@given(classified())
-def test_equals_sklearn(data):
+@both
+@given(data=classified(), random=st.randoms(use_true_random=False))
+def test_equals_sklearn_and_sees_neither_increasing_maps_nor_the_order_of_rows(area, sklearns, data, random):
     y, p = data
-    assert auroc(y, p) == pytest.approx(roc_auc_score(y, p), abs=1e-12)
+    assert area(y, p) == pytest.approx(sklearns(y, p), abs=1e-12)
+    assert area(y, np.exp(p) + p**3) == area(y, p)
+    order = random.sample(range(len(y)), len(y))
+    assert area(y[order], p[order]) == pytest.approx(area(y, p), abs=1e-12)
 
 
-@given(classified())
-def test_is_invariant_to_increasing_maps(data):
+@both
+@given(data=classified(), random=st.randoms(use_true_random=False))
+def test_whole_weights_are_repeated_rows(area, sklearns, data, random):
     y, p = data
-    assert auroc(y, np.exp(p) + p**3) == auroc(y, p)
+    weights = np.array([random.randint(1, 4) for _ in y])
+    assert area(y, p, weights) == pytest.approx(area(np.repeat(y, weights), np.repeat(p, weights)), abs=1e-12)
 
 
 @given(classified())
-def test_of_the_other_class_is_its_complement(data):
+def test_auroc_of_the_other_class_is_its_complement(data):
     y, p = data
     assert auroc(y, p) + auroc(1 - y, p) == pytest.approx(1, abs=1e-12)
 
 
-@given(classified(), st.randoms(use_true_random=False))
-def test_does_not_depend_on_the_order_of_rows(data, random):
-    y, p = data
-    order = random.sample(range(len(y)), len(y))
-    assert auroc(y[order], p[order]) == pytest.approx(auroc(y, p), abs=1e-12)
-
-
+@both
 @pytest.mark.parametrize(("y", "p", "weights", "says"), [
     ([0, 1], [0.1, 0.2, 0.3], None, r"y \(2,\) and p \(3,\)"),
     ([0, -1], [0.1, 0.2], None, "y holds -1.*policy"),
@@ -103,6 +88,6 @@ def test_does_not_depend_on_the_order_of_rows(data, random):
     ([0, 1], [0.1, 0.2], [1, 1, 1], "one weight a row"),
     ([0, 1], [0.1, 0.2], [1, -1], "not negative"),
 ])  # fmt: skip
-def test_refuses_in_words(y, p, weights, says):
+def test_refuses_in_words(area, sklearns, y, p, weights, says):
     with pytest.raises(ValueError, match=says):
-        auroc(y, p, weights)
+        area(y, p, weights)

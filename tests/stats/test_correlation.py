@@ -1,31 +1,17 @@
-"""Spearman's rho: the paper's own number, known answers, and its interval."""
+"""Spearman's rho: the paper's own number, known answers, its interval, and what rounding allows it to be."""
+
+from itertools import permutations, product
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from chexlib.stats import spearman, spearman_interval, spearman_over_architectures
+from chexlib.stats import spearman, spearman_interval, spearman_p, spearman_rounded
 
 # Table 1 of CheXtransfer (Ke et al. 2021), rows as printed: mean AUC, parameters in millions.
 AUC = [0.859, 0.860, 0.864, 0.859, 0.858, 0.866, 0.853, 0.862, 0.861, 0.858, 0.854, 0.859, 0.863, 0.862, 0.863, 0.859]
-SIZE = [
-    6.968,
-    12.508,
-    18.120,
-    4.025,
-    6.531,
-    7.721,
-    10.718,
-    27.161,
-    42.680,
-    5.290,
-    2.242,
-    4.220,
-    44.549,
-    11.690,
-    21.798,
-    25.557,
-]
+SIZE = [6.968, 12.508, 18.12, 4.025, 6.531, 7.721, 10.718, 27.161]
+SIZE += [42.68, 5.29, 2.242, 4.22, 44.549, 11.69, 21.798, 25.557]
 
 
 def test_the_papers_table_gives_0_597():
@@ -78,36 +64,68 @@ def test_over_patients_it_is_biased_toward_zero_by_noise():
     assert np.mean(at_hand) - np.mean(replicates) == pytest.approx(0.09, abs=0.03)
 
 
-def test_interval_over_architectures_by_hand():
-    """0.597 of 16: atanh 0.6884, standard error sqrt(1.178 / 13) = 0.3010."""
-    low, high = spearman_over_architectures(SIZE, AUC)
-    assert (low, high) == pytest.approx((np.tanh(0.6884 - 1.96 * 0.3010), np.tanh(0.6884 + 1.96 * 0.3010)), abs=1e-3)
-    assert spearman_over_architectures([*SIZE, np.nan], [*AUC, 0.9]) == (low, high)
-
-
-def test_interval_over_architectures_covers_the_true_rho():
-    """Normal pairs with a correlation of 0.6 have a rho of 6 / pi asin(0.3)."""
-    rng, held = np.random.default_rng(0), []
-    for _ in range(800):
-        x = rng.normal(size=16)
-        low, high = spearman_over_architectures(x, 0.6 * x + 0.8 * rng.normal(size=16))
-        held.append(low <= 6 / np.pi * np.arcsin(0.3) <= high)
-    assert np.mean(held) == pytest.approx(0.95, abs=0.024)  # 3 standard errors
-
-
-def test_interval_over_too_few_or_perfect_architectures():
-    assert np.isnan(spearman_over_architectures([1, 2, 3], [1, 3, 2])).all()
-    assert spearman_over_architectures([1, 2, 3, 4], [1, 2, 3, 4]) == (1, 1)
-
-
-def test_an_unknown_fact_leaves_its_architecture_out():
+def test_an_unknown_fact_leaves_its_architecture_out_and_too_few_have_no_interval():
     y = np.random.default_rng(0).normal(size=(100, 5))
     x = np.array([1, 4, np.nan, 2, 3])
     assert spearman_interval(x, y) == spearman_interval(x[~np.isnan(x)], y[:, ~np.isnan(x)])
-
-
-def test_too_few_architectures_have_no_interval():
     assert np.isnan(spearman_interval([1, 2], np.zeros((10, 2)))).all()
+
+
+def by_trying(x, y):
+    """All rho with y's equal values in any order, by scipy."""
+    y, found = np.asarray(y, dtype=float), set()
+    places = [np.flatnonzero(y == value) for value in np.unique(y)]
+    for orders in product(*(permutations(range(len(place))) for place in places)):
+        behind = y.copy()
+        for place, order in zip(places, orders, strict=True):
+            behind[place] += np.array(order) * 1e-6
+        found.add(round(float(spearmanr(x, behind)[0]), 10))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equals_trying_every_order(seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, 6, 9), np.round(rng.random(9), 1)  # ties in both
+    np.testing.assert_allclose(spearman_rounded(x, y, 1), by_trying(x, y), atol=1e-9)
+
+
+def test_values_printed_apart_leave_one_rho_and_values_printed_alike_any():
+    x, y = [3, 1, 2, 4, 9], [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert spearman_rounded(x, y, 1) == pytest.approx([spearman(x, y).rho])
+    assert spearman_p(spearman_rounded(x, y, 1), 5) == pytest.approx([spearman(x, y).p])
+    anything = spearman_rounded(np.arange(12), np.ones(12), 0)
+    assert (anything.min(), anything.max()) == pytest.approx((-1, 1)) and len(anything) == 287
+
+
+def test_the_papers_table_allows_the_rho_and_p_that_it_prints():
+    """Mean AUC against parameters: 0.597 by the printed digits, 0.565 (p = 0.023) in the text, section 4.2."""
+    rho = spearman_rounded(SIZE, AUC, 3)
+    p = spearman_p(rho, 16)
+    assert (round(rho.min(), 3), round(rho.max(), 3), len(rho)) == (0.524, 0.659, 47)
+    printed = np.round(rho, 3) == 0.565
+    assert printed.sum() == 1 and np.round(p[printed], 3) == 0.023
+    assert (round(p.min(), 3), round(p.max(), 3)) == (0.006, 0.037)  # significant at 0.05 whatever the digits
+
+
+def test_more_digits_allow_no_more():
+    coarse = spearman_rounded(SIZE, AUC, 3)
+    fine = spearman_rounded(SIZE, np.array(AUC) + 1e-4 * np.arange(16) % 9e-4, 5)
+    assert all(np.abs(coarse - rho).min() < 1e-9 for rho in fine)
+
+
+def test_many_values_take_no_time_and_groups_that_are_too_large_are_refused():
+    """A product over groups would have 8!^12 orders."""
+    found = spearman_rounded(np.random.default_rng(0).normal(size=96), np.repeat(np.arange(12), 8), 0)
+    assert -1 <= found[0] < found[-1] <= 1 and len(found) > 1000
+    with pytest.raises(ValueError, match=r"17 values are printed as 0\.5: at most 16"):
+        spearman_rounded(np.arange(17), np.full(17, 0.5), 1)
+
+
+def test_rounding_leaves_out_pairs_with_a_nan_and_too_few_have_no_rho():
+    x, y = np.append(SIZE, [1, np.nan]), np.append(AUC, [np.nan, 0.85])
+    np.testing.assert_array_equal(spearman_rounded(x, y, 3), spearman_rounded(SIZE, AUC, 3))
+    assert len(spearman_rounded([1, 2], [1, 2], 0)) == 0
 
 
 def test_refuses_other_shapes():
@@ -115,3 +133,5 @@ def test_refuses_other_shapes():
         spearman([1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match=r"\(R, M\)"):
         spearman_interval([1, 2, 3], [1, 2, 3])
+    with pytest.raises(ValueError, match="more than 2 decimals"):
+        spearman_rounded(SIZE, AUC, 2)

@@ -1,8 +1,28 @@
+"""Percentile, BCa and Wilson's intervals, the verdict, equivalence, power, adjusted p."""
+
 from math import nan
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, false_discovery_control, norm
 
-from chexlib.stats import verdict
+from chexlib.stats import (
+    auroc,
+    bca_interval,
+    benjamini_hochberg,
+    equivalence,
+    hanley_mcneil,
+    holm,
+    least_detectable,
+    percentile_interval,
+    verdict,
+    wilson,
+)
+from chexlib.stats.intervals import acceleration
+
+RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(
@@ -22,11 +42,149 @@ from chexlib.stats import verdict
         (nan, nan, "open"),
     ],
 )
-def test_an_interval_has_one_verdict(low: float, high: float, says: str) -> None:
+def test_an_interval_has_one_verdict(low, high, says):
     assert verdict(low, high, 0.005) == says
 
 
-def test_without_a_margin_nothing_is_the_same() -> None:
-    assert verdict(-0.001, 0.001, 0) == "open"
-    assert verdict(0.001, 0.002, 0) == "higher"
-    assert verdict(0.0, 0.0, 0) == "open"
+def test_without_a_margin_nothing_is_the_same():
+    assert (verdict(-0.001, 0.001, 0), verdict(0.001, 0.002, 0), verdict(0.0, 0.0, 0)) == ("open", "higher", "open")
+
+
+def test_percentiles_are_numpys_and_skip_nan():
+    values = np.random.default_rng(0).normal(size=(500, 3))
+    values[::7, 1], values[:, 2] = np.nan, np.nan
+    low, high = percentile_interval(values, 0.9)
+    np.testing.assert_allclose([low[0], high[0]], np.quantile(values[:, 0], [0.05, 0.95]))
+    np.testing.assert_allclose([low[1], high[1]], np.nanquantile(values[:, 1], [0.05, 0.95]))
+    assert np.isnan([low[2], high[2]]).all()
+
+
+def test_bca_of_a_symmetric_statistic_without_bias_are_its_percentiles():
+    replicates = np.concatenate([-np.arange(1.0, 501), np.arange(1.0, 501)])
+    low, high = bca_interval(0.0, replicates, np.array([-1.0, 1.0]))
+    assert (low, high) == pytest.approx(np.quantile(replicates, [0.025, 0.975]))
+    of_three = acceleration(np.array([0.0, 0.0, 3.0]))  # 1, 1, -2 from the mean
+    assert of_three == pytest.approx((1 + 1 - 8) / (6 * 6**1.5))
+    assert np.isnan(bca_interval(0.0, np.arange(1.0, 100), np.array([0.0, 1, 3]))).all()  # all on one side
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 5), (3, 7), (7, 7), (480, 500)])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_wilsons_interval_is_scipys(hits, n, level):
+    expected = binomtest(hits, n).proportion_ci(level, method="wilson")
+    assert wilson(hits, n, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilsons_interval_takes_arrays_and_says_nothing_of_no_rows():
+    low, high = wilson([0, 5, 0], [10, 10, 0])
+    assert low[0] == pytest.approx(0, abs=1e-12) and 0 < high[0] < 0.5 and low[1] < 0.5 < high[1]
+    assert np.isnan([low[2], high[2]]).all()
+
+
+def test_equivalence_by_hand():
+    """99 replicates, three of them at or beyond the margin of 1: p = 4 / 100; the fifth from each end bounds."""
+    d = np.concatenate([np.linspace(-0.9, 0.9, 96), [1.0, 1.1, 1.2]])
+    found = equivalence(d, 1)
+    assert found.p == pytest.approx(0.04) and found.equivalent
+    assert (found.low, found.high) == (np.sort(d)[4], np.sort(d)[-5])
+    assert equivalence(np.append(d, np.nan), 1) == found
+
+
+@given(st.integers(20, 400), st.floats(0.1, 3), st.floats(0.05, 0.4), st.integers(0, 10**6))
+def test_it_is_equivalent_just_when_p_is_small_and_the_interval_inside(n, margin, level, seed):
+    found = equivalence(np.random.default_rng(seed).normal(0.3, 0.5, n), margin, level)
+    assert found.equivalent == (found.p <= level + 1e-9) == (-margin < found.low and found.high < margin)
+
+
+def test_the_interval_of_equivalence_is_that_of_confidence_one_minus_twice_the_level():
+    found = equivalence(RNG.normal(size=100_000), 10, level=0.05)
+    assert (found.low, found.high) == pytest.approx((norm.ppf(0.05), norm.ppf(0.95)), abs=0.02)
+
+
+def test_a_model_is_equivalent_to_itself_and_few_patients_show_nothing():
+    assert equivalence(np.zeros(1000), 0.01).equivalent
+    assert not equivalence(RNG.normal(0, 0.05, 1000), 0.01).equivalent  # no difference, and no evidence of none
+
+
+def test_a_true_difference_of_the_margin_is_called_equivalent_as_rarely_as_the_level_says():
+    wrong = np.mean([equivalence(RNG.normal(1 + 0.2 * RNG.normal(), 0.2, 500), 1).equivalent for _ in range(1000)])
+    assert wrong == pytest.approx(0.05, abs=0.021)  # 3 standard errors
+
+
+def test_standard_error_by_hand():
+    """Area 0.8, 10 and 20 rows: Q1 = 2/3, Q2 = 1.28 / 1.8."""
+    variance = (0.16 + 9 * (2 / 3 - 0.64) + 19 * (1.28 / 1.8 - 0.64)) / 200
+    assert hanley_mcneil(0.8, 10, 20) == pytest.approx(np.sqrt(variance))
+    assert hanley_mcneil(0.8, 1, 1) == pytest.approx(np.sqrt(0.8 * 0.2))  # one row of each is a coin
+    assert hanley_mcneil(1.0, 5, 5) == 0
+
+
+def test_standard_error_is_the_spread_of_areas_of_simulated_test_sets():
+    """Exponential scores, for which the formula is exact: area a for means in the ratio a / (1 - a)."""
+    rng, areas = np.random.default_rng(0), []
+    y = np.repeat([1.0, 0.0], [30, 60])
+    for _ in range(2000):
+        areas.append(auroc(y, rng.exponential(size=90) * np.where(y == 1, 0.8 / 0.2, 1)))
+    assert np.mean(areas) == pytest.approx(0.8, abs=0.004)
+    assert np.std(areas) == pytest.approx(hanley_mcneil(0.8, 30, 60), rel=0.06)
+
+
+def test_more_rows_and_a_clearer_area_have_less_error_and_arrays_broadcast():
+    found = hanley_mcneil([0.7, 0.9], np.array([[20], [80]]), 400)
+    assert found.shape == (2, 2)
+    assert (np.diff(found, axis=0) < 0).all() and (np.diff(found, axis=1) < 0).all()
+
+
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
+def test_the_least_detectable_difference_is_found_as_often_as_its_power_says(power):
+    assert least_detectable(1.0) == pytest.approx(1.959964 + 0.841621, abs=1e-6)  # the textbook multiple
+    z = np.random.default_rng(0).normal(least_detectable(0.1, power=power) / 0.1, 1, size=20_000)
+    assert np.mean(np.abs(z) > norm.ppf(0.975)) == pytest.approx(power, abs=0.011)
+
+
+def test_adjusted_p_by_hand():
+    """Holm: times 4, 3, 2 and 1 from the smallest, and never smaller than one before."""
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(benjamini_hochberg([0.01, 0.02, 0.03, 0.5]), [0.04, 0.04, 0.04, 0.5])
+    p = np.random.default_rng(0).random(50) ** 2
+    np.testing.assert_allclose(benjamini_hochberg(p), false_discovery_control(p), rtol=1e-14)
+
+
+@pytest.mark.parametrize("adjust", [holm, benjamini_hochberg])
+def test_adjusting_keeps_shape_order_and_unknown_values_and_exceeds_no_one(adjust):
+    p = np.array([[0.01, np.nan], [0.2, 0.04]])
+    found = adjust(p)
+    np.testing.assert_allclose(found[~np.isnan(p)], adjust([0.01, 0.2, 0.04]))
+    assert np.isnan(found[0, 1]) and found.shape == (2, 2)
+    assert np.isnan(adjust([np.nan])).all() and adjust([]).shape == (0,)
+    assert adjust(0.03) == 0.03 and (adjust(np.full(9, 0.5)) <= 1).all()
+
+
+def test_holm_rejects_any_true_hypothesis_as_rarely_as_it_says():
+    families = np.random.default_rng(0).random((1000, 20))
+    rejected = np.mean([(holm(p) <= 0.05).any() for p in families])
+    assert rejected == pytest.approx(0.05, abs=0.021)  # 3 standard errors
+    assert np.mean((families <= 0.05).any(axis=1)) > 0.6  # unadjusted
+
+
+@pytest.mark.parametrize(("call", "says"), [
+    (lambda: percentile_interval(np.zeros(5), 95), "level=95"),
+    (lambda: bca_interval(0.0, np.zeros(5), np.zeros(3), level=95), "level=95"),
+    (lambda: bca_interval(0.0, np.zeros((5, 2)), np.zeros(3)), r"\(G, \.\.\.\) are needed"),
+    (lambda: wilson(1, 2, 95), "level=95"),
+    (lambda: equivalence(np.zeros(100), 0), "above 0"),
+    (lambda: equivalence(np.zeros(100), 1, 0.5), "0 and 0.5"),
+    (lambda: equivalence(np.zeros((100, 2)), 1), r"\(R,\)"),
+    (lambda: equivalence(np.zeros(18), 1), "18 replicates are too few"),
+    (lambda: equivalence([], 1), "0 replicates are too few"),
+    (lambda: hanley_mcneil(1.1, 5, 5), "outside"),
+    (lambda: hanley_mcneil(0.8, 0, 5), "at least one"),
+    (lambda: least_detectable(0.0), "above 0"),
+    (lambda: least_detectable(0.1, power=80), "power=80"),
+    (lambda: holm([0.5, 1.2]), "outside"),
+    (lambda: benjamini_hochberg([-0.1]), "outside"),
+    (lambda: holm(["small"]), "could not convert"),
+])  # fmt: skip
+def test_refuses_in_words(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()

@@ -4,19 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from sklearn.metrics import roc_curve
 
 from chexlib.stats import choose_threshold, operating_point, wilson
+from tests.stats.made import classified
 
 Y, P = np.array([0, 0, 1, 0, 1, 1.0]), np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-
-
-@st.composite
-def classified(draw):
-    y = draw(hnp.arrays(float, st.integers(2, 40), elements=st.sampled_from([0.0, 1.0])))
-    y[:2] = 0, 1
-    return y, draw(hnp.arrays(float, len(y), elements=st.integers(-5, 5).map(float)))
 
 
 def test_each_rule_by_hand():

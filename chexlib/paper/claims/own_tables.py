@@ -92,7 +92,7 @@ def rho_of_size(printed: Printed, n: int = N) -> list[Derived]:
 def rho_allowed(source: str, fact: Callable[[str], float]) -> Derived:
     """Every rho of Table 1's AUCs, as rounded as they are, with a fact of each architecture (by its printed label)."""
     found = spearman_rounded([fact(label) for label in PAPER_TABLE1.index], PAPER_TABLE1["auc"], 3)
-    return Derived(RHO, tuple(exactly(rho) for rho in found.rho), source, whole=True)
+    return Derived(RHO, tuple(exactly(rho) for rho in found), source, whole=True)
 
 
 def size_rank(printed: Printed, ranks: Mapping[str, str]) -> list[Derived]:
