@@ -107,7 +107,7 @@ def anonymous_growth(folder: Path, n: int, size: int) -> int:
     """kB of anonymous memory that reading a sparse cache of n images adds; 4 a batch of 16 would be its pixels."""
     folder.mkdir()
     shape = (n, size, size)
-    (folder / "pack.json").write_text(json.dumps({"sha256": "", "bad": {}}))
+    (folder / "journal.jsonl").write_text(json.dumps({"images": n, "sha256": "", "bad": {}}))
     with open(folder / "pixels.npy", "wb") as file:
         file.write(packed._header(shape))
         file.truncate(file.tell() + n * size * size)

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from chexlib import figures
 from chexlib.data.dataset import open_dataset
 from chexlib.data.labels import FINDINGS, POLICIES, TASKS
-from chexlib.data.listing import Problem
+from chexlib.data.listing import Problem, Remarks
 from chexlib.paper import images, policies
 from chexlib.paper.notes import Missing, Note
 from chexlib.paper.shown import Tables
@@ -113,8 +113,8 @@ def test_nothing_that_the_page_shows_of_an_unshareable_set_names_an_image_or_a_p
     dataset = open_dataset("chexpert", phantom_folder, size=48, progress=False)
     assert not dataset.shareable
     image, patient = dataset.table["image"].iat[0], dataset.table["patient"].iat[0]
-    planted = Problem("label", f"{image}: 7 is no label", 1, True, (f"{image}, {patient}",))
-    dataset = replace(dataset, listing=replace(dataset.listing, problems=(planted,)))
+    planted = Problem("label", f"{image}: 7 is no label", (f"{image}, {patient}",))
+    dataset = replace(dataset, listing=replace(dataset.listing, remarks=Remarks([planted])))
     described, report = images.described(dataset), images.checked(dataset)
     shown = [images.splits(described), images.found(report), images.verdict(report), images.split_check(dataset),
              images.study_line(dataset, "paper"), images.confounding(dataset), policies.tasks(dataset),

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from chexlib.data.labels import FINDINGS, targets
-from chexlib.data.listing import IMAGE_COLUMNS, Listing
+from chexlib.data.listing import IMAGE_COLUMNS, SPLITS, Listing
 from chexlib.data.packed import Pixels, check_size, pack
 from chexlib.data.segmentations import Segmentations, find_segmentations
 from chexlib.data.sources import Source, find_source, read_listing
-from chexlib.data.splits import SPLITS
 from chexlib.errors import UserError
 
 VIEWS = {

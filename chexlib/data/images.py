@@ -1,7 +1,7 @@
 """Images of a data set, decoded: 8-bit grey, stretched to a square.
 
 A data set's images are files below a folder (`Files`); a set that comes as an array brings its own class with the same
-methods (see chexlib.data.chestmnist).
+methods (see chexlib.data.readers.chestmnist).
 
 An image is stretched to size x size, as CheXpert's 320 x 320 training images are, so its aspect ratio is not kept; the
 filter is Pillow's antialiased bilinear one; both are the same for training and test. What a file is, its first bytes
@@ -89,7 +89,7 @@ def read_grey(path: str | Path, size: int) -> np.ndarray:
     if not data:
         raise BadImage(path, "the file is empty")
     if data[128:132] == b"DICM" or str(path).lower().endswith((".dcm", ".dicom")):
-        return _stretch(Image.fromarray(_dicom(path, data)), size)
+        return stretch(Image.fromarray(_dicom(path, data)), size)
     try:
         return _jpeg(data, size) if data.startswith(b"\xff\xd8\xff") else _pillow(data, size)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
@@ -109,7 +109,7 @@ def _unreadable(path: str | Path, error: Exception) -> UserError:
     return UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}): is its disk there?")
 
 
-def _stretch(image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None) -> np.ndarray:
+def stretch(image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None) -> np.ndarray:
     """A grey image as (size, size) uint8; `box` is the part of it that counts."""
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
@@ -124,7 +124,7 @@ def _jpeg(data: bytes, size: int) -> np.ndarray:
     grey = simplejpeg.decode_jpeg(
         data, colorspace="GRAY", min_height=-(-height // scale), min_width=-(-width // scale)
     )  # (h, w, 1), h and w rounded up
-    return _stretch(Image.fromarray(grey[..., 0]), size, (0, 0, width / scale, height / scale))
+    return stretch(Image.fromarray(grey[..., 0]), size, (0, 0, width / scale, height / scale))
 
 
 def _pillow(data: bytes, size: int) -> np.ndarray:
@@ -133,7 +133,7 @@ def _pillow(data: bytes, size: int) -> np.ndarray:
             raise ValueError("its values are fractions, of a scale that nobody states")
         if image.mode.startswith("I"):  # 16-bit grey
             image = Image.fromarray(_upper_8_bits(np.asarray(image)))
-        return _stretch(image.convert("L"), size)
+        return stretch(image.convert("L"), size)
 
 
 def _upper_8_bits(values: np.ndarray) -> np.ndarray:

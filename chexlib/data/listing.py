@@ -6,7 +6,8 @@ A reader raises UserError only where nothing can be read. What is wrong with sin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,36 +15,105 @@ import pandas as pd
 
 from chexlib.data.images import Images
 from chexlib.data.labels import FINDINGS
-from chexlib.data.splits import SPLITS
 from chexlib.errors import UserError
+
+SPLITS = ("train", "val", "test")
 
 IMAGE_COLUMNS = ("split", "image", "study", "patient", "view", "sex", "age")
 """Of each row, before the 14 findings. `image` is unique; view is PA, AP, LATERAL or "" (not known: of the frontals,
 where the set says so); sex is M, F or ""; age is in years, NaN where unknown."""
 
+PROBLEM, WARNING, NOTE = "problem", "warning", "note"
+"""A problem is what training refuses, or what makes scores wrong; a warning is worth a look, a note worth knowing."""
+
+FEW = 10
+"""Positives or negatives below which an interval of an AUC is too wide to tell anything."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of thing that can be wrong with a data set: how it is called, what to do, how much it matters."""
+
+    title: str
+    advice: str
+    severity: str = PROBLEM
+
+
+KINDS = {
+    "label": Kind("labels out of range", "write 1, 0, -1 or nothing"),
+    "column": Kind("columns of no known finding", "rename them, or take them out"),
+    "finding": Kind("findings that nobody knows", "write the data set's own names"),
+    "path": Kind("paths that leave the folder", "write paths below the folder"),
+    "split": Kind("rows of no known split", "write train, val or test"),
+    "list": Kind("images in none or both of the official lists", "get both lists whole"),
+    "study-twice": Kind("studies with several rows", "keep one row of each"),
+    "disagree": Kind("studies on which two label files disagree", "remove the file that is wrong"),
+    "listed-twice": Kind("images listed twice", "keep one row of each"),
+    "leak": Kind("patients in several splits", "keep each in one split"),
+    "missing": Kind("missing images", "complete the folder, or take their rows out"),
+    "unreadable": Kind("unreadable images", "fetch them again, or leave them out: chexlib data pack --skip-bad"),
+    "constant": Kind("constant images", "fetch them again, or take their rows out"),
+    "inverted": Kind("inverted images", "look at them, and turn black and white round"),
+    "duplicate-splits": Kind("duplicates in several splits", "keep those of the test set"),
+    "duplicate-patients": Kind("duplicates of several patients", "find out whose they are"),
+    "no-auc": Kind("tasks without an AUC", "put positives and negatives into the test set"),
+    "view": Kind("views that nobody knows", "correct them: they count as not said", WARNING),
+    "sex": Kind("sexes that nobody knows", "correct them: they count as not said", WARNING),
+    "age": Kind("ages that are none", "correct them: they count as not said", WARNING),
+    "box": Kind("boxes that are none", "correct them: they are left out", WARNING),
+    "duplicate": Kind("duplicates of one patient", "keep one of each", WARNING),
+    "upside-down": Kind("images upside down", "look at them, and turn them", WARNING),
+    "small": Kind("images much smaller than usual", "look for the originals", WARNING),
+    "no-auc-elsewhere": Kind("other findings without an AUC", "expect no score of them", WARNING),
+    "few": Kind(f"findings with fewer than {FEW} of a class", "expect wide intervals", WARNING),
+    "unlisted": Kind("image files that no row lists", "nothing, where they are meant to be left out", NOTE),
+}
+"""In the order in which they are shown: what readers find, then what `data check` adds; problems first."""
+
 
 @dataclass(frozen=True)
 class Problem:
-    """One kind of thing that is wrong, and how often: what training refuses, or only a warning."""
+    """One kind of thing that is wrong, with everything that it concerns."""
 
-    kind: str  # a word for machines: label, missing, duplicate, leak ...
+    kind: str  # of KINDS
     message: str  # one line that names the file, row or value of the first, and what to do
-    count: int = 1
-    fatal: bool = True
-    items: tuple[str, ...] = ()  # the images, rows or patients concerned
+    items: tuple[str, ...]  # the images, rows or patients concerned
+
+    @property
+    def count(self) -> int:
+        return len(self.items)
+
+    @property
+    def fatal(self) -> bool:
+        """Whether training refuses it, or its scores would be wrong."""
+        return KINDS[self.kind].severity == PROBLEM
+
+
+@dataclass
+class Remarks:
+    """What is noted while files are read: problems, and what was put right, a sentence each."""
+
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def wrong(self, kind: str, items: Sequence, before: str = "", after: str = "", message: str = "") -> None:
+        """Notes a Problem where there are items; its message, or the first item between `before` and `after`."""
+        items = tuple(map(str, items))
+        if items:
+            self.problems.append(Problem(kind, message or f"{before}{items[0]}{after}", items))
 
 
 @dataclass(frozen=True)
 class Listing:
-    """N images as a data set's files list them, in the order of `table`."""
+    """N images as a data set's files list them, in the order of `table`; of a label file alone, without `images`."""
 
     table: pd.DataFrame = field(repr=False)  # IMAGE_COLUMNS, then FINDINGS as 1, 0, -1 or NaN, float32
     covered: Mapping[str, tuple[str, ...]]  # split to the findings that the set labels there at all
-    images: Images = field(repr=False)
-    problems: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()  # what the reader put right, a sentence each
+    images: Images | None = field(repr=False)
+    remarks: Remarks = field(default_factory=Remarks)
     boxes: pd.DataFrame | None = field(default=None, repr=False)  # image, finding, left, top, right, bottom in [0, 1]
     partial: bool = False  # NaN means that nobody knows, and never that a report does not mention it
+    per: str = "image"  # what a row is: an image, or in a file with labels per study, a study
 
     def covers(self, table: pd.DataFrame) -> np.ndarray:
         """(n, 14) bool of rows of the table: whether the finding is labelled at all in the image's split, or on it."""
@@ -51,35 +121,48 @@ class Listing:
         covers = np.stack([of_split[split] for split in table["split"]]).reshape(-1, len(FINDINGS))
         return covers & table[list(FINDINGS)].notna().to_numpy() if self.partial else covers
 
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return tuple(self.remarks.problems)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(self.remarks.notes)
+
     def all_problems(self) -> tuple[Problem, ...]:
         """The reader's, then images listed twice and patients in several splits, which make test scores too good."""
-        return (*self.problems, *_twice(self.table), *_leaks(self.table))
+        found = Remarks(list(self.remarks.problems))
+        names = self.table["image"]
+        twice = names[names.duplicated()].unique()
+        times = (names == twice[0]).sum() if len(twice) else 0
+        found.wrong("listed-twice", twice, after=f" is listed {times} times: keep one row")
+        sides = self.table.groupby("patient")["split"].nunique()
+        sides = sides[sides > 1]
+        count = sides.iloc[0] if len(sides) else 0
+        found.wrong("leak", sides.index, "patient ", f" is in {count} splits ({len(sides)} patients are): keep one")
+        return tuple(found.problems)
 
     def refuse(self) -> None:
         """Raises UserError for the first problem that makes training meaningless."""
-        fatal = [problem for problem in self.all_problems() if problem.fatal]
-        if fatal:
-            raise UserError(fatal[0].message)
-
-
-def _twice(table: pd.DataFrame) -> list[Problem]:
-    names = table.loc[table["image"].duplicated(), "image"]
-    if names.empty:
-        return []
-    times = (table["image"] == names.iloc[0]).sum()
-    message = f"{names.iloc[0]} is listed {times} times: keep one row"
-    return [Problem("listed-twice", message, names.nunique(), items=tuple(names.unique()))]
-
-
-def _leaks(table: pd.DataFrame) -> list[Problem]:
-    sides = table.groupby("patient")["split"].nunique()
-    shared = sides.index[sides > 1]
-    if shared.empty:
-        return []
-    message = f"patient {shared[0]} is in {sides[shared[0]]} splits ({len(shared)} patients are): keep one"
-    return [Problem("leak", message, len(shared), items=tuple(map(str, shared)))]
+        for problem in self.all_problems():
+            if problem.fatal:
+                raise UserError(problem.message)
 
 
 def same_for_all_splits(findings: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """`covered` of a set whose splits are labelled alike."""
     return dict.fromkeys(SPLITS, findings)
+
+
+def split_by_patient(
+    patients: Sequence[str], fractions: tuple[float, float, float] = (0.60, 0.15, 0.25), seed: int = 0
+) -> np.ndarray:
+    """One of train, val and test for each entry of `patients` (N,), about in these fractions of the patients.
+
+    A patient's side depends on nothing but its name and the seed: adding or removing other patients moves nobody.
+    """
+    train, val, _ = fractions
+    names, where = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    hashes = [hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in names]
+    draws = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in hashes])  # in [0, 1)
+    return np.where(draws < train, "train", np.where(draws < train + val, "val", "test"))[where]

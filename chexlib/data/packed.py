@@ -4,18 +4,18 @@ How an image becomes pixels is said in chexlib.data.images. The cache of N image
 
     pixels.npy       (N, size, size) uint8
     journal.jsonl    a line a chunk: how many images, the SHA-256 of all pixels so far, which images are bad and why
-    pack.json        the SHA-256 of all pixels, and the bad images
-    bad_images.csv   the same for people, where there are any; their pixels are zeros
+    bad_images.csv   the bad images for people, where there are any; their pixels are zeros
 
 It is written beside its place and renamed when whole. What a killed process has written is found by its journal,
-verified and continued; verifying a whole cache is the same reading. The folder's name changes with the images'
-names, lengths and times, the size and PACK_VERSION, and a cache that another of these replaces is removed.
+verified and continued; verifying a whole cache is the same. The folder's name changes with the images' names, lengths
+and times, the size and PACK_VERSION, and a cache that another of these replaces is removed.
 """
 
 from __future__ import annotations
 
 import csv
 import errno
+import fcntl
 import glob
 import hashlib
 import io
@@ -23,9 +23,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,21 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from chexlib.data.cache import cache_folder, exclusive
-from chexlib.data.decoding import decode
-from chexlib.data.images import Images
+from chexlib.data.images import BadImage, Images
 from chexlib.errors import UserError
+from chexlib.machine import cores
 
 PACK_VERSION = 2
 """Raised when decoding or resizing changes the pixels, so that older caches are made again."""
 
 MAX_SIZE = 4096
 """Pixels of a side; a larger size is a slip of the keyboard."""
+
+CHUNK, CHUNK_BYTES = 512, 2**24
+"""Images of a chunk, at most, and how long it may be: what a killed process loses, and half of the memory used."""
+
+PIECE = 8
+"""Images that a thread decodes before it takes others."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def pack(
         return pixels
     with exclusive(folder.with_name(f"{folder.name}.lock"), f"another process is packing {root}"):
         pixels = _open(folder, shape)  # the other process may have made it
-        if pixels is None or (verify and not _whole(folder, shape, progress)):
+        if pixels is None or verify:
             _write(folder, root, images, shape, progress, skip_bad)
             _remove_superseded(folder, name)
             pixels = _open(folder, shape)
@@ -118,15 +123,17 @@ def _header(shape: tuple[int, int, int]) -> bytes:
 
 
 def _open(folder: Path, shape: tuple[int, int, int]) -> Pixels | None:
-    """The cache in the folder; None where it is absent or, by its length, header or pack.json, damaged."""
+    """The cache in the folder; None where it is absent or, by its length, header or journal, damaged."""
     path = folder / "pixels.npy"
     try:
-        facts = json.loads((folder / "pack.json").read_text())
-        bad = {int(place): reason for place, reason in facts["bad"].items()}
+        chunks = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+        bad = {int(place): reason for chunk in chunks for place, reason in chunk["bad"].items()}
         array = np.load(path, mmap_mode="r")
-        if array.shape != shape or array.dtype != np.uint8 or path.stat().st_size != array.offset + array.nbytes:
+        whole = sum(chunk["images"] for chunk in chunks) == len(array)
+        whole &= path.stat().st_size == array.offset + array.nbytes
+        if array.shape != shape or array.dtype != np.uint8 or not whole:
             return None
-        return Pixels(folder, np.asarray(array), np.arange(len(array), dtype=np.int32), facts["sha256"], bad)
+        return Pixels(folder, np.asarray(array), np.arange(len(array), dtype=np.int32), chunks[-1]["sha256"], bad)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
 
@@ -169,38 +176,28 @@ def _verified(folder: Path, shape: tuple[int, int, int], bar: tqdm) -> _Written:
     return written
 
 
-def _whole(folder: Path, shape: tuple[int, int, int], progress: bool) -> bool:
-    """Whether every pixel of a cache is as it was written; says so where one is not."""
-    with _bar(f"verifying {folder.name}", shape, progress) as bar:
-        good = _verified(folder, shape, bar).images
-    if good != shape[0]:
-        print(f"chexlib: {folder} is damaged after {good} images: they are made again from there", file=sys.stderr)
-    return good == shape[0]
-
-
-def _bar(text: str, shape: tuple[int, int, int], progress: bool) -> tqdm:
-    return tqdm(total=shape[0], desc=text, unit="image", disable=not progress, leave=False)
-
-
 def _write(
     folder: Path, root: Path, images: Images, shape: tuple[int, int, int], progress: bool, skip_bad: bool
 ) -> None:
-    """Makes the cache, from what an earlier process has left of it."""
-    partial = folder.with_name(f".{folder.name}")
+    """Makes the cache, from what an earlier process has left of it, or from what is good of a whole one."""
+    partial, again = folder.with_name(f".{folder.name}"), folder.exists()
+    text = f"verifying {folder.name}" if again else f"packing {root.name} at {shape[1]} px"
     try:
-        if folder.exists():  # damaged: what is good of it is kept
+        if again:
             skip_bad = skip_bad or (folder / "bad_images.csv").exists()
             shutil.rmtree(partial, ignore_errors=True)
             folder.rename(partial)
         partial.mkdir(parents=True, exist_ok=True)
-        with _bar(f"packing {root.name} at {shape[1]} px", shape, progress) as bar:
-            written = _append(partial, root, images, shape, bar, skip_bad)
+        with tqdm(total=shape[0], desc=text, unit="image", disable=not progress, leave=False) as bar:
+            written = _verified(partial, shape, bar)
+            if again and written.images < shape[0]:
+                what = f"{folder} is damaged after {written.images} images"
+                print(f"chexlib: {what}: they are made again from there", file=sys.stderr)
+            _append(written, partial, root, images, shape, bar, skip_bad)
         if written.bad:
             with open(partial / "bad_images.csv", "w", newline="") as file:
                 rows = ((images.names[row], reason) for row, reason in sorted(written.bad.items()))
                 csv.writer(file).writerows([("image", "reason"), *rows])
-        facts = {"sha256": written.digest.hexdigest(), "bad": written.bad}
-        (partial / "pack.json").write_text(json.dumps(facts))
         partial.rename(folder)
     except OSError as error:
         raise UserError(
@@ -210,10 +207,10 @@ def _write(
 
 
 def _append(
-    partial: Path, root: Path, images: Images, shape: tuple[int, int, int], bar: tqdm, skip_bad: bool
-) -> _Written:
+    written: _Written, partial: Path, root: Path, images: Images, shape: tuple[int, int, int], bar: tqdm, skip_bad: bool
+) -> None:
     """Decodes and writes what is not there yet. By file.write: a full disk under a memory map would kill us."""
-    written, header, one = _verified(partial, shape, bar), _header(shape), shape[1] * shape[2]
+    header, one = _header(shape), shape[1] * shape[2]
     _refuse(written.bad, root, images, skip_bad)
     with open(partial / "pixels.npy", "ab") as pixels, open(partial / "journal.jsonl", "ab") as journal:
         journal.truncate(written.journal)
@@ -233,10 +230,9 @@ def _append(
                 journal.write(written.add(block, len(block), bad))
                 journal.flush()
         _refuse(written.bad, root, images, skip_bad)
-        os.fsync(pixels.fileno())
         for sync in synced:
             sync.result()
-    return written
+        os.fsync(pixels.fileno())
 
 
 def _refuse(bad: dict[int, str], root: Path, images: Images, skip_bad: bool) -> None:
@@ -250,9 +246,80 @@ def _refuse(bad: dict[int, str], root: Path, images: Images, skip_bad: bool) -> 
 
 def _remove_superseded(folder: Path, name: str) -> None:
     """Removes what older files or older code made of the same images; a process that maps it keeps what it maps."""
-    name = glob.escape(name)
-    version_1 = name[:-10] + "[0-9a-f]" * 12
-    for pattern in (f"{name}-*", f".{name}-*", version_1):
-        for path in folder.parent.glob(pattern):
+    for start in ("", "."):
+        for path in folder.parent.glob(f"{start}{glob.escape(name)}-*"):
             if path != folder and path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def decode(
+    images: Images, first: int, shape: tuple[int, int, int], bar: tqdm
+) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
+    """Images from the first on, in chunks (n, size, size) uint8, and which of each are bad (row to reason).
+
+    The next chunk is decoded while one is used. What `images.read` raises comes through, BadImage excepted.
+    """
+    n, size, _ = shape
+    step = min(CHUNK, max(1, CHUNK_BYTES // size**2))
+    pool = ThreadPoolExecutor(cores())  # decoding is outside the interpreter lock
+
+    def begin(start: int) -> tuple[np.ndarray, list[Future]]:
+        rows = range(start, min(start + step, n))
+        block = np.empty((len(rows), size, size), np.uint8)
+        pieces = [slice(at, at + PIECE) for at in range(0, len(rows), PIECE)]
+        return block, [pool.submit(_fill, block[piece], images, rows[piece]) for piece in pieces]
+
+    try:
+        coming = begin(first)
+        for start in range(first, n, step):
+            (block, pieces), coming = coming, begin(start + step)
+            bad = {}
+            for piece in pieces:
+                bad |= piece.result()
+            bar.update(len(block))
+            yield block, bad
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _fill(block: np.ndarray, images: Images, rows: range) -> dict[int, str]:
+    """Decodes some images into their places (n, size, size); those that are bad become zeros, and are returned."""
+    bad = {}
+    for place, row in enumerate(rows):
+        try:
+            block[place] = images.read(row, block.shape[1])
+        except BadImage as error:
+            block[place] = 0
+            bad[row] = error.reason
+    return bad
+
+
+def cache_folder() -> Path:
+    """CHEXLIB_CACHE, or the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("CHEXLIB_CACHE") or f"{home}/chexlib").expanduser()
+
+
+@contextmanager
+def exclusive(path: Path, busy: str = "another process is at work on it") -> Iterator[None]:
+    """Holds the lock file, waiting where it must and saying so; the operating system frees it when its owner ends."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            lock = open(path, "w")  # noqa: SIM115 (kept open for as long as it is held)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"chexlib: {busy}: waiting for it", file=sys.stderr, flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                    break
+            lock.close()  # its owner has removed it meanwhile: a newer file is the lock now
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: set CHEXLIB_CACHE to a folder that can be written") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.close()

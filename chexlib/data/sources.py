@@ -7,17 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chexlib.data import chestmnist, chexpert, dicom, folder, nih, xrv
-from chexlib.data.cache import cache_folder, exclusive
-from chexlib.data.chexpert_folders import SIGNS
-from chexlib.data.label_files import LabelFile, read_csv
 from chexlib.data.listing import Listing
+from chexlib.data.packed import cache_folder, exclusive
+from chexlib.data.readers import chestmnist, chexpert, dicom, folder, nih, xrv
+from chexlib.data.readers.label_files import read_csv
 from chexlib.errors import UserError
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from, how it is read, and what its terms let be shown to others.
+    """Where a data set comes from, how it is read, and what its terms let be shown to others: by default nothing.
 
     `read(root, **options)` gives its Listing. `signs` are patterns of files by which a folder of it is known.
     """
@@ -26,17 +25,19 @@ class Source:
     title: str
     read: Callable[..., Listing]
     signs: tuple[str, ...]
-    share_labels: bool
-    share_ids: bool  # of images, studies and patients
-    share_pixels: bool
     get_it: str  # one line: how a user comes by it
     attribution: str
+    share_labels: bool = False
+    share_ids: bool = False  # of images, studies and patients
+    share_pixels: bool = False
 
     @property
     def shareable(self) -> bool:
         """Whether labels, ids and pixels may all be shown."""
         return self.share_labels and self.share_ids and self.share_pixels
 
+
+OPEN = {"share_labels": True, "share_ids": True, "share_pixels": True}
 
 SOURCES = {
     source.name: source
@@ -46,80 +47,65 @@ SOURCES = {
             "Phantom radiographs",
             chexpert.read,
             ("masks/train",),  # but for its masks, its folder looks like CheXpert's
-            share_labels=True,
-            share_ids=True,
-            share_pixels=True,
-            get_it="it is made here, from a seed",
-            attribution="Drawn by chexlib; no patient is in it.",
+            "it is made here, from a seed",
+            "Drawn by chexlib; no patient is in it.",
+            **OPEN,
         ),
         Source(
             "chexpert",
             "CheXpert",
             chexpert.read,
-            SIGNS,
-            share_labels=False,
-            share_ids=False,
-            share_pixels=False,
-            get_it="register at stanfordmlgroup.github.io/competitions/chexpert",
-            attribution="Stanford ML Group, Irvin et al. 2019.",
+            chexpert.SIGNS,
+            "register at stanfordmlgroup.github.io/competitions/chexpert",
+            "Stanford ML Group, Irvin et al. 2019.",
         ),
         Source(
             "nih",
             "NIH ChestX-ray14",
             nih.read,
             ("Data_Entry_2017*.csv",),
-            share_labels=True,
-            share_ids=True,
-            share_pixels=True,
-            get_it="download it from nihcc.app.box.com/v/ChestXray-NIHCC",
-            attribution="Provided by the NIH Clinical Center; Wang et al. 2017.",
+            "download it from nihcc.app.box.com/v/ChestXray-NIHCC",
+            "Provided by the NIH Clinical Center; Wang et al. 2017.",
+            **OPEN,
         ),
         Source(
             "chestmnist",
             "ChestMNIST",
             chestmnist.read,
             tuple(chestmnist.RESOLUTIONS.values()),
-            share_labels=True,
-            share_ids=True,
-            share_pixels=True,
-            get_it=f"in Python, {chestmnist.GET_IT}",
-            attribution="MedMNIST, Yang et al. 2023, CC BY 4.0; from NIH ChestX-ray14, Wang et al. 2017.",
+            f"in Python, {chestmnist.GET_IT}",
+            "MedMNIST, Yang et al. 2023, CC BY 4.0; from NIH ChestX-ray14, Wang et al. 2017.",
+            **OPEN,
         ),
         Source(
-            "torchxrayvision",
+            "torchxrayvision",  # each set has terms of its own, which nobody tells here; so it is for the next two
             "a data set of torchxrayvision",
             xrv.read,
             (),  # its folders look like anybody's
-            share_labels=False,  # each set has terms of its own, which nobody tells here; so it is for the next two
-            share_ids=False,
-            share_pixels=False,
-            get_it="see mlmed.org/torchxrayvision, and name the class: dataset=NIH_Dataset",
-            attribution="Read by torchxrayvision, Cohen et al. 2022.",
+            "see mlmed.org/torchxrayvision, and name the class: dataset=NIH_Dataset",
+            "Read by torchxrayvision, Cohen et al. 2022.",
         ),
         Source(
             "dicom",
             "DICOM files",
             dicom.read,
             tuple("*/" * depth + "*.dcm" for depth in range(4)),
-            share_labels=False,
-            share_ids=False,
-            share_pixels=False,
-            get_it="any folder of .dcm files, with a labels.csv for labels",
-            attribution="The reader's own files.",
+            "any folder of .dcm files, with a labels.csv for labels",
+            "The reader's own files.",
         ),
         Source(
             "folder",
             "a folder of images with a labels.csv",
             folder.read,
             ("labels.csv",),
-            share_labels=False,
-            share_ids=False,
-            share_pixels=False,
-            get_it="any folder of JPEG, PNG or DICOM files and a labels.csv",
-            attribution="The reader's own files.",
+            "any folder of JPEG, PNG or DICOM files and a labels.csv",
+            "The reader's own files.",
         ),
     )
 }
+
+KNOWN_BY = {"Image Index": nih.label_file, "Path": chexpert.label_file, "Study": chexpert.label_file}
+"""The column by which a label file is known, and what reads it."""
 
 
 def find_source(name: str, root: str | Path | None = None) -> tuple[Source, Path | None]:
@@ -160,11 +146,7 @@ def read_listing(
     return root, source.read(root, **options)
 
 
-KNOWN_BY = {"Image Index": nih.label_file, "Path": chexpert.label_file, "Study": chexpert.label_file}
-"""The column by which a label file is known, and what reads it."""
-
-
-def read_label_file(path: str | Path) -> LabelFile:
+def read_label_file(path: str | Path) -> Listing:
     """A label file alone, plain or gzipped, without its images: CheXpert's per image or per study, NIH's Data_Entry.
 
     Raises UserError where it cannot be read or is none of these.
@@ -183,15 +165,12 @@ def _phantom_folder(size: int, progress: bool, options: dict) -> Path:
 
     options = {"n": 1000} | options
     allowed = ("n", "n_valid", "n_test", "seed")
-    for name, value in options.items():
-        if name not in allowed or not isinstance(value, int):
-            raise UserError(
-                f"data set phantom: option {name}={value!r}: its options are whole numbers {', '.join(allowed)}"
-            )
-    name = "-".join(
-        ["phantom", phantom.VERSION, f"{size}px"] + [f"{key}{value}" for key, value in sorted(options.items())]
-    )
-    folder = cache_folder() / name
+    for key, value in options.items():
+        if key not in allowed or not isinstance(value, int):
+            message = f"data set phantom: option {key}={value!r}: its options are whole numbers {', '.join(allowed)}"
+            raise UserError(message)
+    chosen = [f"{key}{value}" for key, value in sorted(options.items())]
+    folder = cache_folder() / "-".join(["phantom", phantom.VERSION, f"{size}px", *chosen])
     if not folder.exists():
         with exclusive(folder.with_suffix(".lock")):
             if not folder.exists():

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chexlib.data.label_files import read_csv
 from chexlib.data.names import finding_of, is_known
+from chexlib.data.readers.label_files import read_csv
 from chexlib.errors import UserError
 from chexlib.runs.store import Run
 

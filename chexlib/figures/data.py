@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from chexlib.data.describe import WORDS, Description, Summary
+from chexlib.data.describe import VIEWS, WORDS, Description
 from chexlib.data.labels import TASKS
 from chexlib.errors import UserError
 from chexlib.figures.style import FAINT, INK, RC, WIDTH, Plate, plate
@@ -86,11 +86,11 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
 @skips_missing
 def prevalence(described: Description, split: str = "train") -> Plate | Note:
     """Share of a split's rows in which each finding is present, uncertain or absent; the rest is unmentioned."""
-    if split not in described.splits or not described.splits[split].covered:
+    if split not in described.splits.index or not described.labelled(split):
         return Note(f"There are no {SPLITS[split]} labels to show.")
     with rc_context(RC):
         figure, grid = plate(height=4.6, source=described, legend=0.26)
-        _prevalence(grid[0, 0], described.splits[split], f"{SPLITS[split]} {_what(described)}")
+        _prevalence(grid[0, 0], described, split, f"{SPLITS[split]} {described.what}")
         figure.legend(
             handles=_kinds(), loc="lower center", ncols=3, frameon=False,
             bbox_to_anchor=(0.5, 0.24 / figure.get_figheight()),
@@ -101,24 +101,23 @@ def prevalence(described: Description, split: str = "train") -> Plate | Note:
 @skips_missing
 def cooccurrence(described: Description, split: str = "train") -> Plate | Note:
     """Of a split's rows with one finding, the share that have another, too, in %."""
-    if split not in described.splits or not described.splits[split].covered:
+    if split not in described.splits.index or not described.labelled(split):
         return Note(f"There are no {SPLITS[split]} labels to show.")
     with rc_context(RC):
         figure, grid = plate(height=5.6, source=described)
-        _cooccurrence(grid[0, 0], described.splits[split], f"{SPLITS[split]} {_what(described)}")
+        _cooccurrence(grid[0, 0], described, split, f"{SPLITS[split]} {described.what}")
     return figure
 
 
 @skips_missing
 def people(described: Description) -> Plate | Note:
     """Age by sex of all rows, and their views; a Note where neither is known."""
-    whole = described.whole
-    if not whole.age["known"]:
+    if not described.splits.loc["all", "age known"]:
         return Note("The ages of these patients are not known.")
     with rc_context(RC):
         figure, grid = plate(1, 2, height=2.9, source=described, width_ratios=(3, 2))
-        _ages(grid[0, 0], whole, _what(described))
-        _views(grid[0, 1], whole, _what(described))
+        _ages(grid[0, 0], described, described.what)
+        _views(grid[0, 1], described, described.what)
     return figure
 
 
@@ -127,34 +126,31 @@ def overview(described: Description) -> Plate:
 
     Raises UserError where no finding is labelled.
     """
-    if not described.whole.covered:
+    if not described.labelled():
         raise UserError(f"{described.title}: no finding is labelled, so there is nothing to draw: add a labels.csv")
     with rc_context(RC):
         figure, grid = plate(4, 1, height=15, source=described, height_ratios=(4.6, 5.4, 2.4, 1.6))
-        what = _what(described)
-        _prevalence(grid[0, 0], described.whole, what)
+        what = described.what
+        _prevalence(grid[0, 0], described, "all", what)
         grid[0, 0].legend(handles=_kinds(), loc="lower right", fontsize=9)
-        _cooccurrence(grid[1, 0], described.whole, what)
-        _ages(grid[2, 0], described.whole, what)
-        _views(grid[3, 0], described.whole, what)
-        heading = f"{described.whole.rows:,} {what} of {counted(described.whole.patients, 'patient')}"
+        _cooccurrence(grid[1, 0], described, "all", what)
+        _ages(grid[2, 0], described, what)
+        _views(grid[3, 0], described, what)
+        whole = described.splits.loc["all"]
+        heading = f"{whole['rows']:,.0f} {what} of {counted(int(whole['patients']), 'patient')}"
         grid[0, 0].set_title(heading)
     return figure
-
-
-def _what(described: Description) -> str:
-    return "images" if described.per == "image" else "studies"
 
 
 def _kinds() -> list[Patch]:
     return [Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=label) for _, label, colour, hatch in KINDS]
 
 
-def _prevalence(axes: Axes, summary: Summary, what: str) -> None:
-    table = summary.findings.loc[list(summary.covered)][::-1]
+def _prevalence(axes: Axes, described: Description, split: str, what: str) -> None:
+    table = described.findings.loc[split].loc[described.labelled(split)][::-1]
     left = np.zeros(len(table))
     for kind, _, colour, hatch in KINDS:
-        share = 100 * table[kind].to_numpy() / summary.rows
+        share = 100 * table[kind].to_numpy() / described.splits.loc[split, "rows"]
         axes.barh(range(len(table)), share, left=left, color=colour, hatch=hatch, edgecolor="white", height=0.72)
         left += share
     axes.set_yticks(range(len(table)), [name + (" •" if name in TASKS else "") for name in table.index])
@@ -162,9 +158,9 @@ def _prevalence(axes: Axes, summary: Summary, what: str) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _cooccurrence(axes: Axes, summary: Summary, what: str) -> None:
-    names = list(summary.covered)
-    both = summary.together.loc[names, names].to_numpy(dtype=float)
+def _cooccurrence(axes: Axes, described: Description, split: str, what: str) -> None:
+    names = described.labelled(split)
+    both = described.together.loc[split].loc[names, names].to_numpy(dtype=float)
     present = np.diag(both)[:, None]
     shares = np.divide(100 * both, present, out=np.full_like(both, np.nan), where=present > 0)
     np.fill_diagonal(shares, np.nan)
@@ -180,11 +176,12 @@ def _cooccurrence(axes: Axes, summary: Summary, what: str) -> None:
     axes.set_title(f"of {what} with the row's finding, % with the column's", fontsize=10, loc="right")
 
 
-def _ages(axes: Axes, summary: Summary, what: str) -> None:
-    bottom = np.zeros(len(summary.ages))
-    decades = [f"{decade}" for decade in summary.ages.index]
+def _ages(axes: Axes, described: Description, what: str) -> None:
+    ages = described.ages.loc["all"]
+    bottom = np.zeros(len(ages))
+    decades = [f"{decade}" for decade in ages.index]
     for sex, word, colour in SEXES:
-        counts = summary.ages[sex].to_numpy()
+        counts = ages[sex].to_numpy()
         if counts.any():
             axes.bar(decades, counts, bottom=bottom, color=colour, edgecolor="white", width=0.85, label=word)
         bottom = bottom + counts
@@ -194,9 +191,10 @@ def _ages(axes: Axes, summary: Summary, what: str) -> None:
     axes.legend(frameon=False, fontsize=9, loc="upper left", handlelength=1, borderaxespad=0.1)
 
 
-def _views(axes: Axes, summary: Summary, what: str) -> None:
-    views = [(WORDS[view], n) for view, n in summary.views.items() if n][::-1]
-    shares = [100 * n / summary.rows for _, n in views]
+def _views(axes: Axes, described: Description, what: str) -> None:
+    whole = described.splits.loc["all"]
+    views = [(WORDS[view], whole[f"view {view}"]) for view in VIEWS.values() if whole[f"view {view}"]][::-1]
+    shares = [100 * n / whole["rows"] for _, n in views]
     axes.barh(range(len(views)), shares, color="#009E73", height=0.6)
     for y, share in enumerate(shares):
         axes.text(share + 1.5, y, f"{share:.0f} %", va="center", fontsize=9)

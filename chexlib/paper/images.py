@@ -12,8 +12,7 @@ from typing import Any
 import pandas as pd
 
 from chexlib.data.check import Report, check
-from chexlib.data.defects import KINDS, Kind, severity
-from chexlib.data.describe import WORDS, Description, describe
+from chexlib.data.describe import VIEWS, WORDS, Description, describe
 from chexlib.data.sources import read_label_file
 from chexlib.paper.notes import Missing, Note, says_missing, skips_missing
 from chexlib.paper.shown import Tables
@@ -28,7 +27,7 @@ def described(dataset: Any) -> Description | Missing:
     """The counts of a Dataset, of which the tables and figures are made."""
     if isinstance(dataset, Missing):
         return dataset
-    return describe(dataset.table, dataset.listing.covered, name=dataset.name, title=dataset.source.title)
+    return describe(dataset.table, dataset.covered, name=dataset.name, title=dataset.source.title)
 
 
 def chexpert_file() -> Any:
@@ -47,7 +46,9 @@ def described_file(file: Any) -> Description | Missing:
     """The counts of CheXpert's train.csv."""
     if isinstance(file, Missing):
         return file
-    return describe(file.table, file.covered, per=file.per, title="CheXpert, train.csv as published: labels only")
+    return describe(
+        file.table, file.covers(file.table), per=file.per, title="CheXpert, train.csv as published: labels only"
+    )
 
 
 @says_missing
@@ -64,24 +65,24 @@ def chexpert_line(file: Any) -> Note:
 @skips_missing
 def splits(description: Description) -> Tables:
     """One column a split: images, studies, patients, share of women, age, and the share of each view; for display."""
-    found = {}
-    for split, part in description.splits.items():
-        known = part.sex["F"] + part.sex["M"]
+    found, whole = {}, description.splits.loc["all"]
+    for split, part in description.splits.drop(index="all").iterrows():
+        known = part["sex F"] + part["sex M"]
         rows = {
-            "Images": f"{part.rows:,}",
-            "Studies": f"{part.studies:,}",
-            "Patients": f"{part.patients:,}",
-            "Women": f"{part.sex['F'] / known:.0%}" if known else "–",
-            "Age, median (middle half)": _ages(part.age) if part.age["known"] else "–",
+            "Images": f"{part['rows']:,.0f}",
+            "Studies": f"{part['studies']:,.0f}",
+            "Patients": f"{part['patients']:,.0f}",
+            "Women": f"{part['sex F'] / known:.0%}" if known else "–",
+            "Age, median (middle half)": _ages(part) if part["age known"] else "–",
         }
-        views = {view: n for view, n in part.views.items() if description.whole.views[view]}
-        rows |= {_title(WORDS[view]): f"{n / part.rows:.0%}" for view, n in views.items()}
+        views = {view: part[f"view {view}"] for view in VIEWS.values() if whole[f"view {view}"]}
+        rows |= {_title(WORDS[view]): f"{n / part['rows']:.0%}" for view, n in views.items()}
         found[SPLITS[split].capitalize()] = rows
     return Tables({"": pd.DataFrame(found)})
 
 
-def _ages(age: dict) -> str:
-    return f"{age['median']:.0f} ({age['lower quartile']:.0f} to {age['upper quartile']:.0f})"
+def _ages(part: pd.Series) -> str:
+    return f"{part['age median']:.0f} ({part['age lower quartile']:.0f} to {part['age upper quartile']:.0f})"
 
 
 def _title(words: str) -> str:
@@ -102,9 +103,8 @@ def checked(dataset: Any) -> Report | Missing:
 def found(report: Report) -> Tables | Note:
     """One row a kind of defect: how many, how grave, what to do; for display. It names no image and no patient."""
     rows = []
-    for problem in report.found:
-        kind = KINDS.get(problem.kind, Kind(problem.kind, "see what chexlib data check says of it"))
-        row = (_title(kind.title), counted(problem.count, severity(problem)), _title(kind.advice))
+    for found in report.table.itertuples():
+        row = (_title(found.found), counted(found.count, found.severity), _title(found.advice))
         rows.append(dict(zip(("Found", "How many", "What to do"), row, strict=True)))
     if not rows:
         return Note("")

@@ -1,6 +1,6 @@
 """What becomes of a training set's labels: under each uncertainty policy, for either reading of "not mentioned".
 
-Tables for notebook 01. They take a Dataset or a LabelFile, and hold counts only.
+Tables for notebook 01. They take a Dataset or a label file's Listing, and hold counts only.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def augmentations() -> Tables:
 
 
 def _training(labels: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The training rows of a Dataset or a LabelFile, and the findings that they label."""
-    covered = labels.listing.covered["train"] if hasattr(labels, "listing") else labels.covered
+    """The training rows of a Dataset or a label file's Listing, and the findings that they label."""
+    covered = getattr(labels, "listing", labels).covered["train"]
     return labels.table[labels.table["split"] == "train"], covered
 
 

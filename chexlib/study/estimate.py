@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from chexlib.data.dataset import VIEWS
+from chexlib.data.listing import SPLITS
 from chexlib.data.sources import find_source, read_listing
-from chexlib.data.splits import SPLITS
 from chexlib.errors import UserError
 from chexlib.models import architecture
 from chexlib.models.truncate import parameters

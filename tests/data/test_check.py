@@ -13,12 +13,11 @@ from PIL import Image
 
 import chexlib
 from chexlib.cli import main
-from chexlib.data import look
+from chexlib.data import check as checking
 from chexlib.data.check import check
-from chexlib.data.defects import KINDS, NOTE, PROBLEM, WARNING, severity
 from chexlib.data.describe import describe
 from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import Problem, same_for_all_splits
+from chexlib.data.listing import KINDS, same_for_all_splits
 from chexlib.data.sources import find_source, read_listing
 
 OF_SMALL_SETS = {"few", "no-auc-elsewhere"}
@@ -148,12 +147,6 @@ def test_at_most_so_many_images_are_decoded(phantom_folder):
     assert report.decoded == 20 and "20 of them decoded" in report.verdict
 
 
-def test_a_kind_that_only_a_reader_knows_is_shown_as_it_says(phantom_folder):
-    grave, light = Problem("odd", "row 3: X is no sex"), Problem("odder", "row 4: 712 is no age", fatal=False)
-    report = check(replace(listing_of(phantom_folder), problems=(grave, light)), pixels=False)
-    assert report.exit_code == 1 and "row 3: X is no sex" in report.text() and "row 4" in report.text()
-
-
 @pytest.fixture(scope="module")
 def real(nih1000):
     return listing_of(nih1000, "nih")
@@ -181,12 +174,12 @@ def test_the_real_sample_holds_one_image_twice_and_one_on_its_head(real):
     defects = {problem.kind: problem for problem in check(real, progress=False).found}
     assert defects["duplicate"].items == ("images/00002658_001.png = images/00002658_002.png",)
     assert defects["upside-down"].items == ("images/00003490_011.png",)
-    assert all(severity(problem) != PROBLEM for problem in defects.values())
+    assert not any(problem.fatal for problem in defects.values())
 
 
 def test_equal_hashes_at_a_small_size_do_not_make_duplicates(copy, monkeypatch):
     monkeypatch.setattr(
-        look, "_hash", lambda pixels: b"same" if len(pixels) == look.SIDE else str(pixels.sum()).encode()
+        checking, "_hash", lambda pixels: b"same" if len(pixels) == checking.SIDE else str(pixels.sum()).encode()
     )
     assert found(copy) == {}
 
@@ -197,15 +190,9 @@ def test_a_finding_that_is_not_labelled_has_no_class_to_be_too_small(real):
 
 
 def test_every_kind_that_a_reader_names_is_in_the_table():
-    readers = [path.read_text() for path in (Path(chexlib.__file__).parent / "data").glob("*.py")]
-    named = {kind for text in readers for kind in re.findall(r"Problem\(\s*\"([\w-]+)\"", text)}
+    readers = [path.read_text() for path in (Path(chexlib.__file__).parent / "data").rglob("*.py")]
+    named = {kind for text in readers for kind in re.findall(r"(?:wrong|read_codes)\(\"([\w-]+)\"", text)}
     assert len(named) > 8 and named <= set(KINDS)
-
-
-def test_a_note_stays_a_note_and_whatever_is_fatal_is_a_problem():
-    assert severity(Problem("unlisted", "", fatal=False)) == NOTE
-    assert severity(Problem("age", "", fatal=False)) == WARNING
-    assert severity(Problem("age", "", fatal=True)) == severity(Problem("new", "", fatal=True)) == PROBLEM
 
 
 def test_images_without_labels_can_be_checked_and_described(phantom_folder):
@@ -213,4 +200,4 @@ def test_images_without_labels_can_be_checked_and_described(phantom_folder):
     table = listing.table.assign(**dict.fromkeys(FINDINGS, np.float32(np.nan)))
     unlabelled = replace(listing, table=table, covered=same_for_all_splits(()))
     assert check(unlabelled, progress=False).exit_code == 0
-    assert "136 images" in describe(table, unlabelled.covered).text()
+    assert "136 images" in describe(table, unlabelled.covers(table)).text()

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from chexlib.data import chexpert
 from chexlib.data.dataset import VIEWS, open_dataset, open_for
 from chexlib.data.labels import FINDINGS
+from chexlib.data.listing import Remarks
+from chexlib.data.readers import chexpert
 from chexlib.data.sources import find_source, read_label_file
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
@@ -111,7 +112,7 @@ def test_the_real_train_csv_has_its_published_size(train):
     assert train.table["image"].is_unique
     assert set(train.table["split"]) == {"train"}
     assert train.per == "image"
-    assert train.covered == FINDINGS
+    assert train.covered["train"] == FINDINGS
     assert train.problems == ()
 
 
@@ -458,8 +459,9 @@ PART = st.text(st.characters(codec="utf-8", exclude_characters="/\\\r\n\x00\"',"
 @given(prefix=st.lists(PART, max_size=3), patient=PART, study=PART, name=PART)
 def test_no_prefix_changes_an_image_and_no_path_leaves_the_folder(prefix, patient, study, name):
     image = f"train/patient{patient}/study{study}/{name}"
-    where, problems = chexpert._paths(Path("train.csv"), pd.Series(["/".join([*prefix, image])]), "image")
-    if problems:
+    remarks = Remarks()
+    where = chexpert._paths(Path("train.csv"), pd.Series(["/".join([*prefix, image])]), "image", remarks)
+    if remarks.problems:
         assert ".." in "/".join([*prefix, image]) or name.startswith(".")
     else:
         assert where["study"][0] + "/" + where["file"][0] == image

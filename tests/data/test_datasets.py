@@ -11,7 +11,7 @@ from PIL import Image
 
 from chexlib.data.dataset import open_dataset
 from chexlib.data.labels import FINDINGS
-from chexlib.data.splits import SPLITS, split_by_patient
+from chexlib.data.listing import SPLITS, split_by_patient
 from chexlib.errors import UserError
 
 NIH_COLUMNS = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"

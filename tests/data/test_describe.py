@@ -40,8 +40,8 @@ def four():
 
 
 def test_four_rows_are_counted(four):
-    covered = {"train": ("Edema", "Fracture"), "test": ("Edema",)}
-    shown = describe(four, covered).to_json()
+    labelled = np.array([np.isin(FINDINGS, ["Edema", "Fracture"])] * 3 + [np.isin(FINDINGS, ["Edema"])])
+    shown = describe(four, labelled).to_json()
     assert (shown["rows"], shown["studies"], shown["patients"]) == (4, 3, 2)
     assert shown["views"] == {"PA": 1, "AP": 1, "unknown": 1, "LATERAL": 1}
     assert shown["sex"] == {"F": 3, "M": 0, "unknown": 1}
@@ -64,7 +64,8 @@ def test_four_rows_are_counted(four):
     ],
 )
 def test_a_policy_adds_the_targets_of_the_same_rows(four, policy, unmentioned, expected):
-    shown = describe(four, ("Edema",), policy, unmentioned).to_json()
+    labelled = np.tile(np.isin(FINDINGS, ["Edema"]), (4, 1))
+    shown = describe(four, labelled, policy, unmentioned).to_json()
     assert tuple(shown["findings"]["Edema"][name] for name in TARGETS) == expected
     assert tuple(shown["findings"]["Fracture"][name] for name in TARGETS) == (0, 0, 4)  # not labelled: unknown
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexlib.data import nih
 from chexlib.data.dataset import open_dataset
 from chexlib.data.labels import FINDINGS
+from chexlib.data.readers import nih
 from chexlib.data.sources import read_label_file
 from chexlib.errors import UserError
 
@@ -169,7 +169,7 @@ def test_the_label_file_alone(folder):
     path = folder / "Data_Entry_2017_v2020.csv"
     path.write_text(path.read_text().replace("Gender", "Sex"))  # as the release of 2020 has it
     file = read_label_file(path)
-    assert (file.per, file.covered, len(file.table)) == ("image", nih.COVERED, 12)
+    assert (file.per, file.covered["test"], len(file.table)) == ("image", nih.COVERED, 12)
     assert file.table["image"][0] == "00.png"
     assert set(file.table["sex"]) == {"F"}
 

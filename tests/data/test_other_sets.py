@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from chexlib.data import chestmnist, dicom, folder
 from chexlib.data.dataset import open_dataset
 from chexlib.data.labels import FINDINGS
 from chexlib.data.names import NOTHING, SYNONYMS, finding_of, is_known, map_names
+from chexlib.data.readers import chestmnist, dicom, folder
 from chexlib.data.sources import SOURCES, find_source, read_listing
 from chexlib.errors import UserError
 
@@ -432,7 +432,7 @@ def test_a_data_set_of_torchxrayvision(xrv_nih):
 def test_what_torchxrayvision_does_not_know_is_unknown(xrv_nih):
     import torchxrayvision
 
-    from chexlib.data import xrv
+    from chexlib.data.readers import xrv
 
     built = torchxrayvision.datasets.NIH_Dataset(str(xrv_nih), str(xrv_nih / "entry.csv"), unique_patients=False)
     built.labels[0, built.pathologies.index("Effusion")] = np.nan
@@ -446,7 +446,7 @@ def test_what_torchxrayvision_does_not_know_is_unknown(xrv_nih):
 def test_a_class_that_mixes_labels_is_refused(xrv_nih):
     import torchxrayvision
 
-    from chexlib.data import xrv
+    from chexlib.data.readers import xrv
 
     assert "open the folder as data set chexpert" in refusal("torchxrayvision", xrv_nih, dataset="CheX_Dataset")
     inner = object.__new__(torchxrayvision.datasets.CheX_Dataset)

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from chexlib.cli import main
-from chexlib.data import decoding, packed
+from chexlib.data import packed
 from chexlib.data.dataset import open_dataset
 from chexlib.data.images import BadImage
 from chexlib.data.packed import pack
@@ -60,7 +60,7 @@ def drawn(i: int, size: int) -> np.ndarray:
 def root(tmp_path, monkeypatch):
     """A data set's folder, with a cache of its own, written four images at a time."""
     monkeypatch.setenv("CHEXLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(decoding, "CHUNK", 4)
+    monkeypatch.setattr(packed, "CHUNK", 4)
     (tmp_path / "set").mkdir()
     return tmp_path / "set"
 
@@ -138,9 +138,9 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_packed import Drawn
-from chexlib.data import decoding
+from chexlib.data import packed
 from chexlib.data.packed import pack
-decoding.CHUNK = 4
+packed.CHUNK = 4
 class Slow(Drawn):
     def read(self, i, size):
         time.sleep(0.01 if i < 16 else 60)
@@ -199,8 +199,8 @@ def test_a_full_disk_is_one_line_and_what_was_written_is_kept(root, phantom_fold
     limited = """
 import resource, sys
 from chexlib.cli import main
-from chexlib.data import decoding
-decoding.CHUNK = 16
+from chexlib.data import packed
+packed.CHUNK = 16
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[1:]))
 """
@@ -277,21 +277,19 @@ def test_a_cache_of_changed_files_is_replaced(root):
 
 def test_a_cache_from_an_older_version_is_replaced(root, monkeypatch):
     old, images = packed_quietly(root, Drawn()), Drawn()
-    first = old.folder.with_name("set-6-0123456789ab")  # as version 1 named them
-    first.mkdir()
     monkeypatch.setattr(packed, "PACK_VERSION", packed.PACK_VERSION + 1)
     new = packed_quietly(root, images)
     assert len(images.read_rows) == 40
     assert packs(root) == {new.folder.name} != {old.folder.name}
 
 
-@pytest.mark.parametrize("harm", ["shorter", "longer", "empty", "header", "json", "no json", "no pixels"])
+@pytest.mark.parametrize("harm", ["shorter", "longer", "empty", "header", "journal", "no journal", "no pixels"])
 def test_a_cache_that_is_visibly_damaged_is_made_again(root, harm):
     folder = packed_quietly(root, Drawn()).folder
-    path, facts = folder / "pixels.npy", folder / "pack.json"
+    path, journal = folder / "pixels.npy", folder / "journal.jsonl"
     content = path.read_bytes()
-    if harm in ("json", "no json"):
-        facts.write_text("{") if harm == "json" else facts.unlink()
+    if harm in ("journal", "no journal"):
+        journal.write_text("{") if harm == "journal" else journal.unlink()
     elif harm == "no pixels":
         path.unlink()
     else:
@@ -386,7 +384,7 @@ def anonymous():
 def grown(n):
     folder, shape = Path(sys.argv[1]) / str(n), (n, 16, 16)
     folder.mkdir()
-    (folder / "pack.json").write_text(json.dumps({"sha256": "", "bad": {}}))
+    (folder / "journal.jsonl").write_text(json.dumps({"images": n, "sha256": "", "bad": {}}))
     with open(folder / "pixels.npy", "wb") as file:
         file.write(packed._header(shape))
         file.truncate(file.tell() + n * 256)  # sparse

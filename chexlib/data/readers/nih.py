@@ -2,8 +2,8 @@
 
 Findings are mapped to CheXpert's by name (chexlib.data.names); what NIH does not label is unknown, never absent. A
 study is one follow-up visit. Where the official train_val_list.txt and test_list.txt lie in the folder, the test set
-is theirs, and training and validation patients are drawn from the rest; otherwise all three are drawn by patient
-(chexlib.data.splits). BBox_List_2017.csv gives boxes of about 900 images.
+is theirs, and training and validation patients are drawn from the rest; otherwise all three are drawn by patient.
+BBox_List_2017.csv gives boxes of about 900 images.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 
 from chexlib.data.images import Files
-from chexlib.data.label_files import SEX_CODES, VIEW_CODES, LabelFile, need, read_ages, read_codes, read_csv
 from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import Listing, Problem, same_for_all_splits
+from chexlib.data.listing import Listing, Remarks, same_for_all_splits, split_by_patient
 from chexlib.data.names import finding_of, is_known, map_names
-from chexlib.data.splits import split_by_patient
+from chexlib.data.readers.label_files import need, read_csv, read_people
 from chexlib.errors import UserError
 
 NAMES = (
@@ -29,15 +28,8 @@ NAMES = (
 
 COVERED = tuple(map_names(NAMES).findings)
 
-COLUMNS = (
-    "Image Index",
-    "Finding Labels",
-    "Follow-up #",
-    "Patient ID",
-    "Patient Age",
-    "Patient Gender",
-    "View Position",
-)
+PEOPLE = ("View Position", "Patient Gender", "Patient Age")
+COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", *reversed(PEOPLE))
 WHAT = "NIH's Data_Entry_2017 file"
 
 LISTS = ("train_val_list.txt", "test_list.txt")
@@ -60,79 +52,59 @@ def read(root: Path, split_seed: int = 0) -> Listing:
         raise UserError(f"{root}: no Data_Entry_2017*.csv: give the folder that holds NIH's label file and images/")
     file = label_file(source, read_csv(source, (), WHAT), split_seed)
     names = file.table["image"]
-    split, wrong = _official(root, file.table, split_seed)
+    split = _official(root, file.table, split_seed, file.remarks)
     table = file.table.assign(split=split, image=_locate(root, names))
-    boxes, odd, notes = _boxes(root, dict(zip(names, table["image"])))
-    images = Files(root, list(table["image"]))
-    return Listing(table, same_for_all_splits(COVERED), images, (*file.problems, *wrong, *odd), notes, boxes)
+    boxes = _boxes(root, dict(zip(names, table["image"])), file.remarks)
+    return Listing(table, file.covered, Files(root, list(table["image"])), file.remarks, boxes)
 
 
-def label_file(path: Path, rows: pd.DataFrame, split_seed: int = 0) -> LabelFile:
+def label_file(path: Path, rows: pd.DataFrame, split_seed: int = 0) -> Listing:
     """The rows of Data_Entry_2017, split by patient; `image` is the file's name. Raises UserError without a column."""
+    remarks = Remarks()
     rows = rows.rename(columns={"Patient Sex": "Patient Gender"})  # as the release of 2020 calls it
     need(path, rows, COLUMNS, WHAT)
     sets, kinds = pd.factorize(rows["Finding Labels"].fillna("").astype("str"))  # (N,) of the hundreds of combinations
     named = [text.split("|") for text in kinds]
     labels = map_names(NAMES).labels(np.array([[name in names for name in NAMES] for names in named], dtype=np.float32))
-    patient = rows["Patient ID"].astype("str")
-    view, odd_view = read_codes("view", path, rows["View Position"], VIEW_CODES)
-    sex, odd_sex = read_codes("sex", path, rows["Patient Gender"], SEX_CODES)
-    age, odd_age = read_ages(path, rows["Patient Age"])
+    strange = {k: names for k, name in enumerate(named) if (names := sorted(set(name).difference(NAMES)))}
+    unknown = np.flatnonzero(np.isin(sets, list(strange)))  # their rows would count as without the finding
+    items = [f"row {row + 2}: {', '.join(strange[sets[row]]) or 'nothing'}" for row in unknown]
+    remarks.wrong("finding", items, f"{path}, ", " is no finding of NIH's")
+    image, patient = rows["Image Index"].astype("str"), rows["Patient ID"].astype("str")
+    outside = image.str.contains("/")
+    items = [f"row {row + 2}: {image.iloc[row]!r}" for row in np.flatnonzero(outside)]
+    remarks.wrong("path", items, f"{path}, ", " is no file name")
     columns = {
         "split": split_by_patient(patient, seed=split_seed),
-        "image": rows["Image Index"].astype("str"),
+        "image": image,
         "study": patient + "/" + rows["Follow-up #"].astype("str"),
         "patient": patient,
-        "view": view,
-        "sex": sex,
-        "age": age,
     }
-    table = pd.DataFrame(columns | dict(zip(FINDINGS, labels[sets].T)))
-    problems = (*_unknown(path, sets, named), *_outside(path, table["image"]), *odd_view, *odd_sex, *odd_age)
-    inside = ~table["image"].str.contains("/")
-    return LabelFile(path, table[inside].reset_index(drop=True), COVERED, "image", problems)
+    findings = dict(zip(FINDINGS, labels[sets].T))
+    table = pd.DataFrame(columns | read_people(path, rows, remarks, PEOPLE) | findings)
+    return Listing(table[~outside].reset_index(drop=True), same_for_all_splits(COVERED), None, remarks)
 
 
 def _file(root: Path, pattern: str) -> Path | None:
     return next(iter(sorted(root.glob(pattern))), None)
 
 
-def _unknown(path: Path, sets: np.ndarray, named: list[list[str]]) -> list[Problem]:
-    """Names that are none of NIH's: their rows would count as without the finding."""
-    strange = {k: names for k, name in enumerate(named) if (names := sorted(set(name).difference(NAMES)))}
-    rows = np.flatnonzero(np.isin(sets, list(strange)))
-    if not len(rows):
-        return []
-    items = tuple(f"row {row + 2}: {', '.join(strange[sets[row]]) or 'nothing'}" for row in rows)
-    return [Problem("finding", f"{path}, {items[0]} is no finding of NIH's", len(rows), items=items)]
-
-
-def _outside(path: Path, images: pd.Series) -> list[Problem]:
-    rows = np.flatnonzero(images.str.contains("/"))
-    items = tuple(f"row {row + 2}: {images.iloc[row]!r}" for row in rows)
-    return [Problem("path", f"{path}, {items[0]} is no file name", len(rows), items=items)] if len(rows) else []
-
-
-def _official(root: Path, table: pd.DataFrame, seed: int) -> tuple[pd.Series, list[Problem]]:
+def _official(root: Path, table: pd.DataFrame, seed: int, remarks: Remarks) -> pd.Series:
     """Splits by the official lists where both are there, else as they are."""
-    there = [name for name in LISTS if (root / name).exists()]
-    if not there:
-        return table["split"], []
-    if len(there) == 1:
-        missing = next(name for name in LISTS if name not in there)
-        return table["split"], [
-            Problem("list", f"{root / there[0]} is there without {missing}: get both, or remove it")
-        ]
+    missing = [name for name in LISTS if not (root / name).exists()]
+    if len(missing) == 1:
+        there = next(root / name for name in LISTS if name not in missing)
+        remarks.wrong("list", missing, f"{there} is there without ", ": get both, or remove it")
+    if missing:
+        return table["split"]
     learn, test = (set((root / name).read_text().split()) for name in LISTS)
     images = table["image"]
-    drawn = split_by_patient(table["patient"], (TRAIN, 1 - TRAIN, 0.0), seed)
-    split = pd.Series(np.where(images.isin(test), "test", drawn), table.index, dtype="str")
     wrong = images[images.isin(test) == images.isin(learn)]
-    if wrong.empty:
-        return split, []
-    which = "both" if wrong.iloc[0] in test else "neither"
-    message = f"{root}: {wrong.iloc[0]} is in {which} of {' and '.join(LISTS)}: take its row out of the labels"
-    return split, [Problem("list", message, len(wrong), items=tuple(wrong))]
+    which = "both" if test.intersection(wrong[:1]) else "neither"
+    after = f" is in {which} of {' and '.join(LISTS)}: take its row out of the labels"
+    remarks.wrong("list", wrong, f"{root}: ", after)
+    drawn = split_by_patient(table["patient"], (TRAIN, 1 - TRAIN, 0.0), seed)
+    return pd.Series(np.where(images.isin(test), "test", drawn), table.index, dtype="str")
 
 
 def _locate(root: Path, names: pd.Series) -> pd.Series:
@@ -145,22 +117,22 @@ def _locate(root: Path, names: pd.Series) -> pd.Series:
     return names.map(lambda name: found.get(name, f"images/{name}")).astype("str")
 
 
-def _boxes(root: Path, places: dict[str, str]) -> tuple[pd.DataFrame | None, tuple[Problem, ...], tuple[str, ...]]:
-    """The boxes of the images listed, in fractions of the image's sides; what is wrong; what was left out."""
+def _boxes(root: Path, places: dict[str, str], remarks: Remarks) -> pd.DataFrame | None:
+    """The boxes of the images listed, in fractions of the image's sides."""
     path = _file(root, "BBox_List_2017.csv*")
     if path is None:
-        return None, (), ()
+        return None
     rows = read_csv(path, BOXES[:2], WHAT_BOXES).iloc[:, : len(BOXES)]
     rows = rows.set_axis(BOXES[: rows.shape[1]], axis=1)
     need(path, rows, BOXES, WHAT_BOXES)
     name = rows["Finding Label"].astype("str")
     x, y, w, h = (pd.to_numeric(rows[side], errors="coerce") / PIXELS for side in BOXES[2:])
     strange = ~(name.map(is_known) & (x >= 0) & (y >= 0) & (w > 0) & (h > 0) & (x + w <= 1) & (y + h <= 1))
-    items = tuple(f"row {row + 2}: {', '.join(map(str, rows.iloc[row]))}" for row in np.flatnonzero(strange))
-    problems = tuple(Problem("box", f"{path}, {item} is no box", len(items), False, items) for item in items[:1])
+    items = [f"row {row + 2}: {', '.join(map(str, rows.iloc[row]))}" for row in np.flatnonzero(strange)]
+    remarks.wrong("box", items, f"{path}, ", " is no box")
     finding = name.map(lambda name: finding_of(name) if is_known(name) else None).mask(strange)
-    nothing = int((finding.isna() & ~strange).sum())
-    notes = (f"{path.name}: {nothing} boxes of findings that are none of CheXpert's are left out",) * (nothing > 0)
+    if nothing := int((finding.isna() & ~strange).sum()):
+        remarks.notes.append(f"{path.name}: {nothing} boxes of findings that are none of CheXpert's are left out")
     sides = {"left": x, "top": y, "right": x + w, "bottom": y + h}
     boxes = pd.DataFrame({"image": rows["Image Index"].map(places), "finding": finding, **sides})
-    return boxes.dropna().reset_index(drop=True), problems, notes
+    return boxes.dropna().reset_index(drop=True)

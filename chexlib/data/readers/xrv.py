@@ -18,12 +18,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from chexlib.data.images import BadImage
-from chexlib.data.label_files import VIEW_CODES, read_ages, read_codes, read_labels
-from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import IMAGE_COLUMNS, Listing, Problem, same_for_all_splits
+from chexlib.data.images import BadImage, stretch
+from chexlib.data.listing import Listing, Remarks, same_for_all_splits, split_by_patient
 from chexlib.data.names import map_names
-from chexlib.data.splits import split_by_patient
+from chexlib.data.readers.label_files import VIEW_CODES, read_ages, read_codes, read_findings
 from chexlib.errors import UserError
 
 FILLED = ("CheX_Dataset", "CheXlocalize_Dataset")
@@ -36,7 +34,7 @@ IDS = ("Image Index", "ImageID", "dicom_id", "image_id", "PngPath", "Path", "fil
 STUDIES = ("study_id", "StudyID", "AccessionNumber")
 """Columns of `.csv` that may name the image and the study."""
 
-VIEWS = VIEW_CODES | {"AP SUPINE": "AP", "AP ERECT": "AP", "COSTAL": "", "EXCLUDE": ""}
+VIEWS = VIEW_CODES | {"AP SUPINE": "AP", "AP ERECT": "AP", "COSTAL": "", "EXCLUDE": "", "": ""}
 
 
 def read(root: Path, dataset: str, split_seed: int = 0, **options) -> Listing:
@@ -51,13 +49,11 @@ def read(root: Path, dataset: str, split_seed: int = 0, **options) -> Listing:
     _refuse_filled(dataset)
     build = getattr(torchxrayvision.datasets, dataset, None)
     if not inspect.isclass(build) or not dataset.endswith("_Dataset"):
-        classes = sorted(name for name in dir(torchxrayvision.datasets) if name.endswith("_Dataset"))
-        raise UserError(
-            f"dataset={dataset!r}: choose one of {', '.join(name for name in classes if name not in FILLED)}"
-        )
-    takes = inspect.signature(build).parameters
+        classes = {name for name in dir(torchxrayvision.datasets) if name.endswith("_Dataset")}
+        raise UserError(f"dataset={dataset!r}: choose one of {', '.join(sorted(classes.difference(FILLED)))}")
     if fixed := [name for name in options if name in ALL_IMAGES]:
         raise UserError(f"data set torchxrayvision: option {fixed[0]} is set here: every image is read")
+    takes = inspect.signature(build).parameters
     options |= {name: value for name, value in ALL_IMAGES.items() if name in takes}
     try:
         built = build(imgpath=str(root), **options)
@@ -73,23 +69,31 @@ def listing(dataset, root: Path | None = None, split_seed: int = 0) -> Listing:
     """
     for part in _parts(dataset):
         _refuse_filled(type(part).__name__)
-    where = Path(type(dataset).__name__)
+    where, remarks = Path(type(dataset).__name__), Remarks()
     csv = dataset.csv.reset_index(drop=True)
     image = _ids(csv)
     patient = csv["patientid"].astype("str").fillna(image) if "patientid" in csv else image
-    study = next((csv[name].astype("str") for name in STUDIES if name in csv), image)
-    notes = [] if "patientid" in csv else [f"{where}: patients are not known, so each image counts as one"]
-    view, odd_view = read_codes("view", where, _column(csv, "view").replace("UNKNOWN", ""), {**VIEWS, "": ""})
+    if "patientid" not in csv:
+        remarks.notes.append(f"{where}: patients are not known, so each image counts as one")
+    names = map_names([str(name) for name in dataset.pathologies])
+    findings = pd.DataFrame(dataset.labels, columns=[str(name) for name in dataset.pathologies])
+    labels = read_findings(where, findings.drop(columns=list(names.unknown)), remarks)
+    remarks.notes += [f"{where}: {name} has no row in chexlib.data.names and is left out" for name in names.unknown]
     sex = pd.Series("", csv.index, dtype="str")
     for name, code in (("sex_male", "M"), ("sex_female", "F")):
         sex = sex.mask(_column(csv, name).fillna(False).astype(bool), code)
-    age, odd_age = read_ages(where, _column(csv, "age_years"))
-    split = pd.Series(split_by_patient(patient, seed=split_seed), dtype="str")
-    labels, covered, odd, more = _findings(where, dataset)
-    table = pd.DataFrame(dict(zip(IMAGE_COLUMNS, (split, image, study, patient, view, sex, age)))).join(labels)
+    columns = {
+        "split": pd.Series(split_by_patient(patient, seed=split_seed), dtype="str"),
+        "image": image,
+        "study": next((csv[name].astype("str") for name in STUDIES if name in csv), image),
+        "patient": patient,
+        "view": read_codes("view", where, _column(csv, "view").replace("UNKNOWN", ""), VIEWS, remarks),
+        "sex": sex,
+        "age": read_ages(where, _column(csv, "age_years"), remarks),
+    }
     images = Items(dataset, image.array, Path(root or getattr(dataset, "imgpath", ".")))
-    problems = (*odd, *odd_view, *odd_age)
-    return Listing(table, same_for_all_splits(covered), images, problems, (*notes, *more), partial=True)
+    covered = same_for_all_splits(tuple(names.findings))
+    return Listing(pd.DataFrame(columns).join(labels), covered, images, remarks, partial=True)
 
 
 def _refuse_filled(name: str) -> None:
@@ -117,22 +121,6 @@ def _ids(csv: pd.DataFrame) -> pd.Series:
     return next(named, pd.Series([f"{i:06d}" for i in range(len(csv))], dtype="str"))
 
 
-def _findings(where: Path, dataset) -> tuple[pd.DataFrame, tuple[str, ...], list[Problem], list[str]]:
-    """The labels as CheXpert's findings (N, 14), which of them the set has, what is wrong, and notes."""
-    names = [str(name) for name in dataset.pathologies]
-    mapped = map_names(names)
-    places = [place for group in mapped.findings.values() for place in group]
-    values = np.full(dataset.labels.shape, np.nan, dtype=np.float32)
-    rows = pd.DataFrame({names[place]: dataset.labels[:, place] for place in places})
-    values[:, places], problems = read_labels(where, rows, tuple(rows.columns))
-    if mapped.unknown:
-        message = f"{where}: {mapped.unknown[0]} has no row in chexlib.data.names and is left out"
-        problems.append(Problem("column", message, len(mapped.unknown), False, mapped.unknown))
-    nothing = ", ".join(mapped.nothing)
-    notes = [f"{where}: {nothing} left out: no finding of CheXpert's"] if nothing else []
-    return pd.DataFrame(mapped.labels(values), columns=list(FINDINGS)), tuple(mapped.findings), problems, notes
-
-
 @dataclass(frozen=True)
 class Items:
     """The images of one of torchxrayvision's objects, whose values of -1024 to 1024 become 0 to 255 again."""
@@ -157,4 +145,4 @@ class Items:
         except Exception as error:  # the library's decoders differ by data set
             raise BadImage(self.root / self.names[i], error) from None
         grey = np.clip(np.rint((image / 1024 + 1) * 127.5), 0, 255).astype(np.uint8)
-        return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR))
+        return stretch(Image.fromarray(grey), size)

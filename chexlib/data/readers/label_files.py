@@ -10,45 +10,30 @@ import gzip
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import Problem
+from chexlib.data.listing import Remarks
+from chexlib.data.names import map_names
 from chexlib.errors import UserError
 
-SHOWN = 100
-"""Cells that a Problem lists; it counts all."""
-
-A_YEAR = {"Y": 1, "M": 12, "W": 365 / 7, "D": 365}
-"""How many of an age's units make a year."""
-
 VIEW_CODES = {
-    "PA": "PA",
-    "AP": "AP",
-    "LATERAL": "LATERAL",
-    "L": "LATERAL",
-    "LL": "LATERAL",
-    "RL": "LATERAL",
-    "FRONTAL": "",
+    **{"PA": "PA", "AP": "AP", "FRONTAL": ""},
+    **dict.fromkeys(("LATERAL", "L", "LL", "RL"), "LATERAL"),
 }
 SEX_CODES = {"M": "M", "F": "F", "MALE": "M", "FEMALE": "F", "UNKNOWN": "", "O": "", "U": ""}
 """What others write, in capitals, to what a table holds."""
 
+A_YEAR = {"Y": 1, "M": 12, "W": 365 / 7, "D": 365}
+"""How many of an age's units make a year."""
 
-@dataclass(frozen=True)
-class LabelFile:
-    """A label file alone, N rows, without its images."""
-
-    path: Path
-    table: pd.DataFrame = field(repr=False)  # IMAGE_COLUMNS, then FINDINGS; `image` is the study where it is per study
-    covered: tuple[str, ...]  # the findings that it labels at all
-    per: str  # "image" or "study"
-    problems: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
+NO_CSV = (
+    *(pd.errors.EmptyDataError, pd.errors.ParserError, pd.errors.ParserWarning),  # a warning of rows that are too long
+    *(UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error),
+)
 
 
 def read_csv(path: Path, needed: tuple[str, ...], what: str, dtype: type | None = None) -> pd.DataFrame:
@@ -58,20 +43,12 @@ def read_csv(path: Path, needed: tuple[str, ...], what: str, dtype: type | None 
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            warnings.simplefilter("error", pd.errors.ParserWarning)
             gzipped = "gzip" if path.suffix == ".gz" else None
             rows = pd.read_csv(path, index_col=False, low_memory=False, dtype=dtype, compression=gzipped)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: give the folder that holds {what}") from None
-    except (
-        pd.errors.EmptyDataError,
-        pd.errors.ParserError,
-        pd.errors.ParserWarning,
-        UnicodeDecodeError,
-        EOFError,
-        gzip.BadGzipFile,
-        zlib.error,
-    ) as error:
+    except NO_CSV as error:
         raise UserError(f"{path}: not a readable CSV ({str(error).splitlines()[0]}): download it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}): give a CSV file") from None
@@ -89,7 +66,7 @@ def need(path: Path, rows: pd.DataFrame, columns: tuple[str, ...], what: str) ->
         raise UserError(f"{path}: column {', '.join(missing)} missing: is this {what}?")
 
 
-def read_labels(path: Path, rows: pd.DataFrame, columns: tuple[str, ...]) -> tuple[np.ndarray, list[Problem]]:
+def read_labels(path: Path, rows: pd.DataFrame, columns: tuple[str, ...], remarks: Remarks) -> np.ndarray:
     """The labels in `columns` as (N, len(columns)) float32 of 1, 0, -1 and NaN; a column that is missing is all NaN."""
     labels = np.full((len(rows), len(columns)), np.nan, dtype=np.float32)
     strange = np.zeros(labels.shape, dtype=bool)
@@ -101,49 +78,72 @@ def read_labels(path: Path, rows: pd.DataFrame, columns: tuple[str, ...]) -> tup
         fine = (values == 1) | (values == 0) | (values == -1)
         strange[:, k] = ~fine & raw.notna().to_numpy()
         labels[:, k] = np.where(fine, values, np.nan)
-    cells = [(row, columns[k]) for row, k in np.argwhere(strange)[:SHOWN]]
-    return labels, _strange_cells("label", path, rows, cells, int(strange.sum()), "a label: 1, 0, -1 or empty", True)
+    cells = [(row, columns[k]) for row, k in np.argwhere(strange)]
+    _strange(remarks, "label", path, rows, cells, "a label: 1, 0, -1 or empty")
+    return labels
 
 
-def read_codes(
-    kind: str, path: Path, column: pd.Series, codes: Mapping[str, str], fatal: bool = False
-) -> tuple[pd.Series, list[Problem]]:
+def read_codes(kind: str, path: Path, column: pd.Series, codes: Mapping[str, str], remarks: Remarks) -> pd.Series:
     """A column of few different values as what a table holds; what `codes` has no row of is "", with a Problem."""
     numbers, values = pd.factorize(column)  # NaN is number -1, so the last of `read`
     read = [codes.get(str(value).strip().upper()) for value in values] + [""]
-    strange = np.array([code is None for code in read])[numbers]
-    read = pd.Series(pd.array([code or "" for code in read], dtype="str").take(numbers % len(read)), column.index)
-    return read, _column_problem(kind, path, column, strange, f"one of {', '.join(codes)}", fatal)
+    strange = np.flatnonzero(np.array([code is None for code in read])[numbers])
+    cells = [(row, column.name) for row in strange]
+    _strange(remarks, kind, path, column.to_frame(), cells, f"one of {', '.join(codes)}")
+    return pd.Series(pd.array([code or "" for code in read], dtype="str").take(numbers % len(read)), column.index)
 
 
-def read_ages(path: Path, column: pd.Series, units: bool = True) -> tuple[pd.Series, list[Problem]]:
+def read_ages(path: Path, column: pd.Series, remarks: Remarks, units: bool = True) -> pd.Series:
     """Ages in years: 58, and with `units` also 058Y, 013M, 002W and 005D; anything else is NaN, with a warning."""
     ages = pd.to_numeric(column, errors="coerce").astype(float)
     if units and ages.isna().any():
         parts = column.astype("str").str.extract(r"^(\d+)(?:\.0)?([YMWD])$")
         ages = ages.fillna(parts[0].astype(float) / parts[1].map(A_YEAR))
     strange = column.notna() & ~(ages >= 0)
-    return ages.where(~strange), _column_problem("age", path, column, strange, "an age in years")
+    cells = [(row, column.name) for row in np.flatnonzero(strange)]
+    _strange(remarks, "age", path, column.to_frame(), cells, "an age in years")
+    return ages.where(~strange)
 
 
-def _column_problem(
-    kind: str, path: Path, column: pd.Series, strange: np.ndarray | pd.Series, wanted: str, fatal: bool = False
-) -> list[Problem]:
-    cells = [(row, column.name) for row in np.flatnonzero(strange)[:SHOWN]]
-    return _strange_cells(kind, path, column.to_frame(), cells, int(strange.sum()), wanted, fatal)
-
-
-def _strange_cells(
-    kind: str, path: Path, rows: pd.DataFrame, cells: list[tuple[int, str]], count: int, wanted: str, fatal: bool
-) -> list[Problem]:
-    """The Problem of cells that make no sense, if there are any."""
-    if not count:
-        return []
+def _strange(remarks: Remarks, kind: str, path: Path, rows: pd.DataFrame, cells: list, wanted: str) -> None:
+    """Notes cells (row, column) that make no sense."""
     values = [rows[column].iloc[row] for row, column in cells]
     values = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-    items = tuple(f"row {row + 2}, column {column}: {value!r}" for (row, column), value in zip(cells, values))
-    more = f" ({count} entries are none)" if count > 1 else ""
-    return [Problem(kind, f"{path}, {items[0]} is not {wanted}{more}", count, fatal, items)]
+    items = [f"row {row + 2}, column {column}: {value!r}" for (row, column), value in zip(cells, values)]
+    more = f" ({len(items)} entries are none)" if len(items) > 1 else ""
+    remarks.wrong(kind, items, f"{path}, ", f" is not {wanted}{more}")
+
+
+def read_people(
+    path: Path,
+    rows: pd.DataFrame,
+    remarks: Remarks,
+    columns: tuple[str, str, str] = ("view", "sex", "age"),
+    views: Mapping[str, str] = VIEW_CODES,
+) -> dict[str, pd.Series]:
+    """The table's columns view, sex and age from a file's columns of these names."""
+    view, sex, age = (rows[column] for column in columns)
+    return {
+        "view": read_codes("view", path, view, views, remarks),
+        "sex": read_codes("sex", path, sex, SEX_CODES, remarks),
+        "age": read_ages(path, age, remarks),
+    }
+
+
+def read_findings(path: Path, rows: pd.DataFrame, remarks: Remarks) -> pd.DataFrame:
+    """Columns under any data set's names of findings as CheXpert's (N, 14) float32.
+
+    A name that nobody knows is a Problem: a misspelt finding would count as never mentioned.
+    """
+    names = map_names(list(rows))
+    for first in names.unknown[:1]:
+        message = f"{path}: column {first!r} is no finding that is known: rename it or take it out"
+        remarks.wrong("column", names.unknown, message=message)
+    if names.nothing:
+        remarks.notes.append(f"{path.name}: {', '.join(names.nothing)} left out: no finding of CheXpert's")
+    known = tuple(name for name in rows if name not in names.nothing + names.unknown)
+    values = read_labels(path, rows, known, remarks)
+    return pd.DataFrame(map_names(known).labels(values), rows.index, FINDINGS)
 
 
 def covered_of(rows: pd.DataFrame) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ Labels map by name (chexlib.data.names). Patients are not published: nobody can 
 from __future__ import annotations
 
 import hashlib
-import shutil
+import os
 import tempfile
 import threading
 import zipfile
@@ -21,11 +21,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from chexlib.data.cache import cache_folder, exclusive
+from chexlib.data.images import stretch
 from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import Listing, same_for_all_splits
+from chexlib.data.listing import SPLITS, Listing, Remarks, same_for_all_splits
 from chexlib.data.names import map_names
-from chexlib.data.splits import SPLITS
+from chexlib.data.packed import cache_folder, exclusive
 from chexlib.errors import UserError
 
 RESOLUTIONS = {28: "chestmnist.npz", 64: "chestmnist_64.npz", 128: "chestmnist_128.npz", 224: "chestmnist_224.npz"}
@@ -50,16 +50,17 @@ def read(root: Path, resolution: int | None = None) -> Listing:
         raise UserError(f"{root}: no {RESOLUTIONS.get(resolution, 'chestmnist*.npz')}: get it by {GET_IT}")
     path = root / RESOLUTIONS[max(sides)]
     labels = _labels(path)
-    split = np.repeat(SPLITS, [len(labels[name]) for name in SPLITS])
-    image = pd.Series([f"{name}/{i:06d}" for name in SPLITS for i in range(len(labels[name]))], dtype="str")
-    table = pd.DataFrame({"split": pd.Series(split, dtype="str"), "image": image, "study": image, "patient": image})
-    table = table.assign(view=pd.Series("", table.index, dtype="str"), sex=pd.Series("", table.index, dtype="str"))
+    counts = {split: len(labels[split]) for split in SPLITS}
     mapped = map_names(NAMES)
-    values = mapped.labels(np.concatenate([labels[name] for name in SPLITS]).astype(np.float32))
-    table = pd.concat([table.assign(age=np.nan), pd.DataFrame(values, columns=list(FINDINGS))], axis=1)
+    values = mapped.labels(np.concatenate([labels[split] for split in SPLITS]).astype(np.float32))
+    names = [(split, f"{split}/{i:06d}") for split in SPLITS for i in range(counts[split])]
+    split, image = (pd.Series(column, dtype="str") for column in zip(*names))
+    unsaid = pd.Series("", image.index, dtype="str")
+    columns = {"split": split, "image": image, "study": image, "patient": image, "view": unsaid, "sex": unsaid}
+    table = pd.DataFrame(columns | {"age": np.nan} | dict(zip(FINDINGS, values.T)))
     note = f"{path.name}: patients are not published, so each image counts as one"
-    arrays = Arrays(path, image.array, {name: len(labels[name]) for name in SPLITS})
-    return Listing(table, same_for_all_splits(tuple(mapped.findings)), arrays, notes=(note,))
+    arrays = Arrays(path, image.array, counts)
+    return Listing(table, same_for_all_splits(tuple(mapped.findings)), arrays, Remarks(notes=[note]))
 
 
 def _labels(path: Path) -> dict[str, np.ndarray]:
@@ -80,20 +81,17 @@ class Arrays:
     """Images that lie in one npz file, split after split."""
 
     path: Path
-    names: Sequence[str] = field(repr=False)
+    names: Sequence[str] = field(repr=False)  # the split and the place in it
     counts: Mapping[str, int]  # images of each split
 
     def stamp(self, i: int) -> str:
         return f"{self._stamp}:{i}"
 
     def read(self, i: int, size: int) -> np.ndarray:
+        split, place = self.names[i].split("/")
         with _UNZIPPING:
-            arrays = self._arrays
-        for name in SPLITS:
-            if i < self.counts[name]:
-                return np.asarray(Image.fromarray(arrays[name][i]).resize((size, size), Image.Resampling.BILINEAR))
-            i -= self.counts[name]
-        raise IndexError(i)
+            array = self._arrays[split]
+        return stretch(Image.fromarray(array[int(place)]), size)
 
     @cached_property
     def _stamp(self) -> str:
@@ -114,26 +112,22 @@ class Arrays:
         arrays = {name: np.load(folder / f"{name}_images.npy", mmap_mode="r") for name in SPLITS}
         for name, array in arrays.items():
             if array.ndim != 3 or array.dtype != np.uint8 or len(array) != self.counts[name]:
-                raise UserError(
-                    f"{self.path}: {name}_images is not ({self.counts[name]}, h, w) uint8: get it by {GET_IT}"
-                )
+                wanted = f"({self.counts[name]}, h, w) uint8"
+                raise UserError(f"{self.path}: {name}_images is not {wanted}: get it by {GET_IT}")
         return arrays
 
 
 def _unzip(path: Path, folder: Path) -> None:
     """The images' members of the npz as files in the folder, which appears whole or not at all."""
-    partial = None
     try:
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        with zipfile.ZipFile(path) as archive:
-            for name in SPLITS:
-                with archive.open(f"{name}_images.npy") as member, open(partial / f"{name}_images.npy", "wb") as file:
-                    shutil.copyfileobj(member, file, 1 << 20)
-        partial.rename(folder)
+        with (
+            tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as partial,
+            zipfile.ZipFile(path) as archive,
+        ):
+            for split in SPLITS:
+                archive.extract(f"{split}_images.npy", f"{partial}/whole")
+            os.rename(f"{partial}/whole", folder)
     except (KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not ChestMNIST ({error}): get it by {GET_IT}") from None
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror or error}: free some space or move CHEXLIB_CACHE") from None
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
