@@ -20,10 +20,7 @@ from chexlib.data.listing import Remarks
 from chexlib.data.names import map_names
 from chexlib.errors import UserError
 
-VIEW_CODES = {
-    **{"PA": "PA", "AP": "AP", "FRONTAL": ""},
-    **dict.fromkeys(("LATERAL", "L", "LL", "RL"), "LATERAL"),
-}
+VIEW_CODES = {"PA": "PA", "AP": "AP"} | dict.fromkeys(("LATERAL", "L", "LL", "RL"), "LATERAL") | {"FRONTAL": ""}
 SEX_CODES = {"M": "M", "F": "F", "MALE": "M", "FEMALE": "F", "UNKNOWN": "", "O": "", "U": ""}
 """What others write, in capitals, to what a table holds."""
 
