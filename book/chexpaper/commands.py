@@ -91,21 +91,17 @@ def claims_list(
     Every statement is judged three ways: against what else its paper prints, against networks whose parameters are
     counted again, and, with --study, against that study's finished runs.
     """
-    from chexlib.paper import claims
+    from chexlib.results import open_results
+    from chexpaper import claims
 
     if runs and not study:
         raise UserError(f"--runs {runs}: goes with --study, e.g. --study demo")
     if as_csv and as_json:
         raise UserError("--csv and --json: choose one")
-    results = None
-    if study:
-        from chexlib.paper.results import open_results
-
-        results = open_results(study, runs)
-    judged = claims.ledger(results)
+    judged = claims.ledger(open_results(study, runs) if study else None)
     if as_json:
         print(json.dumps({"statements": claims.records(judged), "counts": claims.tally(judged)}, indent=1))
     elif as_csv:
-        print(claims.frame(judged).to_csv(index=False), end="")
+        print(claims.frame(judged).to_csv(), end="")
     else:
         print(claims.text(judged))

@@ -1,0 +1,305 @@
+"""The ledger: the papers' statements (statements.yaml), each held against other numbers, and against a study.
+
+A statement's criterion says what the one verdict on a study's measurement (`chexlib.results.Estimate`) has to be. None
+of this says that a paper is right or wrong: it says what came out on the images at hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import yaml
+
+from chexlib.errors import UserError
+from chexlib.results import Estimate, Results
+from chexpaper.claims.checks import allowed, counted, own
+from chexpaper.claims.measurements import MEASUREMENTS, Measured
+from chexpaper.claims.printed import SLACK, Span, middle, span
+
+STATEMENTS = Path(__file__).with_name("statements.yaml")
+PAPER = "CheXtransfer"
+REPRODUCED, NOT_REPRODUCED, OPEN = "reproduced", "not reproduced", "cannot tell at this size"
+NOT_RUN, UNTESTABLE = "not run", "not testable here"
+CONSISTENT, INCONSISTENT, UNCHECKED = "consistent", "not consistent", "nothing to check"
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What an Estimate has to do for a statement to be reproduced, and what speaks against it; between, it is open.
+
+    less_printed: asked of the estimate less the printed number. most: of more than half of several, not of all.
+    """
+
+    words: str
+    reproduced: Callable[[Estimate], bool]
+    contradicted: Callable[[Estimate], bool]
+    less_printed: bool = False
+    most: bool = False
+
+
+def _is(*verdicts: str) -> Callable[[Estimate], bool]:
+    return lambda estimate: estimate.verdict in verdicts
+
+
+def _beyond(estimate: Estimate) -> bool:
+    return estimate.low >= estimate.margin or estimate.high <= -estimate.margin
+
+
+CRITERIA = {
+    "higher": Criterion("the verdict is higher", _is("higher"), _is("lower", "same")),
+    "lower": Criterion("the verdict is lower", _is("lower"), _is("higher", "same")),
+    "same": Criterion("the verdict is the same", _is("same"), _is("higher", "lower")),
+    "small": Criterion("the verdict is the same; only an interval beyond the margin denies it", _is("same"), _beyond),
+    "no drop": Criterion("the interval excludes a drop of the margin", lambda e: e.low > -e.margin, _is("lower")),
+    "no gain": Criterion("the interval excludes a gain of the margin", lambda e: e.high < e.margin, _is("higher")),
+    "near": Criterion("the same as the printed number, to the margin", _is("same"), _beyond, less_printed=True),
+    "more than": Criterion(
+        "the interval lies above the printed number", lambda e: e.low > 0, lambda e: e.high < 0, less_printed=True
+    ),
+    "most higher": Criterion(
+        "the verdict is higher for more than half", _is("higher"), _is("lower", "same"), most=True
+    ),
+    UNTESTABLE: Criterion("no study's runs can tell", _is(), _is()),
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a paper, in our words, with its numbers as printed.
+
+    statistic: which of the numbers a study measures. reading: what we read words as: "larger" as "> 0". own, count: the
+    same numbers from others (`checks`). measurement: a study's, with its arguments. margin: within it the measurement
+    counts as none (that of the study's AUCs when None). page: the notebook that shows it. reason: why no study tells.
+    """
+
+    id: str
+    place: str
+    statement: str
+    criterion: str
+    paper: str = PAPER
+    statistic: str = ""
+    printed: Mapping[str, str] = field(default_factory=dict)
+    reading: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, str] = field(default_factory=dict)
+    count: Mapping[str, str] = field(default_factory=dict)
+    measurement: str = ""
+    margin: float | None = None
+    page: str = ""
+    reason: str = ""
+
+    def problem(self) -> str:
+        """What is wrong with it; empty where nothing is."""
+        name, *words = self.measurement.split() or [""]
+        numbers = {**self.printed, **self.reading}
+        if unquoted := [name for name, text in numbers.items() if not isinstance(text, str)]:
+            return f"{unquoted[0]} has to stand in quotes, which keep its digits"
+        if self.criterion not in CRITERIA:
+            return f"criterion {self.criterion!r} is none of {', '.join(CRITERIA)}"
+        if (self.criterion == UNTESTABLE) == bool(self.measurement) or (not self.measurement and not self.reason):
+            return f"a measurement, or criterion {UNTESTABLE!r} with a reason, is needed"
+        if self.measurement and name not in MEASUREMENTS:
+            return f"measurement {name!r} is none of {', '.join(MEASUREMENTS)}"
+        try:
+            if self.measurement:
+                inspect.signature(MEASUREMENTS[name]).bind(None, *words)
+            for check, functions in ((self.own, own()), (self.count, counted())):
+                for of, expression in check.items():
+                    span(numbers[of]), allowed(expression, functions)
+        except KeyError as problem:
+            return f"a check is of {problem}, which is not printed"
+        except (TypeError, ValueError, ArithmeticError) as problem:
+            return f"{problem}"
+        if CRITERIA[self.criterion].less_printed and self.statistic not in self.printed:
+            return f"criterion {self.criterion!r} needs the number {self.statistic!r} to be printed"
+        return ""
+
+
+class Check(NamedTuple):
+    """What other numbers say of the printed ones: consistent or not, and the values that they allow."""
+
+    verdict: str = UNCHECKED
+    allowed: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A statement with its verdicts: of a study, with what was measured, of its own numbers, and of the count."""
+
+    statement: Statement
+    verdict: str
+    reason: str
+    measured: tuple[Measured, ...]
+    own: Check
+    count: Check
+    runs: tuple[str, ...] = ()
+
+
+def load(path: str | Path = STATEMENTS) -> list[Statement]:
+    """The statements of a file, in its order. UserError, which names the file and the id, where one is not right."""
+    known, found = [one.name for one in fields(Statement)], {}
+    for n, entry in enumerate(yaml.safe_load(Path(path).read_text(encoding="utf-8")), start=1):
+        id = entry.get("id", f"entry {n}")
+        strange = [name for name in entry if name not in known]
+        lacking = [name for name in ("id", "place", "statement", "criterion") if name not in entry]
+        if strange or lacking:
+            what = f"unknown field {strange[0]!r}" if strange else f"no {lacking[0]}"
+            raise UserError(f"{path}: {id}: {what}; the fields are {', '.join(known)}")
+        if id in found:
+            raise UserError(f"{path}: {id}: two statements have this id")
+        found[id] = Statement(**entry)
+        if problem := found[id].problem():
+            raise UserError(f"{path}: {id}: {problem}")
+    return list(found.values())
+
+
+def ledger(results: Results | None = None, statements: Iterable[Statement] | None = None) -> list[Judged]:
+    """All statements judged, against a study or against none; what several share is measured once."""
+    statements = load() if statements is None else list(statements)
+    asked = dict.fromkeys(one.measurement for one in statements if one.measurement) if results else {}
+    measured = {name: MEASUREMENTS[name.split()[0]](results, *name.split()[1:]) for name in asked}
+    return [_judged(one, measured.get(one.measurement, []), results, statements) for one in statements]
+
+
+def _judged(row: Statement, found: list[Measured], results: Results | None, statements: list[Statement]) -> Judged:
+    if row.margin is not None:
+        found = [replace(one, estimate=replace(one.estimate, margin=row.margin)) for one in found]
+    numbers = {**row.printed, **row.reading}
+    elsewhere = [one for one in statements if one is not row and one.paper == row.paper and _about(one) == _about(row)]
+    checks = [_compared(numbers, row.own, own()), _repeated(row.printed, elsewhere)]
+    said = [one for one in checks if one.verdict == INCONSISTENT] or [one for one in checks if one.allowed] or checks
+    behind = {name for one in found for name in one.networks}
+    runs = results.runs.loc[results.runs["model"].isin(behind), "run_id"] if behind else ()
+    both = Check(said[0].verdict, "; ".join(one.allowed for one in said))
+    return Judged(row, *judge(row, found), tuple(found), both, _compared(numbers, row.count, counted()), tuple(runs))
+
+
+def judge(row: Statement, found: list[Measured]) -> tuple[str, str]:
+    """The verdict on a statement, given what was measured for it, and why there is none.
+
+    Where several were measured all have to agree, or, for a criterion of most, more than half of the paper's
+    architectures. What only some of these show does not settle what all do.
+    """
+    criterion = CRITERIA[row.criterion]
+    if row.criterion == UNTESTABLE:
+        return UNTESTABLE, row.reason
+    if missing := [str(one.estimate.missing) for one in found if one.estimate.missing]:
+        return NOT_RUN, missing[0]
+    if not found:
+        return NOT_RUN, "no study was asked"
+    words = []
+    for one in found:
+        less = middle(row.printed[row.statistic]) if criterion.less_printed else 0.0
+        estimate = replace(one.estimate, low=one.estimate.low - less, high=one.estimate.high - less)
+        settled = criterion.most or one.n == one.of
+        yes, no = criterion.reproduced(estimate) and settled, criterion.contradicted(estimate) and settled
+        words.append(REPRODUCED if yes else NOT_REPRODUCED if no else OPEN)
+    if criterion.most:
+        half = max(one.of for one in found) / 2
+        return next((w for w, least in ((NOT_REPRODUCED, half), (REPRODUCED, half + 0.5)) if words.count(w) >= least),
+                    OPEN), ""  # fmt: skip
+    return next((word for word in (NOT_REPRODUCED, OPEN) if word in words), REPRODUCED), ""
+
+
+def records(judged: Iterable[Judged]) -> list[dict]:
+    """The ledger for machines, a dict a statement: its fields, the verdicts, and what was measured."""
+    return [
+        {name: value for name, value in asdict(one.statement).items() if name not in ("own", "count", "reason")}
+        | {
+            "verdict": one.verdict,
+            "reason": one.reason,
+            "measured": [
+                {"what": each.what, "n": each.n, "of": each.of, "verdict": each.estimate.verdict}
+                | {name: getattr(each.estimate, name) for name in ("value", "low", "high", "over")}
+                for each in one.measured
+                if not each.estimate.missing
+            ],
+            "own": one.own._asdict(),
+            "count": one.count._asdict(),
+            "runs": list(one.runs),
+        }
+        for one in judged
+    ]
+
+
+def frame(judged: Iterable[Judged]) -> pd.DataFrame:
+    """The same to read and filter, a row a statement, indexed by id; all are texts, numbers as printed."""
+    judged = list(judged)
+    table = pd.DataFrame(records(judged)).set_index("id").drop(columns="margin")
+    table["measured"] = ["; ".join(map(str, one.measured)) for one in judged]
+    table["runs"] = table["runs"].map(" ".join)
+    for name in ("printed", "reading"):
+        table[name] = [", ".join(f"{of} {text}" for of, text in numbers.items()) for numbers in table[name]]
+    for name in ("own", "count"):
+        table[f"{name}_allowed"] = [check["allowed"] for check in table[name]]
+        table[name] = [check["verdict"] for check in table[name]]
+    return table
+
+
+def text(judged: Iterable[Judged]) -> str:
+    """The ledger to read on a terminal: a line a statement, and how often each verdict fell."""
+    judged = list(judged)
+    lines = [f"{'id':<26}{'study':<25}{'own numbers':<18}{'recount':<18}statement"]
+    for id, row in frame(judged).iterrows():
+        numbers = f" [{row['printed']}]" if row["printed"] else ""
+        head = f"{id:<26}{row['verdict']:<25}{row['own']:<18}{row['count']:<18}".replace(UNCHECKED, f"{'–':<16}")
+        lines.append(f"{head}{row['place']}: {row['statement']}{numbers}")
+    for name, words in tally(judged).items():
+        lines.append(f"{name}: {', '.join(f'{n} {word}' for word, n in words.items())}")
+    return "\n".join(lines)
+
+
+def tally(judged: Iterable[Judged]) -> dict[str, dict[str, int]]:
+    """How often each verdict fell: of "measurements", each judged by one criterion counted once however many statements
+    rest on it; of "statements"; of their "own" numbers and of the "count"."""
+    judged = list(judged)
+    once = {_asked(one.statement): one.verdict for one in judged if one.statement.measurement}
+    words = (REPRODUCED, NOT_REPRODUCED, OPEN, NOT_RUN, UNTESTABLE)
+    return {
+        "measurements": {word: Counter(once.values())[word] for word in words[:-1]},
+        "statements": {word: Counter(one.verdict for one in judged)[word] for word in words},
+    } | {
+        name: {word: Counter(getattr(one, name).verdict for one in judged)[word]
+               for word in (CONSISTENT, INCONSISTENT, UNCHECKED)}
+        for name in ("own", "count")
+    }  # fmt: skip
+
+
+def _asked(row: Statement) -> tuple[str, str, str]:
+    """What a statement asks of a study: rows with the same share one verdict."""
+    bound = row.printed[row.statistic] if CRITERIA[row.criterion].less_printed else ""
+    return row.measurement, row.criterion, bound
+
+
+def _about(row: Statement) -> object:
+    """What number a statement prints: that of a measurement, or of what else gives it; itself where nothing does."""
+    return row.measurement or tuple(row.own.items()) or row.id
+
+
+def _compared(numbers: Mapping[str, str], checks: Mapping[str, str], functions: dict) -> Check:
+    """Printed numbers against the values that other numbers allow."""
+    word, told = CONSISTENT if checks else UNCHECKED, []
+    for name, expression in checks.items():
+        spans, printed = allowed(expression, functions), span(numbers[name])
+        if not any(one.meets(printed) for one in spans):
+            word = INCONSISTENT
+        low, high = min(one.low for one in spans), max(one.high for one in spans)
+        told.append(f"{name} {low:.4g}" + f" to {high:.4g}" * (high - low > SLACK))
+    return Check(word, "; ".join(told))
+
+
+def _repeated(printed: Mapping[str, str], elsewhere: list[Statement]) -> Check:
+    """Printed numbers against what other places print of the same; a tie at which two roundings touch is apart."""
+    pairs = [(other, name) for other in elsewhere for name in printed if name in other.printed]
+    apart = [(other, name) for other, name in pairs if not _overlap(span(printed[name]), span(other.printed[name]))]
+    told = "; ".join(f"{other.place}: {name} {other.printed[name]}" for other, name in apart or pairs)
+    return Check(INCONSISTENT if apart else CONSISTENT if pairs else UNCHECKED, told)
+
+
+def _overlap(a: Span, b: Span) -> bool:
+    return (a & b).high - (a & b).low > SLACK

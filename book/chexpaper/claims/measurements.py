@@ -1,0 +1,275 @@
+"""What a study measures for a statement: named measurements, each of a few lines.
+
+A measurement takes `Results` and the words that follow its name in statements.yaml, and gives one `Measured` or
+several. Networks are named as the paper does ("ResNet18Minus1"). A statistic is a function of the networks' AUCs, a
+column each, computed in `results.models` and in the same way in each of `results.replicates`; for a rank correlation
+architectures are drawn anew as well. What the study lacks is an `Estimate` that says what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations
+
+import numpy as np
+import pandas as pd
+
+from chexlib.models.zoo import ARCHITECTURES
+from chexlib.results import Estimate, Results
+from chexlib.stats import rank_correlations
+
+FAMILIES = [row.family for row in ARCHITECTURES.values() if row.in_paper]
+"""The family of each of the paper's sixteen architectures."""
+ALL, FEWEST = len(FAMILIES), 5
+"""A number over all of them is not taken over fewer than five."""
+ENDS = (("ResNet101", "ResNet18"), ("DenseNet201", "DenseNet121"), ("EfficientNetB3", "EfficientNetB0"))
+"""The largest and the smallest of the families that section 4.1 compares."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number of a study: of what, the Estimate, and the networks (rows of `results.models`) behind it.
+
+    It was taken over `n` of the `of` architectures that the statement is about.
+    """
+
+    what: str
+    estimate: Estimate
+    networks: tuple[str, ...] = ()
+    n: int = 0
+    of: int = 0
+
+    def __str__(self) -> str:
+        few = f" ({self.n} of {self.of} architectures)" if self.n < self.of else ""
+        return f"{self.what}{few} {self.estimate}"
+
+
+def level(results: Results, label: str, init: str = "imagenet") -> list[Measured]:
+    """A network's mean AUC, which is the paper's only on CheXpert."""
+    if results.dataset != "chexpert":
+        return _missing("AUC", "an AUC on CheXpert's test set: the study's images are others")
+    name = f"{label} · {init}"
+    return _measured(results, "AUC", [name], lambda auc: auc[name], signed=False)
+
+
+def difference(results: Results, a: str, b: str, init: str) -> list[Measured]:
+    """AUC of a minus AUC of b."""
+    return _less(results, f"{a} less {b} ({init})", [f"{a} · {init}"], [f"{b} · {init}"])
+
+
+def truncations(results: Results, *labels: str) -> list[Measured]:
+    """The change of the AUC by each truncation, from ImageNet weights."""
+    return [one for label in labels for one in difference(results, label, label.partition("Minus")[0], "imagenet")]
+
+
+def ends(results: Results, init: str) -> list[Measured]:
+    """AUC of the largest of a family minus the smallest's, for each family that section 4.1 compares."""
+    return [one for a, b in ENDS for one in difference(results, a, b, init)]
+
+
+def ends_against_imagenet(results: Results, init: str) -> list[Measured]:
+    """The same less the largest's lead over the smallest in ImageNet accuracy, as a fraction."""
+    top1 = {row.paper_name: row.top1 / 100 for row in ARCHITECTURES.values()}
+    return [
+        one
+        for a, b in ENDS
+        for one in _less(results, f"{a} less {b} ({init}) less its lead on ImageNet", [f"{a} · {init}"],
+                         [f"{b} · {init}"], less=top1[a] - top1[b])
+    ]  # fmt: skip
+
+
+def boosts(results: Results, *labels: str) -> list[Measured]:
+    """The boost of each: AUC with ImageNet weights minus without."""
+    return [
+        one for a in labels for one in _less(results, f"boost of {a}", [f"{a} · imagenet"], [f"{a} · random"])
+    ]  # fmt: skip
+
+
+def boost_gap(results: Results, a: str, b: str) -> list[Measured]:
+    """Boost of a minus boost of b."""
+    ai, ar, bi, br = (f"{label} · {init}" for label in (a, b) for init in ("imagenet", "random"))
+    what = f"boost of {a} less that of {b}"
+    return _measured(results, what, [ai, ar, bi, br], lambda auc: auc[ai] - auc[ar] - auc[bi] + auc[br])
+
+
+def boost_gaps(results: Results) -> list[Measured]:
+    """Boost of the largest of a family minus boost of its smallest."""
+    return [one for a, b in ENDS for one in boost_gap(results, a, b)]
+
+
+def mean_boost(results: Results) -> list[Measured]:
+    """The boost averaged over the paper's architectures that were trained from both inits."""
+    pretrained, random = _paired(results)
+    return _less(results, "mean boost", pretrained, random, ALL)
+
+
+def all_boosts(results: Results) -> list[Measured]:
+    """The boost of each of them."""
+    pairs = zip(*_paired(results), strict=True)
+    found = [one for a, b in pairs for one in _less(results, f"boost of {a.partition(' · ')[0]}", [a], [b])]
+    if len(found) < FEWEST:
+        return mean_boost(results)  # says what is missing
+    return [Measured(one.what, one.estimate, one.networks, len(found), ALL) for one in found]
+
+
+def correlation(results: Results, fact: str, *inits: str) -> list[Measured]:
+    """Spearman's rho of "top1" or "parameters" with the mean AUC; one an init."""
+    return [
+        one
+        for init in inits
+        for one in _rho(results, f"ρ of {fact} and AUC ({init})", fact, [_whole(results, init)], lambda rho, y: rho(y))
+    ]
+
+
+def correlation_gap(results: Results, fact: str) -> list[Measured]:
+    """Rho of a fact with the AUC from random weights minus that from ImageNet weights, over the same architectures."""
+    what = f"ρ of {fact} and AUC (random) less that (imagenet)"
+    return _rho(results, what, fact, _paired(results), lambda rho, pretrained, random: rho(random) - rho(pretrained))
+
+
+def boost_correlation(results: Results) -> list[Measured]:
+    """Spearman's rho of parameters with the boost."""
+    return _rho(results, "ρ of parameters and boost", "parameters", _paired(results), lambda rho, a, b: rho(a - b))
+
+
+def lead(results: Results, label: str, init: str, end: str) -> list[Measured]:
+    """How far a network is ahead of the best of the others ("best"), or behind the worst of them ("worst")."""
+    name, sign = f"{label} · {init}", {"best": 1, "worst": -1}[end]
+    others = [other for other in _whole(results, init) if other != name]
+
+    def statistic(auc: pd.DataFrame) -> pd.Series:
+        return sign * auc[name] - (sign * auc[others]).max(axis=1)
+
+    return _measured(results, f"{label} against the {end} other ({init})", [name, *others], statistic, ALL)
+
+
+def families(results: Results, a: str, b: str, init: str) -> list[Measured]:
+    """Mean AUC of some families ("DenseNet+ResNet") minus that of others."""
+    first, second = _of_families(results, a, init), _of_families(results, b, init)
+    return _less(results, f"{a} less {b} ({init})", first, second, sum(map(FAMILIES.count, f"{a}+{b}".split("+"))))
+
+
+def families_at_size(results: Results, a: str, b: str, init: str) -> list[Measured]:
+    """The same at equal size: the families' coefficient in a least-squares fit that has log parameters beside it."""
+    first, second = _of_families(results, a, init), _of_families(results, b, init)
+    names = [*first, *second]
+    size = np.log(results.models["parameters"].reindex(names).to_numpy(float))
+    design = np.column_stack([np.isin(names, first), size, np.ones(len(names))]).astype(float)  # (n, 3)
+    of = sum(map(FAMILIES.count, f"{a}+{b}".split("+")))
+
+    def statistic(auc: pd.DataFrame) -> np.ndarray:
+        return auc[names].to_numpy() @ np.linalg.pinv(design)[0]
+
+    return _measured(results, f"{a} less {b} at equal size ({init})", names, statistic, of)
+
+
+def family_against_size(results: Results, init: str) -> list[Measured]:
+    """Mean absolute gap between two families' means less the mean absolute gap between a family's ends."""
+    groups = _groups(results, init, 2)
+    several = sum(FAMILIES.count(family) for family in set(FAMILIES) if FAMILIES.count(family) > 1)
+    if len(groups) < 2:
+        return _missing("gap between families", f"fewer than two families with two sizes from {init} weights")
+
+    def statistic(auc: pd.DataFrame) -> np.ndarray:
+        between = [auc[a].mean(axis=1) - auc[b].mean(axis=1) for a, b in combinations(groups, 2)]
+        within = [auc[group[-1]] - auc[group[0]] for group in groups]
+        return np.mean(np.abs(between), axis=0) - np.mean(np.abs(within), axis=0)
+
+    return _measured(
+        results, f"gap between families less that within ({init})", list(chain(*groups)), statistic, several
+    )
+
+
+def size_within_families(results: Results, init: str) -> list[Measured]:
+    """Rho of size and AUC over all architectures less its mean over families of three or more sizes, as these are."""
+    groups, size = [_whole(results, init), *_groups(results, init, 3)], results.models["parameters"]
+    if len(groups) < 2:
+        return _missing("ρ within families", f"no family with three sizes from {init} weights")
+
+    def statistic(auc: pd.DataFrame) -> np.ndarray:
+        sizes = [np.broadcast_to(size[group], (len(auc), len(group))) for group in groups]
+        overall, *its = [rank_correlations(x, auc[group].to_numpy()) for x, group in zip(sizes, groups, strict=True)]
+        return overall - np.mean(its, axis=0)
+
+    return _measured(results, f"ρ over all less ρ within families ({init})", groups[0], statistic, ALL, digits=2)
+
+
+MEASUREMENTS = {one.__name__: one for one in (
+    level, difference, truncations, ends, ends_against_imagenet, boosts, boost_gap, boost_gaps, mean_boost, all_boosts,
+    correlation, correlation_gap, boost_correlation, lead, families, families_at_size, family_against_size,
+    size_within_families,
+)}  # fmt: skip
+
+
+def _measured(
+    results: Results, what: str, networks: Sequence[str], statistic: Callable, of: int = 0, less: float = 0, **options
+) -> list[Measured]:
+    """A statistic of AUCs (R, M) -> (R,), less a number that is known; missing where a network is, or most are.
+
+    of: how many of the paper's architectures it is about, where it is not about these networks alone.
+    """
+    if absent := [name for name in networks if name not in results.models.index]:
+        return _missing(what, f"{', '.join(absent)} not among the study's networks")
+    n = len({name.partition(" · ")[0] for name in networks})
+    if of == ALL and n < FEWEST:
+        return _missing(what, f"{n or 'none'} of the paper's architectures at hand: this needs {FEWEST}")
+    value, draws = (np.asarray(statistic(auc)) - less for auc in (results.models[["auc"]].T, results.replicates))
+    return [
+        Measured(what, results.estimate(value[0], draws, **{"signed": True} | options), tuple(networks), n, of or n)
+    ]
+
+
+def _less(results: Results, what: str, first: list[str], second: list[str], of: int = 0, less: float = 0):
+    """Mean AUC of some networks minus that of others."""
+    networks = [*first, *second]
+    return _measured(results, what, networks, lambda auc: auc[first].mean(axis=1) - auc[second].mean(axis=1), of, less)
+
+
+def _rho(results: Results, what: str, fact: str, sides: Sequence[list[str]], combine: Callable) -> list[Measured]:
+    """What `combine` makes of Spearman's rho with a fact and the AUCs (R, n) of n architectures, from one init or two.
+
+    combine: takes a function that gives the rho of values (R, n) with the fact, and the AUCs of each side.
+    """
+    names = sides[0]
+    facts = results.models[fact].reindex(names).to_numpy(float)
+
+    def statistic(auc: pd.DataFrame) -> np.ndarray:
+        drawn = np.broadcast_to(np.arange(len(names)), (len(auc), len(names)))
+        if len(auc) > 1:  # replicates
+            drawn = np.random.default_rng(results.seed).integers(len(names), size=drawn.shape)
+        x = facts[drawn]
+        values = [np.take_along_axis(auc[side].to_numpy(), drawn, axis=1) for side in sides]
+        return combine(lambda y: rank_correlations(x, y), *values)
+
+    over = "architectures and patients" if results.over == "patients" else f"architectures, {results.over}"
+    return _measured(results, what, list(chain(*sides)), statistic, ALL, digits=2, over=over)
+
+
+def _missing(what: str, why: str) -> list[Measured]:
+    return [Measured(what, Estimate(missing=why))]
+
+
+def _whole(results: Results, init: str) -> list[str]:
+    """The paper's architectures, whole, from an init: names of networks."""
+    models = results.models
+    return list(models.index[(models["init"] == init) & (models["minus"] == 0) & models["in_paper"].astype(bool)])
+
+
+def _paired(results: Results) -> tuple[list[str], list[str]]:
+    """The paper's architectures that were trained from both inits: pretrained, random."""
+    labels = [name.partition(" · ")[0] for name in _whole(results, "imagenet")]
+    both = [label for label in labels if f"{label} · random" in results.models.index]
+    return [f"{label} · imagenet" for label in both], [f"{label} · random" for label in both]
+
+
+def _of_families(results: Results, families: str, init: str) -> list[str]:
+    """The networks of some families; a family that the study lacks stands for itself, and is then missing."""
+    family = results.models["family"][_whole(results, init)]
+    return [name for one in families.split("+") for name in (list(family.index[family == one]) or [f"{one} · {init}"])]
+
+
+def _groups(results: Results, init: str, sizes: int) -> list[list[str]]:
+    """The networks of each family with so many sizes, from the smallest."""
+    models = results.models.loc[_whole(results, init)].sort_values("parameters")
+    return [list(its.index) for _, its in models.groupby("family") if len(its) >= sizes]

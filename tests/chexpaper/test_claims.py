@@ -1,0 +1,387 @@
+"""The ledger is data, checked on load; its criteria read the one verdict; a measurement is what its name says."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+from typer import Typer
+from typer.testing import CliRunner
+
+from chexlib.errors import UserError
+from chexlib.models.zoo import ARCHITECTURES
+from chexlib.results import Estimate, open_results
+from chexlib.stats import spearman
+from chexpaper import claims, commands
+from chexpaper.claims.ledger import INCONSISTENT, NOT_REPRODUCED, NOT_RUN, OPEN, REPRODUCED, UNTESTABLE
+from chexpaper.claims.measurements import ENDS, FAMILIES, MEASUREMENTS, Measured
+from chexpaper.claims.printed import table1, table2
+from tests.made_runs import make_store
+
+PAPER = {name: row for name, row in ARCHITECTURES.items() if row.in_paper}
+LABELS = [row.paper_name for row in PAPER.values()]
+ROWS = {row.id: row for row in claims.load()}
+ENTRY = {"id": "a", "place": "1", "statement": "x", "measurement": "boosts ResNet50", "criterion": "higher"}
+
+
+def opened(folder, runs):
+    """Results of a made-up study of these runs, through the real door."""
+    path = folder / "made.yaml"
+    path.write_text(yaml.safe_dump({"common": {"dataset": "phantom", "size": 96}, "runs": runs}))
+    make_store(folder / "runs", path)
+    return open_results(path, folder / "runs", replicates=60)
+
+
+@pytest.fixture(scope="module")
+def sixteen(tmp_path_factory):
+    """The paper's sixteen from both inits, one of them twice, and two truncations."""
+    runs = [
+        {"arch": list(PAPER), "init": ["random", "imagenet"]},
+        {"arch": "resnet18", "init": "random", "seed": 1},
+        {"arch": ["densenet121", "resnet18"], "minus": 1, "init": "imagenet"},
+    ]
+    return opened(tmp_path_factory.mktemp("sixteen"), runs)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Six of them from random weights, one from both inits."""
+    random = ["densenet121", "densenet201", "resnet18", "resnet101", "mobilenet_v2", "efficientnet_b0"]
+    runs = [{"arch": random, "init": "random"}, {"arch": "resnet18", "init": "imagenet"}]
+    return opened(tmp_path_factory.mktemp("few"), runs)
+
+
+def measure(results, call):
+    name, *words = call.split()
+    return MEASUREMENTS[name](results, *words)
+
+
+def found(low, high, margin=0.01, n=1, of=1):
+    return Measured("x", Estimate((low + high) / 2, low, high, margin=margin, signed=True), n=n, of=of)
+
+
+def row(**fields):
+    return claims.Statement(**(ENTRY | fields))
+
+
+def load(tmp_path, *entries):
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(list(entries), allow_unicode=True), encoding="utf-8")
+    return claims.load(path)
+
+
+# The data
+
+
+def test_every_number_of_the_tables_is_a_statement_as_printed():
+    for label, printed in table1().iterrows():
+        names = {"AUC": "auc", "low": "low", "high": "high"}
+        assert ROWS[f"t1-auc-{label.lower()}"].printed == {k: f"{printed[c]:.3f}" for k, c in names.items()}
+        assert ROWS[f"t1-size-{label.lower()}"].printed == {"parameters (M)": f"{printed['parameters']:.3f}"}
+    cut = table2()[table2().index.str.contains("Minus")]
+    for label, printed in cut.iterrows():
+        change = f"{printed['change']:.2f}".replace("-", "−")
+        assert ROWS[f"t2-auc-{label.lower()}"].printed == {"percent": change}
+        assert ROWS[f"t2-auc-{label.lower()}"].criterion == ("lower" if printed["significant"] else "same")
+        assert ROWS[f"t2-times-{label.lower()}"].printed == {"times": f"{printed['times']:.1f}"}
+
+
+def test_rows_of_one_measurement_agree_on_what_counts_as_none():
+    margins = {}
+    for one in ROWS.values():
+        margins.setdefault(one.measurement.split()[0] if one.measurement else "", set()).add(one.margin)
+    assert all(len(some) == 1 for some in margins.values())
+    assert margins["correlation"] == margins["boost_correlation"] == {0.3} and margins["boosts"] == {None}
+
+
+def test_statements_that_were_added_are_there():
+    for id in ("4.1-complexity-random", "4.2-weaker-within", "4.2-regardless", "4.3-regardless", "3.2-dense-blocks",
+               "3.1-gpus", "3.1-timm", "3.1-confidence", "2.2-bressem-auprc", "5-overfit", "5-searched"):  # fmt: skip
+        assert id in ROWS
+    for id in ("2.1-boost-4", "5-boost-4"):
+        assert ROWS[id].own == {"boost of InceptionV3": "auc('InceptionV3') - '0.866'"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"critrion": "higher"}, "unknown field 'critrion'"),
+        ({"criterion": "up"}, "criterion 'up' is none of higher"),
+        ({"measurement": "bosts ResNet50"}, "measurement 'bosts' is none of level"),
+        ({"measurement": "difference ResNet50"}, "missing a required argument"),
+        ({"measurement": ""}, "a measurement, or criterion 'not testable here' with a reason"),
+        ({"criterion": UNTESTABLE}, "a measurement, or criterion 'not testable here' with a reason"),
+        ({"printed": {"AUC": 0.86}}, "AUC has to stand in quotes"),
+        ({"own": {"AUC": "auc('ResNet50')"}}, "a check is of 'AUC', which is not printed"),
+        ({"printed": {"AUC": "0.86"}, "own": {"AUC": "ua('ResNet50')"}}, "cannot be computed (KeyError: 'ua')"),
+        ({"printed": {"AUC": "0.86"}, "own": {"AUC": "__import__('os').name"}}, "cannot be computed"),
+        ({"criterion": "near", "statistic": "AUC"}, "needs the number 'AUC' to be printed"),
+    ],
+)
+def test_an_entry_that_is_not_right_is_refused_by_file_and_id(tmp_path, change, says):
+    with pytest.raises(UserError) as refused:
+        load(tmp_path, ENTRY | change)
+    message = str(refused.value)
+    assert message.startswith(f"{tmp_path / 'claims.yaml'}: a: ") and says in message and "\n" not in message
+
+
+def test_a_doubled_id_and_a_lacking_field_are_refused(tmp_path):
+    with pytest.raises(UserError, match="a: two statements have this id"):
+        load(tmp_path, ENTRY, ENTRY)
+    with pytest.raises(UserError, match="entry 2: no id"):
+        load(tmp_path, ENTRY, {name: text for name, text in ENTRY.items() if name != "id"})
+
+
+# Criteria
+
+
+@pytest.mark.parametrize(
+    ("criterion", "low", "high", "word"),
+    [
+        ("higher", 0.001, 0.03, REPRODUCED),
+        ("higher", 0.001, 0.008, NOT_REPRODUCED),  # the verdict is the same
+        ("higher", -0.004, 0.005, NOT_REPRODUCED),
+        ("higher", -0.03, -0.001, NOT_REPRODUCED),
+        ("higher", -0.004, 0.02, OPEN),
+        ("lower", -0.03, -0.001, REPRODUCED),
+        ("lower", 0.001, 0.03, NOT_REPRODUCED),
+        ("lower", -0.02, 0.004, OPEN),
+        ("same", -0.004, 0.005, REPRODUCED),
+        ("same", 0.001, 0.02, NOT_REPRODUCED),
+        ("same", -0.02, 0.02, OPEN),
+        ("small", -0.009, 0.009, REPRODUCED),
+        ("small", 0.001, 0.02, OPEN),
+        ("small", 0.011, 0.02, NOT_REPRODUCED),
+        ("no drop", -0.009, 0.05, REPRODUCED),
+        ("no drop", -0.02, 0.01, OPEN),
+        ("no drop", -0.03, -0.001, NOT_REPRODUCED),
+        ("no gain", -0.05, -0.02, REPRODUCED),
+        ("no gain", -0.01, 0.02, OPEN),
+        ("no gain", 0.001, 0.02, NOT_REPRODUCED),
+        ("more than", 0.007, 0.02, REPRODUCED),
+        ("more than", 0.001, 0.02, OPEN),
+        ("more than", 0.001, 0.005, NOT_REPRODUCED),
+        ("near", 0.001, 0.011, REPRODUCED),
+        ("near", -0.02, 0.02, OPEN),
+        ("near", 0.017, 0.03, NOT_REPRODUCED),
+    ],
+)
+def test_a_criterion_asks_where_the_whole_interval_lies(criterion, low, high, word):
+    asked = row(criterion=criterion, statistic="difference", printed={"difference": "> 0.006"})
+    assert claims.judge(asked, [found(low, high)])[0] == word
+
+
+@pytest.mark.parametrize("criterion", ["same", "small", "no drop", "no gain"])
+def test_absence_is_never_reproduced_by_a_wide_interval(criterion):
+    for width in (0.011, 0.03, 0.3):
+        assert claims.judge(row(criterion=criterion), [found(-width, width)])[0] == OPEN
+
+
+def test_several_have_to_agree_and_what_is_missing_is_not_run():
+    up, down, open_ = found(0.01, 0.02), found(-0.02, -0.01), found(-0.1, 0.1)
+    assert claims.judge(row(), [up, up])[0] == REPRODUCED
+    assert claims.judge(row(), [up, open_])[0] == OPEN
+    assert claims.judge(row(), [up, open_, down])[0] == NOT_REPRODUCED
+    assert claims.judge(row(), [up, Measured("x", Estimate(missing="no such run"))]) == (NOT_RUN, "no such run")
+    assert claims.judge(row(), []) == (NOT_RUN, "no study was asked")
+    assert claims.judge(row(criterion=UNTESTABLE, reason="a picture"), []) == (UNTESTABLE, "a picture")
+
+
+def test_some_of_the_architectures_settle_nothing_about_all():
+    for low, high in ((0.01, 0.02), (-0.02, -0.01)):
+        assert claims.judge(row(), [found(low, high, n=5, of=16)])[0] == OPEN
+        assert claims.judge(row(), [found(low, high, n=16, of=16)])[0] != OPEN
+
+
+@pytest.mark.parametrize(
+    ("gain", "open_", "no", "word"),
+    [(9, 0, 7, REPRODUCED), (9, 7, 0, REPRODUCED), (8, 8, 0, OPEN), (8, 0, 8, NOT_REPRODUCED), (7, 2, 7, OPEN),
+     (9, 0, 0, REPRODUCED), (5, 0, 0, OPEN), (0, 8, 8, NOT_REPRODUCED)],
+)  # fmt: skip
+def test_most_is_more_than_half_of_the_sixteen(gain, open_, no, word):
+    ends = [(0.01, 0.02)] * gain + [(-0.02, 0.02)] * open_ + [(-0.02, -0.01)] * no
+    several = [found(*end, n=len(ends), of=16) for end in ends]
+    assert claims.judge(row(criterion="most higher"), several)[0] == word
+
+
+# Measurements
+
+
+def middle(results, values):
+    """The interval of replicates, as an Estimate has it."""
+    return pytest.approx(tuple(np.nanpercentile(values, [2.5, 97.5])))
+
+
+@pytest.mark.parametrize(
+    ("call", "by_hand"),
+    [
+        ("difference ResNet101 ResNet18 random", lambda a: a["ResNet101 · random"] - a["ResNet18 · random"]),
+        ("boosts MNASNet", lambda a: a["MNASNet · imagenet"] - a["MNASNet · random"]),
+        ("truncations ResNet18Minus1", lambda a: a["ResNet18Minus1 · imagenet"] - a["ResNet18 · imagenet"]),
+        (
+            "boost_gap DenseNet201 DenseNet121",
+            lambda a: (
+                (a["DenseNet201 · imagenet"] - a["DenseNet201 · random"])
+                - (a["DenseNet121 · imagenet"] - a["DenseNet121 · random"])
+            ),
+        ),
+        (
+            "mean_boost",
+            lambda a: sum(a[f"{label} · imagenet"] - a[f"{label} · random"] for label in LABELS) / 16,
+        ),
+        (
+            "lead InceptionV3 random best",
+            lambda a: (
+                a["InceptionV3 · random"]
+                - np.max([a[f"{label} · random"] for label in LABELS if label != "InceptionV3"], axis=0)
+            ),
+        ),
+        (
+            "lead MobileNetV2 random worst",
+            lambda a: (
+                np.min([a[f"{label} · random"] for label in LABELS if label != "MobileNetV2"], axis=0)
+                - a["MobileNetV2 · random"]
+            ),
+        ),
+        (
+            "families Inception MNASNet random",
+            lambda a: (a["InceptionV3 · random"] + a["InceptionV4 · random"]) / 2 - a["MNASNet · random"],
+        ),
+    ],
+)
+def test_a_measurement_is_what_a_hand_computes(sixteen, call, by_hand):
+    [one] = measure(sixteen, call)
+    assert one.estimate.value == pytest.approx(by_hand(sixteen.models["auc"]))
+    assert (one.estimate.low, one.estimate.high) == middle(sixteen, by_hand(sixteen.replicates))
+    assert one.estimate.over == "patients and seeds"
+    assert set(one.networks) <= set(sixteen.models.index) and one.n == one.of
+
+
+def test_several_measurements_come_one_a_network(sixteen):
+    assert [one.what for one in measure(sixteen, "boosts ResNet50 MNASNet")] == [
+        "boost of ResNet50",
+        "boost of MNASNet",
+    ]
+    assert len(measure(sixteen, "all_boosts")) == 16 and len(measure(sixteen, "boost_gaps")) == 3
+    plain, against = measure(sixteen, "ends random"), measure(sixteen, "ends_against_imagenet random")
+    for (a, b), one, other in zip(ENDS, plain, against, strict=True):
+        lead = {row.paper_name: row.top1 for row in PAPER.values()}
+        assert one.estimate.value - other.estimate.value == pytest.approx((lead[a] - lead[b]) / 100)
+
+
+def test_a_rank_correlation_draws_architectures_too(sixteen):
+    models = sixteen.models.query("init == 'random' and minus == 0")
+    [one] = measure(sixteen, "correlation parameters random")
+    assert one.estimate.value == pytest.approx(spearman(models["parameters"], models["auc"]).rho)
+    assert one.estimate.over == "architectures, patients and seeds" and (one.n, one.of) == (16, 16)
+    assert one.estimate.high - one.estimate.low > 0.5
+    both = measure(sixteen, "correlation top1 random imagenet")
+    [gap] = measure(sixteen, "correlation_gap top1")
+    assert gap.estimate.value == pytest.approx(both[0].estimate.value - both[1].estimate.value)
+
+
+def test_families_at_equal_size_are_the_coefficient_of_a_fit(sixteen):
+    models = sixteen.models.query("init == 'random' and minus == 0")
+    models = models[models["family"].isin(["ResNet", "MobileNet"])]
+    design = [models["family"] == "ResNet", np.log(models["parameters"]), np.ones(len(models))]
+    coefficient = np.linalg.lstsq(np.column_stack(design).astype(float), models["auc"], rcond=None)[0][0]
+    [one] = measure(sixteen, "families_at_size ResNet MobileNet random")
+    assert one.estimate.value == pytest.approx(coefficient) and (one.n, one.of) == (6, 6)
+
+
+def test_family_against_size_and_the_relation_within_families(sixteen):
+    models = sixteen.models.query("init == 'random' and minus == 0").sort_values("parameters")
+    groups = {name: its for name, its in models.groupby("family") if len(its) > 1}
+    means = [its["auc"].mean() for its in groups.values()]
+    between = np.mean([abs(a - b) for k, a in enumerate(means) for b in means[k + 1 :]])
+    within = np.mean([abs(its["auc"].iloc[-1] - its["auc"].iloc[0]) for its in groups.values()])
+    [one] = measure(sixteen, "family_against_size random")
+    assert one.estimate.value == pytest.approx(between - within) and (one.n, one.of) == (15, 15)
+    rhos = [spearman(its["parameters"], its["auc"]).rho for its in groups.values() if len(its) > 2]
+    [one] = measure(sixteen, "size_within_families random")
+    expected = spearman(models["parameters"], models["auc"]).rho - np.mean(rhos)
+    assert one.estimate.value == pytest.approx(expected) and len(rhos) == 3
+
+
+def test_what_a_study_lacks_is_said_and_not_judged(few):
+    judged = {one.statement.id: one for one in claims.ledger(few)}
+    for id in ("abs-boost", "fig4-most", "4.1-best", "4.2-weaker", "2.2-searched", "4.4-resnet18", "t1-auc-resnet18"):
+        assert judged[id].verdict == NOT_RUN and judged[id].reason, id
+    assert "MNASNet · random" in judged["2.2-searched"].reason
+    assert judged["1-resnet"].verdict != NOT_RUN and judged["1-resnet"].reason == ""
+    partial = judged["4.2-rho-random"]
+    assert partial.verdict == OPEN and (partial.measured[0].n, partial.measured[0].of) == (6, 16)
+    [gap] = judged["abs-families"].measured
+    assert (gap.n, gap.of) == (4, 15) and FAMILIES.count("MNASNet") == 1
+
+
+# The ledger
+
+
+def test_a_measurement_that_statements_share_is_made_once_and_counted_once(sixteen, tmp_path, monkeypatch):
+    calls = []
+    real = MEASUREMENTS["boosts"]
+    monkeypatch.setitem(MEASUREMENTS, "boosts", lambda results, *labels: calls.append(labels) or real(results, *labels))
+    rows = load(tmp_path, ENTRY, ENTRY | {"id": "b"}, ENTRY | {"id": "c", "criterion": "small"},
+                ENTRY | {"id": "d", "measurement": "boosts MNASNet"})  # fmt: skip
+    judged = claims.ledger(sixteen, rows)
+    assert calls == [("ResNet50",), ("MNASNet",)]
+    counts = claims.tally(judged)
+    assert sum(counts["statements"].values()) == 4 and sum(counts["measurements"].values()) == 3
+    assert judged[0].verdict == judged[1].verdict and judged[0].measured[0] is judged[1].measured[0]
+
+
+def test_every_statement_gets_its_verdicts_and_the_runs_behind_them(sixteen):
+    judged = claims.ledger(sixteen)
+    records = {one["id"]: one for one in claims.records(judged)}
+    assert list(records) == list(ROWS) == list(claims.frame(judged).index)
+    one = records["1-resnet"]
+    value = sixteen.models["auc"]["ResNet101 · random"] - sixteen.models["auc"]["ResNet18 · random"]
+    assert one["measured"][0]["value"] == pytest.approx(value) and one["measured"][0]["over"] == "patients and seeds"
+    assert len(one["runs"]) == 3 and set(one["runs"]) <= set(sixteen.runs["run_id"])
+    assert json.loads(json.dumps(one))["printed"] == {"difference": "0.005"}
+    assert records["3.1-epochs"]["verdict"] == UNTESTABLE
+    wide = claims.ledger(replace(sixteen, margin=0.9))
+    assert {one.statement.id: one.verdict for one in wide}["1-resnet"] == REPRODUCED
+
+
+def test_the_margin_of_the_study_is_that_of_its_differences_of_auc_alone(few):
+    margins = {one.statement.id: one.measured[0].estimate.margin for one in claims.ledger(few) if one.measured}
+    assert margins["1-resnet"] == few.margin == 0.01 and margins["4.2-rho-random"] == 0.3
+
+
+# What the numbers of the papers say of one another
+
+
+def test_numbers_are_held_against_one_another_as_the_counts_show():
+    judged = {one.statement.id: one for one in claims.ledger()}
+    apart = {id for id, one in judged.items() if one.own.verdict == INCONSISTENT}
+    assert {"1-boost", "4.3-boost", "1-densenet", "4.1-densenet-random", "3.1-checkpoints", "4.2-times-efficientnet",
+            "3.2-efficiency"} <= apart  # fmt: skip
+    counted = {id for id, one in judged.items() if one.count.verdict == INCONSISTENT}
+    assert {"abs-times", "t1-size-mnasnet", "t2-times-resnet18minus1", "4.1-third", "4.2-times-resnet101"} <= counted
+    assert judged["2.1-boost-4"].own.verdict == "consistent"
+    assert judged["abs-times"].count.allowed == "times 2.963"
+    assert judged["3.2-dense-blocks"].count.allowed == "dense blocks 3"
+    assert {one.verdict for one in judged.values()} == {NOT_RUN, UNTESTABLE}
+
+
+def test_a_number_that_is_printed_twice_has_to_be_one_number(tmp_path):
+    first = ENTRY | {"statistic": "difference", "printed": {"difference": "0.015"}}
+    words = []
+    for text in ("0.016", "0.0152", "0.02"):  # 0.0155 alone rounds to both 0.015 and 0.016
+        judged = claims.ledger(None, load(tmp_path, first, first | {"id": "b", "printed": {"difference": text}}))
+        words.append(judged[0].own.verdict)
+    assert words == ["not consistent", "consistent", "consistent"]
+
+
+def test_the_command_prints_a_table_or_json_and_refuses_runs_without_a_study(few):
+    app = Typer()
+    commands.register(app)
+    said = CliRunner().invoke(app, ["claims"])
+    assert said.exit_code == 0 and len(said.output.splitlines()) == 1 + len(ROWS) + 4
+    told = json.loads(CliRunner().invoke(app, ["claims", "--json"]).output)
+    assert set(told) == {"statements", "counts"} and len(told["statements"]) == len(ROWS)
+    assert {"id", "place", "statement", "printed", "measured", "verdict", "criterion"} <= set(told["statements"][0])
+    assert isinstance(CliRunner().invoke(app, ["claims", "--runs", "x"]).exception, UserError)
