@@ -14,10 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from chexlib.models.cbr import LAYERS as CBR_LAYERS
-from chexlib.models.cbr import parameters as cbr_parameters
 from chexlib.models.truncate import TRUNCATIONS, Cut
-from chexlib.models.zoo import ARCHITECTURES, Architecture
+from chexlib.models.zoo import ARCHITECTURES, CBR_LAYERS, Architecture, cbr_parameters
 from chexlib.stats import spearman_p, spearman_rounded
 from chexpaper.claims.printed import Span, exactly, mean, span, table1, table2, texts
 
