@@ -88,15 +88,15 @@ class Scene:
         return self.view != "LATERAL"
 
 
-AP_MAGNIFIES = 1.13
+AP_MAGNIFIES = 1.13  # the heart, which is farther from an AP film
 WIDENING = profile((0.0, 0.10, 0.18, 0.42, 0.56), (0.3, 0.6, 1.0, 1.0, 0.0))
 FULLNESS = 0.88 + 0.12 * bulge((HEIGHTS + 0.02).astype(np.float32) / 0.5)
-BELOW_GREAT_VESSELS = HEIGHTS >= 0.58
+BELOW_GREAT_VESSELS = HEIGHTS >= 0.58  # there the heart begins
 TRACHEA = profile((0.15, 0.35), (0.01, 0.03))
 
 
 def frontal(grid: Grid, person: Body, view: str, rng: np.random.Generator) -> Scene:
-    """A chest of this build without findings, from the front."""
+    """The chest of a patient of this build, from the front."""
     u, v, pixel = grid.u, grid.v, grid.pixel
     across = np.abs(u)
     wall = grid.at(WALL) - across
@@ -106,17 +106,17 @@ def frontal(grid: Grid, person: Body, view: str, rng: np.random.Generator) -> Sc
     chest = edge(wall, 3 * pixel) * edge(floor - v, 3.5 * pixel) * edge(below_top, 3 * pixel)
     left, right = _borders(person, view)
     silhouette = np.where(u > person.shift, grid.at(left) - u, u + grid.at(right))  # positive inside
-    solid = edge(silhouette, 3.5 * pixel)
+    mediastinum = edge(silhouette, 3.5 * pixel)
     heart = edge(silhouette, 2 * pixel) * edge(floor + 0.07 - v, 0.02) * grid.at(BELOW_GREAT_VESSELS)
     beyond = edge(v - floor, 3.5 * pixel)
     tissue = _skin_to_skin(grid, person, view, across) + 0.13 * beyond * edge(wall + 0.15, 0.2)
-    tissue += 0.06 * solid * chest + 0.05 * heart * bulge(silhouette / 0.4)
-    air = bulge(wall / 0.55) * chest * (0.57 - 0.50 * solid) * grid.at(FULLNESS)
-    air += 0.13 * beyond * edge(floor + 0.06 - v, 0.2) * edge(wall, 0.1) * (1 - solid)  # behind the dome
-    lungs = chest * (1 - solid)
+    tissue += 0.06 * mediastinum * chest + 0.05 * heart * bulge(silhouette / 0.4)
+    air = bulge(wall / 0.55) * chest * (0.57 - 0.50 * mediastinum) * grid.at(FULLNESS)
+    air += 0.13 * beyond * edge(floor + 0.06 - v, 0.2) * edge(wall, 0.1) * (1 - mediastinum)  # behind the dome
+    lungs = chest * (1 - mediastinum)
     hila = ((-0.24 + person.shift, 0.49), (0.26 + person.shift, 0.46))
     tree = vessels(grid, hila, person.trees)
-    scene = Scene(grid, person, view, hila, wall, floor, chest, lungs, heart, solid, tree, tissue, air)
+    scene = Scene(grid, person, view, hila, wall, floor, chest, lungs, heart, mediastinum, tree, tissue, air)
     _airway(scene)
     for hilum in hila:
         scene.tissue += 0.055 * spot(grid, *hilum, 0.085, tall=1.5)

@@ -18,7 +18,7 @@ SPINE = profile((-0.9, -0.3, 0.0, 0.3, 0.6, 0.9, 1.2, 1.9), (0.10, 0.20, 0.42, 0
 
 
 def lateral(grid: Grid, person: Body, rng: np.random.Generator) -> Scene:
-    """A chest of this build without findings, from the side."""
+    """The chest of a patient of this build, from the side."""
     u, v = grid.u, grid.v
     wall = np.minimum(u + grid.at(FRONT), grid.at(BACK) - u)
     floor = _diaphragm(u, person)
@@ -26,7 +26,8 @@ def lateral(grid: Grid, person: Body, rng: np.random.Generator) -> Scene:
     inside = _heart(grid, person.heart)
     solid = edge(inside, 0.13)
     upper = bulge((0.34 + person.widening - np.abs(u - 0.05)) / 0.4) * edge(0.34 - v, 0.2)
-    heart, mediastinum = edge(inside, 0.03) * edge(floor + 0.05 - v, 0.03), np.maximum(solid, upper * chest)
+    heart = edge(inside, 0.03) * edge(floor + 0.05 - v, 0.03)
+    mediastinum = np.maximum(solid, upper * chest)
     beyond = edge(v - floor, 0.05)
     tissue = _skin_to_skin(grid, person) + 0.12 * beyond * edge(wall + 0.1, 0.2)
     air = bulge(wall / 0.5) * chest * (0.52 - 0.34 * solid) * (1 - 0.35 * upper)

@@ -231,12 +231,12 @@ def fracture(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
 
 def support_devices(scene: Scene, severity: float, rng: Generator) -> np.ndarray:
     """One to four devices, more and thicker with severity; the mask is their metal and plastic."""
-    kinds = list(DEVICES)
-    weights = np.array([share for _, share in DEVICES.values()])
-    chosen = rng.choice(len(kinds), size=1 + int(severity * 2.99), replace=False, p=weights / weights.sum())
+    drawers, shares = zip(*DEVICES)
+    n = 1 + int(severity * 2.99)
+    chosen = rng.choice(len(drawers), size=n, replace=False, p=np.array(shares) / np.sum(shares))
     drawn = np.zeros_like(scene.dense)
     for k in sorted(chosen):
-        np.maximum(drawn, DEVICES[kinds[k]][0](scene, rng), out=drawn)
+        np.maximum(drawn, drawers[k](scene, rng), out=drawn)
     scene.dense = np.maximum(scene.dense, (0.55 + 0.3 * severity) * drawn)
     mask = drawn > 0.35
     return mask if mask.any() else drawn >= drawn.max()
@@ -270,13 +270,13 @@ def _electrodes(scene: Scene, rng: Generator) -> np.ndarray:
     return drawn
 
 
-def _endotracheal(scene: Scene, rng: Generator) -> np.ndarray:
+def _endotracheal_tube(scene: Scene, rng: Generator) -> np.ndarray:
     x = 0.01 if scene.frontal else 0.02
     tip = rng.uniform(0.22, 0.34)
     return 0.85 * _curve(scene, [(x - 0.03, -0.8), (x, -0.3), (x + 0.01, tip)], 0.016)
 
 
-def _gastric(scene: Scene, rng: Generator) -> np.ndarray:
+def _gastric_tube(scene: Scene, rng: Generator) -> np.ndarray:
     path = [(0.1, -0.8), (0.25, 0.3), (0.3, 0.9), (-0.1, 1.25)]
     if scene.frontal:
         path = [(0.04, -0.8), (0.04, 0.2), (0.03, 0.75), (0.10, 1.02), (0.36, 1.16), (0.5, 1.25)]
@@ -329,16 +329,16 @@ def _chest_tube(scene: Scene, rng: Generator) -> np.ndarray:
     return 0.65 * _curve(scene, path, 0.018)
 
 
-DEVICES = {
+DEVICES = (
     # drawer, and how often it is chosen first
-    "electrodes": (_electrodes, 0.34),
-    "central line": (_central_line, 0.26),
-    "endotracheal tube": (_endotracheal, 0.14),
-    "gastric tube": (_gastric, 0.10),
-    "pacemaker": (_pacemaker, 0.10),
-    "sternal wires": (_sternal_wires, 0.08),
-    "chest tube": (_chest_tube, 0.06),
-}
+    (_electrodes, 0.34),
+    (_central_line, 0.26),
+    (_endotracheal_tube, 0.14),
+    (_gastric_tube, 0.10),
+    (_pacemaker, 0.10),
+    (_sternal_wires, 0.08),
+    (_chest_tube, 0.06),
+)
 
 DRAW: dict[str, Callable[[Scene, float, Generator], np.ndarray]] = {
     # in the order in which they are drawn: fluid last, over what it covers; the lines and tubes over all

@@ -1,13 +1,12 @@
-"""Who the phantom's patients are, what they have and what is written of it: CheXpert's rates, without
-CheXpert's patients.
+"""Who the phantom's patients are, what they have and what is written of it: CheXpert's rates, not CheXpert's patients.
 
-Each finding has a latent normal number. Above one threshold the finding is there, and the higher the number,
-the more severe. The number also decides what an automatic labeler would have read in the report: clearly
-above, 1; about the threshold, -1 (uncertain: the mildest three in ten are absent in truth); below, 0 or, mostly,
-nothing. So uncertain findings are the faint ones. Correlations of the numbers (a Gaussian copula) and all
-rates were estimated from CheXpert's train.csv (Irvin et al. 2019; 223,414 images), separately for studies of
-AP images only and others. A further number makes the normal studies, whose only finding can be Support
-Devices. Not modelled: more than six studies a patient, labels that hang on sex.
+Each finding has a latent normal number. Above one threshold the finding is there, and the higher the number, the more
+severe. The number also decides what an automatic labeler would have read in the report: clearly above, 1; about the
+threshold, -1 (uncertain: the mildest three in ten are absent in truth); below, 0 or, mostly, nothing. So uncertain
+findings are the faint ones. Correlations of the numbers (a Gaussian copula) and all rates were estimated from
+CheXpert's train.csv (Irvin et al. 2019; 223,414 images), separately for studies of AP images only and others. A further
+number makes the normal studies, whose only finding can be Support Devices. Not modelled: more than six studies a
+patient, labels that hang on sex.
 """
 
 from __future__ import annotations
@@ -63,10 +62,8 @@ STUDY_VIEWS = (
     (("PA",), 0.012), (("PA", "LATERAL"), 0.135), (("PA", "PA", "LATERAL"), 0.006),
 )  # fmt: skip
 STUDIES = (0.54, 0.18, 0.10, 0.07, 0.05, 0.06)  # share of patients with 1 to 6 studies; CheXpert has up to 91
-AGES = (
-    (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0),
-    (18, 20, 27, 34, 49, 62, 74, 83, 88, 90),
-)  # quantiles, CheXpert train.csv
+AGES = ((0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0),
+        (18, 20, 27, 34, 49, 62, 74, 83, 88, 90))  # quantiles, CheXpert train.csv  # fmt: skip
 MALE = (0.577, 0.632)  # in AP-only studies, in others
 UNCERTAIN_TRUE = 0.7  # the share of uncertain findings that are there
 PERSISTENCE = 0.5  # of the latent numbers' variance, the share that stays with a patient from study to study
@@ -112,9 +109,7 @@ def _factor() -> np.ndarray:
 
 
 def _thresholds() -> np.ndarray:
-    """(2, 3, 14) thresholds for "written as present", "there" and "written as uncertain", for AP-only studies
-    and the others.
-    """
+    """(2, 3, 14) thresholds of "written as present", "there", "written as uncertain", in AP-only studies and others."""
     abnormal = np.ones((2, 14))
     abnormal[:, 1:_DEVICES] -= _SHARES[:, 0, :1]  # these findings only occur in studies that are not normal
     present, uncertain = _SHARES[:, 0] / abnormal, _SHARES[:, 1] / abnormal
@@ -159,9 +154,7 @@ def patient(number: int, seed: int, one_study: bool = False) -> list[Study]:
 
 
 def findings(latent: np.ndarray, group: int, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Truth, severity and the labeler's labels (14,) each, of latent numbers (14,) in an AP-only study (group
-    0) or another (1).
-    """
+    """Truth, severity and the labeler's labels (14,) of latent numbers (14,), in AP-only studies (group 0) or not."""
     written, there, uncertain = THRESHOLDS[group]
     normal = latent[0] > written[0]
     possible = np.full(14, not normal)
