@@ -277,7 +277,7 @@ def notebooks_run(args) -> None:
     executed = import_module("chexpaper.build.notebooks").run_notebooks(
         args.study, data=args.data, runs=args.runs, only=args.only, parameters=dict(args.p), jobs=args.jobs
     )
-    current = sum(notebook.skipped for notebook in executed)
+    current = sum(not notebook.because for notebook in executed)
     print(f"{len(executed) - current} notebooks executed, {current} current, in {executed[0].output.parent}")
 
 

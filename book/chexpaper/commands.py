@@ -57,7 +57,7 @@ def notebooks_run(
     from chexpaper.build.notebooks import run_notebooks
 
     executed = run_notebooks(study, data, runs, only, dict(parameters or ()), jobs=jobs)
-    current = sum(notebook.skipped for notebook in executed)
+    current = sum(not page.because for page in executed)
     print(f"{len(executed) - current} notebooks executed, {current} current, in {executed[0].output.parent}")
 
 

@@ -26,6 +26,11 @@ def glued(path: Path) -> set[str]:
     return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
 
 
+def test_the_notebooks_are_those_of_the_contents():
+    named = re.findall(r"book/executed/(\w+)", (PROJECT / "_toc.yml").read_text())
+    assert named and {path.stem for path in NOTEBOOKS} == set(named)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 class TestHygiene:
     def test_no_outputs_are_tracked_and_metadata_is_clean(self, path):
@@ -38,9 +43,10 @@ class TestHygiene:
         assert len(set(ids)) == len(ids)
 
     def test_one_parameters_cell_declares_what_every_notebook_takes(self, path):
-        [source] = [cell["source"] for cell in cells(path) if "parameters" in cell["metadata"].get("tags", [])]
-        names = [node.targets[0].id for node in ast.parse(source).body]
-        assert names[:3] == PARAMETERS[:3] or names == ["published"]
+        [cell] = [cell for cell in cells(path) if "parameters" in cell["metadata"].get("tags", [])]
+        values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell["source"]).body}
+        assert list(values)[:3] == PARAMETERS[:3]
+        assert ("own-study" in cell["metadata"]["tags"]) == (values["study"] == "nih")
 
     def test_code_cells_are_short_and_define_no_function(self, path):
         for cell in cells(path, "code"):

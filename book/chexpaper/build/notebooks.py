@@ -2,21 +2,24 @@
 
 It guards against Papermill's habit of carrying on. Unknown parameters, and notebooks without a `parameters` cell, are
 refused before anything runs. An output takes its place only when every cell was executed without an error, and it is
-current while the record beside it says that nothing it depends on has changed; the record is gone from the moment a
-notebook starts until it has succeeded. Killing the driver at any moment ends its notebooks too, and the next run clears
-up after it.
+current while the record beside it names the same hashes as now: of the notebook, its parameters, the code, and the runs
+that it reads. A data set's images are not among them: what notebooks read of them is in the runs, whose names hold the
+data's fingerprint. The record is gone from the moment a notebook starts until it has succeeded. Killing the driver at
+any moment ends its notebooks too, and the next run clears up after it.
 """
 
 from __future__ import annotations
 
 import ast
 import fcntl
+import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,48 +27,36 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+import chexlib
+import chexpaper
 from chexlib.errors import UserError
-from chexlib.runs.store import project_folder, write_atomically
-from chexlib.study import load_study
-from chexpaper.build.execute import (
-    FOLDERS,
-    NotebookProcess,
-    install_kernel,
-    kernel_environment,
-    read_notebook,
-    tags,
-    without_folders,
-)
-from chexpaper.build.inputs import notebook_inputs, record_of, shared_inputs, why_not_current, write_record
+from chexlib.runs.store import RunStore, project_folder, write_atomically
+from chexlib.study import Study, load_study
+from chexpaper.build.execute import FOLDERS, execute, kernel_environment, read_notebook, tags, without_folders
 
-STANDARD = ("study", "data", "runs")
-"""Parameters with arguments of their own; they go to the notebooks that declare them."""
-SCRATCH = ".running-"
-"""Prefix of the folder of half-done work, inside the output folder."""
-
-
-@dataclass(frozen=True)
-class Executed:
-    """One notebook of a run: its executed copy, and whether this run made it."""
-
-    name: str
-    output: Path
-    seconds: float  # 0 where skipped
-    because: str  # why it was executed, e.g. "chexlib, runs changed"; empty where it was current and skipped
-
-    @property
-    def skipped(self) -> bool:
-        return not self.because
+STANDARD = ("study", "data", "runs")  # parameters with arguments of their own, for the notebooks that declare them
+OWN_STUDY = "own-study"  # tag of a `parameters` cell whose three stay as they are, whatever study other pages show
+SCRATCH = ".running-"  # prefix of the folder of half-done work, inside the output folder
 
 
 @dataclass(frozen=True, eq=False)
-class _Task:
-    """One notebook with what it is given and what it depends on."""
+class Page:
+    """One notebook that was asked for: its executed copy, and what that depends on."""
 
     source: Path
     output: Path
     parameters: Mapping
-    inputs: Mapping[str, str]
+    inputs: Mapping[str, str]  # a hash each
+    because: str  # why it is executed, e.g. "chexlib, runs changed"; empty where it is current and skipped
+
+    def take(self, executed: dict) -> None:
+        """Puts a good output where the book takes it, and then, last of all, its record."""
+        given = [*self.parameters.values(), *map(os.environ.get, FOLDERS), self.source.parents[1].resolve()]
+        folders = [str(folder) for folder in given if folder and Path(str(folder)).is_absolute()]
+        text = json.dumps(without_folders(executed, folders), indent=1, ensure_ascii=False)
+        write_atomically(self.output, text + "\n")
+        record = {"inputs": dict(self.inputs), "output": sha(self.output.read_bytes())}
+        write_atomically(record_of(self.output), json.dumps(record, indent=1) + "\n")
 
 
 def run_notebooks(
@@ -78,7 +69,7 @@ def run_notebooks(
     jobs: int = 2,
     timeout: float = 3600,
     progress: bool = True,
-) -> list[Executed]:
+) -> list[Page]:
     """Executes the notebooks that are not current, each in its own process; returns all that were asked for, in order.
 
     study: a name in notebooks/studies, or a YAML file. data: the data set's folder. runs: the run store, or "results"
@@ -90,19 +81,69 @@ def run_notebooks(
     `parameters` cell, or where another process is at work in `out`; and, once what was running has ended, where a
     notebook failed, naming the cell and its error.
     """
-    tasks = _tasks(study, data, runs, only, parameters, out)
-    folder = tasks[0].output.parent
+    pages = pages_of(study, data, runs, only, parameters, out)
+    folder = pages[0].output.parent
     with _folder_lock(folder):
-        because = {task: why_not_current(task.output, task.inputs) for task in tasks}
-        seconds = _execute([task for task in tasks if because[task]], folder, max(1, jobs), timeout, progress)
-    return [Executed(task.source.stem, task.output, seconds.get(task, 0.0), because[task]) for task in tasks]
+        _execute([page for page in pages if page.because], folder, max(1, jobs), timeout, progress)
+    return pages
 
 
-def outdated(study: str, data=None, runs=None, only=None, parameters=None, out=None) -> dict[str, str]:
-    """Which notebooks `run_notebooks` with these arguments would execute, and why; executes nothing."""
-    tasks = _tasks(study, data, runs, only, parameters, out)
-    reasons = {task.source.stem: why_not_current(task.output, task.inputs) for task in tasks}
-    return {name: reason for name, reason in reasons.items() if reason}
+def pages_of(study: str, data=None, runs=None, only=None, parameters=None, out=None) -> list[Page]:
+    """What `run_notebooks` has to do, with everything refused that can be refused before it is done."""
+    project = project_folder()
+    planned = load_study(study)
+    given = {"study": str(Path(study).resolve()) if str(study).endswith((".yaml", ".yml")) else study}
+    if data:
+        given["data"] = str(Path(data).expanduser().resolve())
+        if not Path(given["data"]).is_dir():
+            raise UserError(f"data {str(data)!r}: no such folder: give the data set's folder, or none for the phantom")
+    if runs:
+        given["runs"] = "results" if str(runs) == "results" else str(Path(runs).expanduser().resolve())
+    declared = {source: declared_parameters(source) for source in _chosen(project / "notebooks", only)}
+    given |= _known(parameters or {}, declared)
+    shared = _shared_inputs(project, planned, given.get("runs"), given.get("data"))
+    folder = Path(out) if out else project / "book" / "executed"
+    pages = []
+    for source, names in declared.items():
+        own = {name: given[name] for name in names if name in given}
+        cells = [[c["cell_type"], c["source"], tags(c), c.get("attachments")] for c in read_notebook(source)["cells"]]
+        inputs = {"the notebook": sha(json.dumps(cells)), "parameters": sha(repr(sorted(own.items())))} | shared
+        output = folder / source.name
+        pages.append(Page(source, output, own, inputs, why_not_current(output, inputs)))
+    return pages
+
+
+def why_not_current(output: Path, inputs: Mapping[str, str]) -> str:
+    """Why the output does not stand for these inputs, for people; empty where it does."""
+    try:
+        record = json.loads(record_of(output).read_text())
+        edited = record["output"] != sha(output.read_bytes())
+        changed = [name for name, value in inputs.items() if record["inputs"].get(name) != value]
+    except (OSError, ValueError, KeyError):
+        return "not executed yet"
+    if edited:
+        return "its output was edited"
+    return f"{', '.join(changed)} changed" if changed else ""
+
+
+def record_of(output: Path) -> Path:
+    """Where an output's record lies."""
+    return output.with_suffix(".json")
+
+
+def sha(*parts: str | bytes) -> str:
+    """SHA-256 of the parts, each with its length, so that their borders count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        digest.update(b"%d:" % len(content) + content)
+    return digest.hexdigest()
+
+
+def sha_of_files(folder: Path, pattern: str = "**/*") -> str:
+    """One hash of the names in the folder and the contents of all its files that match."""
+    files = [path for path in sorted(folder.glob(pattern)) if path.is_file() and "__pycache__" not in path.parts]
+    return sha(*(part for path in files for part in (path.relative_to(folder).as_posix(), path.read_bytes())))
 
 
 def read_value(text: str) -> object:
@@ -116,44 +157,24 @@ def read_value(text: str) -> object:
 
 
 def declared_parameters(path: Path) -> list[str]:
-    """The names that the notebook's `parameters` cell assigns. Raises UserError without such a cell, or an odd one."""
+    """The names that the notebook's `parameters` cell assigns, and that may be given.
+
+    Raises UserError without such a cell, or an odd one.
+    """
     try:
-        cells = [cell["source"] for cell in read_notebook(path)["cells"] if "parameters" in tags(cell)]
+        cells = [cell for cell in read_notebook(path)["cells"] if "parameters" in tags(cell)]
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: not a notebook of format 4: save it again in JupyterLab") from None
     if len(cells) != 1:
         count = len(cells) or "no"
         raise UserError(f"{path}: {count} cells are tagged `parameters`: tag the one that sets study, data and runs")
     try:
-        statements = ast.parse(cells[0]).body
+        statements = ast.parse(cells[0]["source"]).body
     except SyntaxError as error:
         raise UserError(f"{path}: `parameters` cell, line {error.lineno}: not plain Python: {error.msg}") from None
     assigned = [target for s in statements for target in getattr(s, "targets", [getattr(s, "target", None)])]
-    return [target.id for target in assigned if isinstance(target, ast.Name)]
-
-
-def _tasks(study, data, runs, only, parameters, out) -> list[_Task]:
-    """What there is to do, with everything refused that can be refused before it is done."""
-    project = project_folder()
-    load_study(study)  # refuses an unknown one
-    is_file = str(study).endswith((".yaml", ".yml"))
-    study_file = Path(study) if is_file else project / "notebooks" / "studies" / f"{study}.yaml"
-    given = {"study": _absolute(study) if is_file else study}
-    if data:
-        given["data"] = _absolute(data)
-        if not Path(given["data"]).is_dir():
-            raise UserError(f"data {str(data)!r}: no such folder: give the data set's folder, or none for the phantom")
-    if runs:
-        given["runs"] = "results" if str(runs) == "results" else _absolute(runs)
-    declared = {source: declared_parameters(source) for source in _chosen(project / "notebooks", only)}
-    given |= _known(parameters or {}, declared)
-    inputs = shared_inputs(project, study_file, given.get("runs"), given.get("data"))
-    folder = Path(out) if out else project / "book" / "executed"
-    tasks = []
-    for source, names in declared.items():
-        own = {name: given[name] for name in names if name in given}
-        tasks.append(_Task(source, folder / source.name, own, notebook_inputs(source, own) | inputs))
-    return tasks
+    kept = STANDARD if OWN_STUDY in tags(cells[0]) else ()
+    return [target.id for target in assigned if isinstance(target, ast.Name) and target.id not in kept]
 
 
 def _chosen(folder: Path, only: Sequence[str] | None) -> list[Path]:
@@ -184,9 +205,20 @@ def _unknown(kind: str, name: str, known: Sequence[str]) -> UserError:
     return UserError(f"{kind} {name!r} is unknown{hint} (known: {', '.join(known)})")
 
 
-def _absolute(path: str | Path) -> str:
-    """The path as a kernel, which runs in the notebook's folder, must be told it."""
-    return str(Path(path).expanduser().resolve())
+def _shared_inputs(project: Path, study: Study, runs: str | None, data: str | None) -> dict[str, str]:
+    """The hashes of what all notebooks share. Of the data set's folder, its tables: the files right inside it."""
+    store = None if runs == "results" else RunStore.open(runs)  # the published runs are hashed as `results`
+    finished = [run for run in store.planned(study.name) if run.finished] if store else []
+    tables = [(path, path.stat()) for path in sorted(Path(data).iterdir()) if path.is_file()] if data else []
+    return {
+        "chexlib": sha_of_files(Path(chexlib.__file__).parent),
+        "chexpaper": sha_of_files(Path(chexpaper.__file__).parent),
+        "python and requirements.lock": sha(sys.version, sha_of_files(project, "requirements.lock")),
+        "the study": sha(repr(study)),
+        "runs": sha(*(run.run_id + sha_of_files(run.folder, "*.json") for run in finished)),
+        "results": sha_of_files(project / "results"),
+        "data": sha(*(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in tables)),
+    }
 
 
 @contextmanager
@@ -203,46 +235,36 @@ def _folder_lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _execute(tasks: Sequence[_Task], folder: Path, jobs: int, timeout: float, progress: bool) -> dict[_Task, float]:
-    """Executes the tasks and returns their seconds. After a failure nothing new is started; what runs is let end."""
-    if not tasks:
-        return {}
-    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder)).resolve()
-    waiting, running, seconds, failures = list(tasks), {}, {}, []
-    bar = tqdm(total=len(tasks), desc="notebooks", unit="notebook", disable=not progress)
-    try:
-        install_kernel(scratch)
+def _execute(pages: Sequence[Page], folder: Path, jobs: int, timeout: float, progress: bool) -> None:
+    """Executes these notebooks. After a failure nothing new is started; what runs is let end."""
+    if not pages:
+        return
+    failures: list[str] = []
+    bar = tqdm(total=len(pages), desc="notebooks", unit="notebook", disable=not progress)
+
+    def make(page: Page) -> None:
+        if failures:
+            return
+        bar.set_postfix_str(page.source.stem)
+        record_of(page.output).unlink(missing_ok=True)
+        try:
+            page.take(execute(page.source, page.parameters, scratch, environment, timeout, hold))
+            bar.update(1)
+        except UserError as error:
+            failures.append(str(error))
+
+    with (
+        bar,
+        tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder, ignore_cleanup_errors=True) as scratch,
+        open((ends := os.pipe())[0]) as hold,
+        open(ends[1], "w") as lifeline,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        scratch = Path(scratch).resolve()
         environment = kernel_environment(scratch, jobs)
-        while running or (waiting and not failures):
-            while waiting and len(running) < jobs and not failures:
-                task = waiting.pop(0)
-                record_of(task.output).unlink(missing_ok=True)
-                running[task] = NotebookProcess(task.source, task.parameters, scratch, environment, timeout)
-                bar.set_postfix_str(", ".join(t.source.stem for t in running))
-            time.sleep(0.05)
-            for task in [task for task, process in running.items() if process.ended()]:
-                process = running.pop(task)
-                if process.problem:
-                    failures.append(f"{task.source.parent.name}/{task.source.name}, {process.problem}")
-                else:
-                    seconds[task] = time.monotonic() - process.began
-                    _take(process.executed, task, seconds[task])
-                    bar.update(1)
-                bar.set_postfix_str(", ".join(t.source.stem for t in running))
-    finally:
-        bar.close()
-        for process in running.values():
-            process.stop()
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            list(pool.map(make, pages))
+        finally:
+            lifeline.close()  # stops what still runs
     if failures:
         raise UserError("; ".join(failures))
-    return seconds
-
-
-def _take(executed: dict, task: _Task, seconds: float) -> None:
-    """Puts a good output where the book takes it, and then its record."""
-    given = [*task.parameters.values(), *map(os.environ.get, FOLDERS), task.source.parents[1].resolve()]
-    folders = [str(folder) for folder in given if folder and Path(str(folder)).is_absolute()]
-    text = json.dumps(without_folders(executed, folders), indent=1, ensure_ascii=False)
-    write_atomically(task.output, text + "\n")
-    write_record(task.output, task.inputs, seconds)
