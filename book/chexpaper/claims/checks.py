@@ -141,7 +141,7 @@ def _with_sizes(sizes: dict[str, float]) -> dict:
 @cache
 def rho_allowed(x: tuple[float, ...]) -> list[Span]:
     """Every rank correlation of Table 1's rounded AUCs with a fact of its sixteen."""
-    return [exactly(one) for one in spearman_rounded(x, table1().auc, 3).rho]
+    return [exactly(one) for one in spearman_rounded(x, table1().auc, 3)]
 
 
 @cache
