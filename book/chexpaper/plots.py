@@ -114,7 +114,7 @@ def scatter(
             axis.margins(x=0.08)
         axes[-1, 0].set_xlabel(xlabel or x)
         if log:
-            _log_axis(axes[0, 0])
+            log_axis(axes[0, 0])
         legend(figure, table["family"])
         figure.draw_without_rendering()
         for axis, (_, points) in zip(axes.flat, shown, strict=True):
@@ -161,17 +161,38 @@ def intervals(
 
 
 def curves(
-    table: pd.DataFrame, x: str, y: str, caption: str, *, line: str, mark: str, xlabel: str = "", ylabel: str = ""
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    caption: str,
+    *,
+    line: str,
+    mark: str,
+    panels: str | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
 ) -> Figure | None:
-    """Lines, one each value of column `line`, coloured by column `mark` (families or inits); x against y."""
+    """Lines, one each value of column `line`, coloured by column `mark` (families or inits); x against y.
+
+    panels: a column, each of whose values has a small panel of its own, four beside each other.
+    """
     table = table.dropna(subset=[x, y])
     if table.empty:
         return None
-    figure, [[axis]] = sheet(caption)
+    shown = [("", table)] if panels is None else list(table.groupby(panels, sort=False))
+    columns = min(4, len(shown))
+    rows = -(-len(shown) // columns)
+    height = 3.6 if panels is None else 1.1 + 1.2 * rows
+    figure, axes = sheet(caption, rows, columns, height, sharex=True, sharey=True)
     with rc_context(STYLE):
-        for _, its in table.groupby(line, sort=False):
-            axis.plot(its[x], its[y], color=mark_of(its[mark].iloc[0]).colour, linewidth=1.2, alpha=0.8)
-        axis.set(xlabel=xlabel or x, ylabel=ylabel or y)
+        for axis, (title, panel) in zip(axes.flat, shown, strict=False):
+            for _, its in panel.groupby(line, sort=False):
+                axis.plot(its[x], its[y], color=mark_of(its[mark].iloc[0]).colour, linewidth=1.2, alpha=0.8)
+            axis.set_title(title, fontsize=8)
+        for axis in axes.flat[len(shown) :]:
+            axis.set_visible(False)
+        axes[-1, 0].set_xlabel(xlabel or x)
+        figure.supylabel(ylabel or y, fontsize=10)
         legend(figure, table[mark])
     return figure
 
@@ -252,7 +273,7 @@ def legend(figure: Figure, names: pd.Series) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8, handletextpad=0.3)
 
 
-def _log_axis(axis: Axes) -> None:
+def log_axis(axis: Axes) -> None:
     """A logarithmic axis with plain numbers at 1, 2 and 5."""
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
