@@ -3,15 +3,25 @@
 from collections import Counter
 from dataclasses import fields, replace
 
+import pandas as pd
 import pytest
 
 from chexlib.data.labels import TASKS
-from chexlib.paper import protocol
-from chexlib.paper.notes import Missing
-from chexlib.paper.points import DEVIATES, FOR_DEVICE, IDENTITY, POINTS, PRINTED, READING, SILENT, Training
-from chexlib.paper.results import open_results
+from chexlib.results import open_results
 from chexlib.runs.spec import RunSpec
 from chexlib.study import load_study
+from chexpaper import protocol
+from chexpaper.protocol import (
+    CHOSE_OTHERWISE,
+    DEVIATES,
+    FOR_DEVICE,
+    IDENTITY,
+    POINTS,
+    PRINTED,
+    READING,
+    SILENT,
+    Training,
+)
 from tests.made_runs import make_store, study_file
 
 OTHER = {
@@ -40,12 +50,12 @@ OTHER = {
 PAPER = RunSpec(dataset="chexpert")
 
 
-def rows(*runs: Training) -> dict[str, protocol.Held]:
-    return {row.point.what: row for row in protocol.held(runs)}
+def rows(*runs: Training) -> pd.DataFrame:
+    return protocol.table(runs)
 
 
-def marked(found: dict, mark: str) -> list[str]:
-    return [name for name, row in found.items() if row.mark == mark]
+def marked(found: pd.DataFrame, mark: str) -> list[str]:
+    return list(found.index[found["mark"] == mark])
 
 
 @pytest.fixture
@@ -67,12 +77,12 @@ def test_every_field_of_a_point_is_tried_here():
 @pytest.mark.parametrize("name", OTHER)
 def test_another_value_of_a_field_shows_in_its_point_and_nowhere_else(name):
     before, after = rows(Training(PAPER)), rows(Training(replace(PAPER, **{name: OTHER[name]})))
-    changed = [what for what in before if before[what].text != after[what].text]
+    changed = list(before.index[before["study"] != after["study"]])
     [point] = [point for point in POINTS if name in point.fields]
     assert changed == [point.what]
     free = {"precision", "memory_format", "execution", "threads"}  # any of their values is as good as another
-    assert after[point.what].differs == (name not in free)
-    assert after[point.what].mark == (DEVIATES if point.paper else SILENT)
+    silent = SILENT if name in free else CHOSE_OTHERWISE
+    assert after.loc[point.what, "mark"] == (DEVIATES if point.paper else silent)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +107,7 @@ def test_the_paper_is_transcribed(what, said):
     [(8192, "steps", PRINTED), (8192, "images", READING), (1, "epochs", DEVIATES), (4096, "images", DEVIATES)],
 )
 def test_evaluations_can_be_read_in_two_ways(every, unit, mark):
-    assert rows(Training(replace(PAPER, eval_every=every, eval_unit=unit)))["Evaluations"].mark == mark
+    assert rows(Training(replace(PAPER, eval_every=every, eval_unit=unit))).loc["Evaluations", "mark"] == mark
 
 
 def test_steps_would_leave_too_few_checkpoints_to_choose_ten_from():
@@ -109,9 +119,9 @@ def test_steps_would_leave_too_few_checkpoints_to_choose_ten_from():
 def test_study_paper_deviates_in_nothing_that_a_plan_can_decide():
     plan = load_study("paper")
     found = rows(*(Training(spec, plan.tasks) for spec in plan.specs()))
-    assert marked(found, DEVIATES) == [] and not any(row.differs for row in found.values())
+    assert marked(found, DEVIATES) == [] and marked(found, CHOSE_OTHERWISE) == []
     assert marked(found, READING) == ["Normalisation", "Loss", "Evaluations", "Ensemble", "Intervals"]
-    assert found["Precision"].text == FOR_DEVICE and found["Computed"].text == f"{FOR_DEVICE}, 1 thread"
+    assert found.loc["Precision", "study"] == FOR_DEVICE and found.loc["Computed", "study"] == f"{FOR_DEVICE}, 1 thread"
 
 
 def test_study_paper_once_trained_deviates_in_its_machine_alone():
@@ -122,38 +132,18 @@ def test_study_paper_once_trained_deviates_in_its_machine_alone():
 
 def test_values_that_differ_between_runs_are_counted():
     found = rows(*(Training(replace(PAPER, precision=precision)) for precision in ("fp32", "bf16", "bf16")))
-    assert found["Precision"].text == "fp32 (1 run), bf16 (2 runs)"
+    assert found.loc["Precision", "study"] == "fp32 (1 runs), bf16 (2 runs)"
 
 
 def test_one_run_that_deviates_marks_the_point():
-    assert rows(Training(PAPER), Training(replace(PAPER, epochs=4)))["Epochs"].mark == DEVIATES
-
-
-def test_a_studys_deviations_are_said_in_a_sentence(made):
-    text = protocol.deviations(made)
-    assert text.startswith(
-        "Study made deviates from the paper's protocol in 2 of the 13 points that the paper states: images (Phantom "
-        "radiographs; the paper: CheXpert) and tasks in the mean ("
-    )
-    assert "Consolidation" not in text  # the task that is too rare
-    assert text.endswith("departs from our own choice: size (96 by 96 pixels; ours: 320 by 320 pixels).")
-    assert "in none of the 13 points" in protocol.planned("paper")
+    assert rows(Training(PAPER), Training(replace(PAPER, epochs=4))).loc["Epochs", "mark"] == DEVIATES
 
 
 def test_the_table_has_a_row_a_point_with_its_mark(made):
-    [(title, table)] = protocol.table(made).tables.items()
-    assert title == "" and len(table) == len(POINTS) - 2  # these runs do not say on what they were trained
-    assert table.loc["Epochs"].to_list() == ["3", "3", "as printed"]
-    assert table.loc["Size"].to_list() == [
-        "not said; our choice: 320 by 320 pixels",
-        "96 by 96 pixels",
-        "the paper is silent, and we chose otherwise",
-    ]
-    assert table.loc["Views"].to_list() == ["not said; our choice: all", "all", "the paper is silent"]
-    assert table.loc["Evaluations"].iloc[2].startswith("our reading: in gradient steps")
-    [title] = protocol.table(made, folded=True).tables
-    assert title.endswith("the study deviates in 2 of the 13 points that the paper states")
-
-
-def test_without_results_nothing_is_shown():
-    assert protocol.table(Missing("no runs")) == protocol.deviations(Missing("no runs")) == ""
+    table = protocol.table(protocol.of_results(made))
+    assert len(table) == len(POINTS) - 2  # these runs do not say on what they were trained
+    assert table.loc["Epochs"].to_list() == ["3", "3", PRINTED, ""]
+    assert table.loc["Size", "study"] == "96 by 96 pixels" and table.loc["Size", "mark"] == CHOSE_OTHERWISE
+    assert table.loc["Views", "mark"] == SILENT
+    assert table.loc["Evaluations", "mark"] == READING and table.loc["Evaluations", "why"]
+    assert "Consolidation" not in table.loc["Tasks in the mean", "study"]  # the task that is too rare
