@@ -12,14 +12,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from chexlib.errors import UserError
-from chexlib.models.networks import count, feature_info, on_meta, shape_of_maps
+from chexlib.models.networks import count, feature_info, on_meta, shape_of, shape_of_maps
 from chexlib.models.zoo import ARCHITECTURES, FINDINGS, IMAGENET_MEAN, IMAGENET_STD, Architecture, unknown
 
 POWERS = [2**power for power in range(9)]  # 1 to 256 px: what sizes may have to be a multiple of
@@ -60,7 +59,7 @@ def timm_row(name: str) -> Architecture:
         shape = "" if maps is None else f" but {tuple(maps)}"
         raise UserError(f"architecture {name!r}: its last maps are not (N, C, h, w){shape}: "
                         "choose a convolutional network")  # fmt: skip
-    if not _pools(network, maps):
+    if shape_of(partial(network.forward_head, pre_logits=True), *maps) != (2, network.head_hidden_size):
         raise UserError(f"architecture {name!r} has no pooling for a classifier: choose a convolutional network")
     multiple = next((m for m in POWERS if _takes(network, size + m) and _takes(network, size + 3 * m)), size)
     return replace(
@@ -70,15 +69,6 @@ def timm_row(name: str) -> Architecture:
         smallest=_smallest(network, config, multiple),
         multiple=multiple,
     )
-
-
-def _pools(network: nn.Module, maps: torch.Size) -> bool:
-    """Whether the features for a linear layer can be had: encoders have none."""
-    try:
-        with torch.device("meta"), torch.no_grad():
-            return network.forward_head(torch.empty(maps), pre_logits=True).shape == (2, network.head_hidden_size)
-    except Exception:  # each network has its own way to fail
-        return False
 
 
 def _config(name: str) -> Any:

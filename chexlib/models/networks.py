@@ -7,7 +7,7 @@ written anew. A trunk has timm's `forward_features` (images to maps), `forward_h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -166,13 +166,18 @@ def on_meta(row: Architecture) -> nn.Module:
         return untrained_trunk(row).eval()
 
 
-def shape_of_maps(network: nn.Module, size: int) -> torch.Size | None:
-    """The shape of a meta trunk's last maps for two images of `size` pixels; None where it takes no such images."""
+def shape_of(forward: Callable[[Tensor], Tensor], *shape: int) -> torch.Size | None:
+    """The shape of what a meta network's `forward` makes of a tensor of this shape; None where it takes none such."""
     try:
         with torch.device("meta"), torch.no_grad():
-            return network.forward_features(torch.empty(2, 3, size, size)).shape
+            return forward(torch.empty(shape)).shape
     except Exception:  # each network has its own way to fail
         return None
+
+
+def shape_of_maps(network: nn.Module, size: int) -> torch.Size | None:
+    """The shape of a meta trunk's last maps for two images of `size` pixels; None where it takes no such images."""
+    return shape_of(network.forward_features, 2, 3, size, size)
 
 
 def count(network: nn.Module) -> int:

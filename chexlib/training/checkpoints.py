@@ -149,12 +149,8 @@ def _laid_out_as(weight: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
 
 def ensemble_members(log: list[dict], keep: int) -> list[int]:
     """The evaluations (by images seen) of the best mean validation AUC, the later one where two tie."""
-    best = sorted(log, key=lambda row: (_number(row["auc"]), row["images"]), reverse=True)[:keep]
-    return sorted(row["images"] for row in best)
-
-
-def _number(auc: float | None) -> float:
-    return -1.0 if auc is None else auc
+    ranked = sorted((-1.0 if row["auc"] is None else row["auc"], row["images"]) for row in log)
+    return sorted(images for _, images in ranked[-keep:])
 
 
 def build(spec: RunSpec, train_mean_std: Callable[[], tuple[float, float]]) -> tuple[torch.nn.Module, Normaliser]:

@@ -32,6 +32,7 @@ from chexlib.data.images import decoder
 from chexlib.data.labels import FINDINGS, TASKS, parse_policy
 from chexlib.errors import UserError
 from chexlib.models import architecture
+from chexlib.models.networks import count
 from chexlib.models.truncate import check_minus
 from chexlib.models.zoo import check_size
 from chexlib.runs.spec import RunSpec
@@ -259,7 +260,6 @@ def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict]) -> No
 def _provenance(learner: Learner, dataset: Dataset, log: list[dict], members: list[int]) -> dict:
     """What made these numbers (DESIGN: provenance.json)."""
     spec, network = learner.spec, learner.network
-    parameters = sum(weight.numel() for weight in network.parameters())
     return {
         "chexlib": chexlib.__version__,
         "packages": {name: version(name) for name in PACKAGES},
@@ -270,7 +270,7 @@ def _provenance(learner: Learner, dataset: Dataset, log: list[dict], members: li
         "seed": spec.seed,
         "fingerprint": spec.fingerprint,
         "data": {"name": dataset.name, "attribution": dataset.source.attribution, "images": len(dataset.table)},
-        "model": {"label": network.label, "family": network.family, "parameters": parameters},
+        "model": {"label": network.label, "family": network.family, "parameters": count(network)},
         "normalisation": {"mean": learner.prepare.mean, "std": learner.prepare.std},
         "decoder": decoder(),
         "weights": network.weights_source,

@@ -54,22 +54,17 @@ def test_every_architecture_and_every_truncation_is_pinned():
 
 
 @pytest.mark.parametrize(("name", "minus"), PINNED)
-def test_the_tables_print_the_pinned_counts(name, minus):
-    ours, original = PINNED[name, minus]
-    assert truncate.parameters(zoo.ARCHITECTURES[name], minus) == ours
-    if minus == 0:
-        assert zoo.ARCHITECTURES[name].parameters_1000 == original
-
-
-@pytest.mark.parametrize(("name", "minus"), PINNED)
-def test_a_network_has_exactly_the_pinned_number_of_parameters(name, minus):
+def test_the_tables_and_the_networks_have_the_pinned_counts(name, minus):
     import torch
 
     from chexlib.models import create_model
     from chexlib.models.networks import count
 
+    ours, original = PINNED[name, minus]
+    assert truncate.parameters(zoo.ARCHITECTURES[name], minus) == ours
+    assert original in (None, zoo.ARCHITECTURES[name].parameters_1000)
     with torch.device("meta"):  # shapes without memory; the real ones are built in test_build.py
-        assert count(create_model(name, findings=14, minus=minus)) == PINNED[name, minus][0]
+        assert count(create_model(name, findings=14, minus=minus)) == ours
 
 
 @pytest.mark.parametrize("name", zoo.ARCHITECTURES)
@@ -124,16 +119,6 @@ def test_the_papers_networks_are_named_checked_and_counted_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_labels_are_the_papers():
-    assert architecture("densenet121").label() == "DenseNet121"
-    assert architecture("mnasnet").label(minus=4) == "MNASNetMinus4"
-
-
-def test_an_unknown_architecture_is_refused_with_the_nearest_names():
-    with pytest.raises(UserError, match=r"'DenseNet12' is not known; nearest: densenet121"):
-        architecture("DenseNet12")
-
-
 @pytest.mark.parametrize("row", zoo.ARCHITECTURES.values(), ids=zoo.ARCHITECTURES)
 def test_the_papers_spelling_is_offered_the_right_name(row):
     spellings = {row.paper_name, row.name.upper(), row.name.replace("_", "-"), row.name.replace("_", " ")} - {row.name}
@@ -152,17 +137,3 @@ def test_the_papers_spelling_is_offered_the_right_name(row):
 def test_a_size_that_a_network_cannot_take_is_refused(name, size, says):
     with pytest.raises(UserError, match=says):
         zoo.check_size(architecture(name), size)
-
-
-@pytest.mark.parametrize("name", zoo.ARCHITECTURES)
-def test_the_papers_size_suits_every_network(name):
-    zoo.check_size(architecture(name), 320)
-
-
-def test_blocks_that_are_not_there_cannot_be_dropped():
-    with pytest.raises(UserError, match=r"^minus=4: DenseNet121 has 4 dense blocks, so 0 to 3 can be dropped$"):
-        truncate.check_minus(architecture("densenet121"), 4)
-    with pytest.raises(UserError, match=r"^minus=-1: ResNet18 has 4 residual stages"):
-        truncate.parameters(architecture("resnet18"), -1)
-    with pytest.raises(UserError, match=r"^minus=1: NASNetAMobile cannot be truncated, it has no stages"):
-        truncate.check_minus(architecture("nasnetamobile"), 1)

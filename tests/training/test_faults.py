@@ -111,6 +111,12 @@ def said(out: Path) -> str:
     return lines[0]
 
 
+def refused(process, out: Path) -> str:
+    """The line with which a command ends that cannot go on."""
+    assert ended(process) == 2, out.read_text()
+    return said(out)
+
+
 def stamp(path: Path) -> tuple[int, int] | None:
     """Changes whenever the file is written anew; None where there is none."""
     with contextlib.suppress(FileNotFoundError):
@@ -147,6 +153,11 @@ def assert_same(run: Run, whole: Run) -> None:
         assert ours.keys() == its.keys() and all(torch.equal(ours[name], its[name]) for name in its)
 
 
+def train(spec: tuple[str, ...], data: Path, runs: Path) -> list[str]:
+    """The arguments of a training."""
+    return ["train", *spec, "--data", str(data), "--runs", str(runs)]
+
+
 @dataclass
 class Training:
     """One command, and the run that it makes in any store."""
@@ -172,8 +183,7 @@ class Training:
         return self.folder / f"{store}.txt"
 
     def start(self, store: str, by, *more):
-        arguments = ["train", *self.spec, "--data", str(self.data), "--runs", str(self.folder / store)]
-        return by(arguments, self.out(store), *more)
+        return by(train(self.spec, self.data, self.folder / store), self.out(store), *more)
 
     def run(self, store: str) -> Run:
         return Run(self.folder / store / self.whole.run_id)
@@ -268,9 +278,7 @@ def test_a_kill_before_any_file_is_in_its_place_costs_no_digit(short):
         done = 4 if run.finished else evaluations(run)
         n, before = (n + 1, before) if done == before else (1, done)
         assert kills < 40, short.out("step").read_text()
-    assert (
-        kills >= 12
-    )  # spec, weights, log, state, what is removed; spec, predictions, log, provenance, done, and so on
+    assert kills >= 12  # spec, weights, log, state, what is removed; spec, predictions, log, provenance, done ...
     assert_same(run, short.whole)
 
 
@@ -292,8 +300,7 @@ def _small_files(size: int) -> None:
 def test_a_file_that_cannot_be_written_is_one_line_and_the_same_command_goes_on(short):
     run = short.interrupted("limited", 1)
     before = files(run)
-    assert ended(short.start("limited", forked, partial(_small_files, 500_000))) == 2
-    line = said(short.out("limited"))
+    line = refused(short.start("limited", forked, partial(_small_files, 500_000)), short.out("limited"))
     assert re.search(r"\.safetensors: File too large: free some space or choose another folder", line)
     assert files(run) <= before and evaluations(run) == 1
     assert_same(short.finish("limited"), short.whole)
@@ -319,8 +326,8 @@ def test_a_disk_that_is_full_is_one_line_and_the_same_command_goes_on(short, tmp
         sum(path.stat().st_size for path in short.whole.checkpoints.glob("images*")) / 2 * factor for factor in (3, 1)
     )
     size = int(state + weights * 2.5)  # a state and the weights of two evaluations, and no second state
-    command = [sys.executable, "-m", "chexlib.cli", "train", *short.spec, "--data", str(short.data)]
-    wrapped = ["unshare", "-rm", "sh", "-c", FULL, "sh", str(disk), *command, "--runs", str(disk)]
+    command = [sys.executable, "-m", "chexlib.cli", *train(short.spec, short.data, disk)]
+    wrapped = ["unshare", "-rm", "sh", "-c", FULL, "sh", str(disk), *command]
     with open(short.out("full"), "w") as out:
         environment = os.environ | {"SIZE": str(size), "FROM": str(disk), "TO": str(kept)}
         try:
@@ -339,36 +346,23 @@ def test_a_disk_that_is_full_is_one_line_and_the_same_command_goes_on(short, tmp
 
 def test_a_store_that_cannot_be_made_is_one_line(short, tmp_path):
     (tmp_path / "file").write_text("")
-    process = forked(
-        ["train", *SHORT, "--data", str(short.data), "--runs", str(tmp_path / "file" / "runs")], tmp_path / "out.txt"
-    )
-    assert ended(process) == 2
-    assert "choose another folder with CHEXLIB_RUNS" in said(tmp_path / "out.txt")
+    process = forked(train(SHORT, short.data, tmp_path / "file" / "runs"), tmp_path / "out.txt")
+    assert "choose another folder with CHEXLIB_RUNS" in refused(process, tmp_path / "out.txt")
 
 
-def nothing(content: bytes) -> bytes:
-    return b""
-
-
-def garbage(content: bytes) -> bytes:
-    return random.Random(0).randbytes(len(content))
-
-
-def middle(content: bytes) -> bytes:
-    """One bit flipped."""
+def flipped(content: bytes) -> bytes:
+    """One bit in the middle."""
     half = len(content) // 2
     return content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
 
 
-def position(content: bytes) -> bytes:
-    """One digit of the log in the header, which says how far training was."""
-    assert content.count(b'\\"images\\": 48') == 1
-    return content.replace(b'\\"images\\": 48', b'\\"images\\": 40')
-
-
-def name(content: bytes) -> bytes:
-    """One letter of the log in the header."""
-    return content.replace(b'\\"images\\"', b'\\"imagez\\"')
+DAMAGES = {
+    "nothing": lambda content: b"",
+    "garbage": lambda content: random.Random(0).randbytes(len(content)),
+    "flipped": flipped,
+    "position": lambda content: content.replace(b'\\"images\\": 48', b'\\"images\\": 40'),  # how far training was
+    "name": lambda content: content.replace(b'\\"images\\"', b'\\"imagez\\"'),
+}
 
 
 @pytest.fixture(scope="module")
@@ -379,17 +373,19 @@ def stopped(short) -> Run:
     return run
 
 
-@pytest.mark.parametrize("damages", [(nothing,), (garbage, middle), (position,), (name,)])
+@pytest.mark.parametrize("damages", ["nothing", "garbage flipped", "position", "name"])
 def test_a_damaged_state_is_never_believed(damages, short, stopped):
     """The newest, then the one before it; where both are damaged, it begins anew."""
-    store = "-".join(damage.__name__ for damage in damages)
+    store = damages.replace(" ", "-")
     shutil.copytree(stopped.folder, short.run(store).folder)
     states = sorted(short.run(store).checkpoints.glob("resume*"), reverse=True)
-    for damage, path in zip(damages, states, strict=False):
-        path.write_bytes(damage(path.read_bytes()))
+    for damage, path in zip(damages.split(), states, strict=False):
+        content = path.read_bytes()
+        path.write_bytes(DAMAGES[damage](content))
+        assert path.read_bytes() != content
     assert_same(short.finish(store), short.whole)
     lines = [line for line in short.out(store).read_text().splitlines() if line.startswith("chexlib: ")]
-    assert [Path(line.split(": ")[1]) for line in lines] == states[: len(damages)]
+    assert [Path(line.split(": ")[1]) for line in lines] == states[: len(damages.split())]
 
 
 def test_damaged_files_of_an_unfinished_run_are_written_anew(short, stopped):
@@ -417,23 +413,19 @@ def test_a_loss_that_is_no_number_stops_at_its_batch_each_time_and_keeps_the_las
     store, run, lines, states = "diverged", short.run("diverged"), [], []
     for _ in range(2):
         process = short.start(store, forked, partial(_diverges_after, short.folder / store, 2))
-        assert ended(process) == 2
-        lines.append(said(short.out(store)))
+        lines.append(refused(process, short.out(store)))
         states.append({path.name: path.read_bytes() for path in run.checkpoints.iterdir()})
     assert lines[0] == lines[1] and states[0] == states[1]
-    assert re.search(
-        r"the loss is nan on the batch train/patient\S+(, train/\S+){7}: lower the learning rate", lines[0]
-    )
+    assert re.search(r"loss is nan on the batch train/patient\S+(, train/\S+){7}: lower the learning rate", lines[0])
     assert evaluations(run) == 2
     assert_same(short.finish(store), short.whole)  # of a loss that is mended
 
 
 def test_a_network_that_predicts_no_numbers_is_one_line(phantom_folder, tmp_path):
     """Where the last loss of a stretch was still a number, and the step after it went too far."""
-    arguments = ["train", *SPEC, "epochs=1", "eval_every=8", "lr=1000", "--data", str(phantom_folder)]
-    process = forked([*arguments, "--runs", str(tmp_path)], tmp_path / "out.txt")
-    assert ended(process) == 2, (tmp_path / "out.txt").read_text()
-    assert "lower the learning rate" in said(tmp_path / "out.txt")
+    spec = (*SPEC, "epochs=1", "eval_every=8", "lr=1000")
+    process = forked(train(spec, phantom_folder, tmp_path), tmp_path / "out.txt")
+    assert "lower the learning rate" in refused(process, tmp_path / "out.txt")
 
 
 def test_a_second_process_is_refused_until_the_first_is_killed(short):
@@ -441,13 +433,9 @@ def test_a_second_process_is_refused_until_the_first_is_killed(short):
     first = short.start("locked", forked)
     until(lambda: run.folder.is_dir() and run.locked, first)
     os.kill(first.pid, signal.SIGSTOP)  # it holds its lock for as long as we look
-    second = forked(
-        ["train", *SHORT, "--data", str(short.data), "--runs", str(run.folder.parent)], short.folder / "second.txt"
-    )
-    assert ended(second) == 2
-    assert f"{run.folder}: another process is training this run: wait for it or stop it" in said(
-        short.folder / "second.txt"
-    )
+    out = short.folder / "second.txt"
+    line = refused(forked(train(SHORT, short.data, run.folder.parent), out), out)
+    assert f"{run.folder}: another process is training this run: wait for it or stop it" in line
     assert kill(first)
     assert_same(short.finish("locked"), short.whole)
 

@@ -91,8 +91,6 @@ def test_three_classes_learn_and_show_two(phantom_folder, store, in_doubt, datas
     with torch.inference_mode():
         features = model.maps(prepare(dataset.pixels[rows])).mean(dim=(2, 3))
         z = torch.nn.functional.linear(features, model.head.weight, model.head.bias).reshape(-1, 14, 3)
-        logits = model(prepare(dataset.pixels[rows]))
-    torch.testing.assert_close(logits.sigmoid(), z[..., :2].softmax(dim=-1)[..., 1])
     doubted = in_doubt[rows].sum(axis=0)
     often, never = np.argmax(doubted), np.argmin(doubted)
     learned = z.softmax(dim=-1)[..., 2].mean(dim=0)  # how uncertain each finding is thought to be
