@@ -2,8 +2,8 @@
 
 A finding's map is the weighted sum of the last feature maps; then ReLU, divided by its own maximum, times the predicted
 probability (so that confident predictions are brighter), upsampled to the image. A method is only its weights:
-the paper's are the spatial means of the positive partial derivatives of the finding's logit; Grad-CAM's (Selvaraju et
-al. 2016) the means of all derivatives; the rest are in `chexlib.explain.weightings` and `score_cam`.
+the paper's are the spatial means of the positive partial derivatives of the finding's logit (all methods:
+`chexlib.explain.weightings`).
 
 Where average pooling and one linear layer are all that follows the maps, the derivative of logit t is W[t, c]
 / (h w) at every pixel of map c, so one forward pass serves all findings (W is the difference of present's and
@@ -13,7 +13,7 @@ logits at once, never into the trunk: to the maps' means over pixels where these
 
 Negative values of the maps are kept: where no ReLU ends the network (a truncated DenseNet, MNASNet or EfficientNet)
 pooling averages them with the rest, so a pixel with a positive weight and a negative value speaks against the finding,
-as it does in the logit. `chexlib.explain.negatives` shows what cutting them off would change.
+as it does in the logit. `negatives` shows what cutting them off would change.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from torch.nn import functional as F
 
 from chexlib.data.labels import FINDINGS
 from chexlib.errors import UserError, nearest
-from chexlib.explain.score_cam import score_cam
-from chexlib.explain.weightings import WEIGHTINGS
+from chexlib.explain.weightings import WEIGHTINGS, score_cam
 
 if TYPE_CHECKING:
     from chexlib.models.networks import Classifier
@@ -80,6 +79,19 @@ def scaled(maps: Tensor, logits: Tensor) -> Tensor:
     maps = maps.relu()
     peak = maps.amax(dim=(2, 3), keepdim=True)  # (N, T, 1, 1)
     return torch.where(peak > 0, maps / peak, 0.0) * logits.sigmoid()[:, :, None, None]
+
+
+def negatives(
+    model: Classifier, images: Tensor, findings: Sequence[int | str] | None = None, method: str = "paper"
+) -> tuple[float, Tensor, Tensor]:
+    """Share of the last feature maps' values that are below zero, and the maps with them kept and with them cut off.
+
+    Grad-CAM was made for maps that end in a ReLU. Maps are native, (N, T, h, w); arguments as those of `cam`.
+    """
+    kept, cut = (scaled(*sums(model, images, findings, method, negatives=keep)) for keep in (True, False))
+    with evaluating(model), torch.no_grad():
+        below = [(maps_of(model, part) < 0).double().mean(dim=(1, 2, 3)) for part in parts(images)]
+    return float(torch.cat(below).mean()), kept, cut
 
 
 def sums(

@@ -82,10 +82,8 @@ def blurred(images: Tensor, sigma: float = BLUR) -> Tensor:
     bell = torch.exp(-0.5 * (x / (sigma * max(images.shape[-2:]))) ** 2)
     bell = bell / bell.sum()
     flat = images.flatten(0, 1)[:, None]  # (NC, 1, H, W)
-    for kernel, pad in (
-        (bell[None, None, :, None], (0, 0, reach, reach)),
-        (bell[None, None, None], (reach, reach, 0, 0)),
-    ):
+    down, across = (0, 0, reach, reach), (reach, reach, 0, 0)
+    for kernel, pad in ((bell[None, None, :, None], down), (bell[None, None, None], across)):
         flat = F.conv2d(F.pad(flat, pad, mode="replicate"), kernel)
     return flat.view_as(images)
 
@@ -109,8 +107,8 @@ def _curves(
     """From images `start` to images `end` (N, 3, H, W), a share of 1 / steps at a time, the brightest first."""
     n, _, h, w = start.shape
     if tuple(maps.shape) != (n, h, w) or len(findings) != n or not n:
-        raise ValueError(f"images {tuple(start.shape)}, maps {tuple(maps.shape)}, {len(findings)} findings: "
-                         "one map (H, W) and one finding an image are needed")  # fmt: skip
+        given = f"images {tuple(start.shape)}, maps {tuple(maps.shape)}, {len(findings)} findings"
+        raise ValueError(f"{given}: one map (H, W) and one finding an image are needed")
     if not 1 <= steps <= h * w:
         raise ValueError(f"steps={steps}: an image of {h} x {w} points can be changed in 1 to {h * w} steps")
     maps, ties = maps.to(start.device), random_order(cells, n, (h, w), seed).to(start.device)  # (N, H, W)
@@ -128,6 +126,5 @@ def _places(values: Tensor, ties: Tensor) -> Tensor:
     """Each value's place (N, P) in its row's descending order, equal ones in the descending order of `ties` (N, P)."""
     drawn = ties.argsort(dim=1, descending=True, stable=True)
     order = drawn.gather(1, values.gather(1, drawn).argsort(dim=1, descending=True, stable=True))  # the brightest first
-    return torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-    )
+    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)

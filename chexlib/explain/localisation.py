@@ -19,10 +19,10 @@ Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]
 
 TOLERANCE = 0.03
-"""Of the pointing game, in parts of the longer side: 15 pixels of VOC's 500 (Zhang et al. 2016)."""
+"""In parts of the longer side: 15 pixels of VOC's 500 (Zhang et al., ECCV 2016)."""
 
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
-"""Tried by `tune_threshold`, in parts of a map's maximum."""
+"""Tried by `best_threshold`, in parts of a map's maximum."""
 
 
 def hit_rate(maps: ArrayLike, masks: ArrayLike) -> Floats:
@@ -33,15 +33,6 @@ def hit_rate(maps: ArrayLike, masks: ArrayLike) -> Floats:
     maps, masks = _checked(maps, masks)
     peaks = maps == maps.max(axis=(1, 2), keepdims=True)  # (N, H, W)
     return (peaks & masks).sum(axis=(1, 2)) / peaks.sum(axis=(1, 2))
-
-
-def pointing_game(maps: ArrayLike, masks: ArrayLike, tolerance: float = TOLERANCE) -> Floats:
-    """Whether the brightest point lies on the finding or near it, (N,) (Zhang et al., ECCV 2016).
-
-    Near is within `tolerance`, in parts of the image's longer side; 0 makes it the hit rate.
-    """
-    maps, masks = _checked(maps, masks)
-    return hit_rate(maps, grown(masks, tolerance))
 
 
 def grown(masks: Masks, tolerance: float = TOLERANCE) -> Masks:
@@ -76,7 +67,7 @@ def pixel_auroc(maps: ArrayLike, masks: ArrayLike) -> Floats:
 def iou(maps: ArrayLike, masks: ArrayLike, threshold: float | ArrayLike) -> Floats:
     """Intersection over union, (N,), of the finding and the points at or above `threshold` times the map's maximum.
 
-    `threshold` is above 0 and at most 1, one for all or (N,); take it from other images (`tune_threshold`). After
+    `threshold` is above 0 and at most 1, one for all or (N,); take it from other images (`best_threshold`). After
     CheXlocalize's first measure, which also subtracts the map's minimum and leaves out maps with nothing above.
     """
     maps, masks = _checked(maps, masks)
@@ -101,13 +92,8 @@ def iou_curve(maps: ArrayLike, masks: ArrayLike, thresholds: ArrayLike = THRESHO
     return both / (kept + masks.sum(axis=(1, 2))[:, None] - both)
 
 
-def tune_threshold(maps: ArrayLike, masks: ArrayLike, thresholds: ArrayLike = THRESHOLDS) -> float:
-    """The threshold of the largest mean IoU over these images (the lowest of several), to be used on others."""
-    return best_threshold(iou_curve(maps, masks, thresholds) if len(maps) else np.empty(0), thresholds)
-
-
 def best_threshold(curves: Floats, thresholds: ArrayLike = THRESHOLDS) -> float:
-    """`tune_threshold` from IoUs (N, K) that are known already."""
+    """The threshold of the largest mean IoU (N, K) over these images, the lowest of several, to be used on others."""
     if not len(curves):
         raise ValueError("no image to tune a threshold on: give some with the finding")
     return float(np.asarray(thresholds)[curves.mean(axis=0).argmax()])

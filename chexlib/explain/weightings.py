@@ -6,12 +6,19 @@ one linear layer are all that follows the maps, the derivative is the same at ev
 as (1, T, C, 1, 1): the weightings use nothing but means over pixels, so that they need not know. A constant factor of a
 whole map is of no account, because a map is divided by its maximum: means stand for sums.
 
-Score-CAM needs no derivative but the network itself, and is in `chexlib.explain.score_cam`.
+Score-CAM alone needs no derivative but the network itself.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from chexlib.models import Classifier
 
 PIXELS = (3, 4)
 
@@ -45,3 +52,25 @@ def hirescam(gradients: Tensor, maps: Tensor) -> Tensor:
 
 WEIGHTINGS = {"paper": paper, "grad-cam": grad_cam, "grad-cam++": grad_cam_plus_plus, "hirescam": hirescam}
 """By the name of the method; those that are made of derivatives."""
+
+
+def score_cam(model: Classifier, images: Tensor, maps: Tensor, columns: list[int], at_once: int) -> Tensor:
+    """Score-CAM (Wang et al. 2020, algorithm 1): a map counts by how high the logit is of the image seen through it.
+
+    Weights (N, T, C, 1, 1) of maps (N, C, h, w) of `images` (N, 3, H, W), by `at_once` images a forward pass. Each map
+    is upsampled, brought to 0 to 1, and multiplied with the image; weights are the softmax over channels of the logits
+    of these C images, 1,024 for DenseNet121 (the baseline's logit cancels; the authors' code leaves the softmax out).
+    """
+    per_image = [
+        torch.cat([_logits(model, image, part, columns) for part in channels.split(at_once)])  # (C, T)
+        for image, channels in zip(images, maps, strict=True)
+    ]
+    return torch.stack(per_image).softmax(dim=1).transpose(1, 2)[..., None, None]
+
+
+def _logits(model: Classifier, image: Tensor, channels: Tensor, columns: list[int]) -> Tensor:
+    """Logits (n, T) of an image (3, H, W) seen through each map (n, h, w); through a flat one nothing is seen."""
+    masks = F.interpolate(channels[:, None], image.shape[-2:], mode="bilinear", align_corners=False)  # (n, 1, H, W)
+    low, high = (extreme[:, :, None, None] for extreme in masks.flatten(2).aminmax(dim=2))
+    masks = torch.where(high > low, (masks - low) / (high - low), 0.0)
+    return model.logits(model.maps(image * masks))[:, columns].float()

@@ -37,17 +37,21 @@ def about(results: Any, dataset: Any, arch: str | None = None, init: str | None 
 
 
 def _line(results: Any, model: Any, images: np.ndarray) -> str:
-    from chexlib.explain.negatives import negatives
+    from chexlib.explain.cam import negatives
+    from chexlib.stats import rank_correlations
 
     network, prepare = next(maps.load(results, model))
-    found = negatives(network, prepare(images), list(results.all_tasks))
-    if found.share == 0:
+    share, *both = negatives(network, prepare(images), list(results.all_tasks))
+    if share == 0:
         return f"- {model.label}: no value is negative, so both are the same."
-    kept, cut = found.dark
-    line = f"- {model.label}: {found.share:.0%} of the values are negative; "
-    line += f"{kept:.0%} of the maps are dark with them, {cut:.0%} without."
-    rho = found.correlations
+    kept, cut = (one.flatten(2).flatten(0, 1).numpy(force=True) for one in both)  # (N T, points)
+    lit = (kept.max(axis=1) > 0) & (cut.max(axis=1) > 0)
+    dark = [np.mean(one.max(axis=1) == 0) for one in (kept, cut)]
+    line = f"- {model.label}: {share:.0%} of the values are negative; "
+    line += f"{dark[0]:.0%} of the maps are dark with them, {dark[1]:.0%} without."
+    rho = rank_correlations(kept, cut)
     if not np.isnan(rho).all():
         line += f" Mean rank correlation of the two {number(float(np.nanmean(rho)), 2)},"
-        line += f" brightest at the same point in {found.same_peak:.0%} of the maps that are dark in neither."
+        same = (kept.argmax(axis=1) == cut.argmax(axis=1))[lit].mean()
+        line += f" brightest at the same point in {same:.0%} of the maps that are dark in neither."
     return line

@@ -6,7 +6,7 @@ import pytest
 from chexlib import stats
 from chexlib.explain import localisation as lo
 
-MEASURES = (lo.hit_rate, lo.pointing_game, lo.energy_inside, lo.pixel_auroc, lambda m, k: lo.iou(m, k, 0.5))
+MEASURES = (lo.hit_rate, lo.energy_inside, lo.pixel_auroc, lambda m, k: lo.iou(m, k, 0.5))
 
 
 def mask(*points, side=10):
@@ -31,20 +31,16 @@ def draw(seed, n=6, side=12):
     return rng.integers(0, 8, (n, side, side)) / 7, masks  # many ties
 
 
-def test_a_peak_on_the_finding_is_a_hit_and_one_off_it_is_none():
-    assert lo.hit_rate(spots(a2b3=1.0, a5b5=0.9), mask((2, 3)))[0] == 1
-    assert lo.hit_rate(spots(a2b3=1.0, a5b5=0.9), mask((5, 5)))[0] == 0
+def test_a_peak_on_the_finding_is_a_hit_and_of_equal_peaks_each_counts_alike():
+    one, two = spots(a2b3=1.0, a5b5=0.9), spots(a2b3=1.0, a5b5=1.0)
+    found = [lo.hit_rate(*pair)[0] for pair in ((one, mask((2, 3))), (one, mask((5, 5))), (two, mask((5, 5))))]
+    assert found == [1, 0, 0.5]
 
 
-def test_of_several_equal_peaks_each_counts_alike():
-    assert lo.hit_rate(spots(a2b3=1.0, a5b5=1.0), mask((5, 5)))[0] == 0.5
-
-
-def test_the_pointing_game_allows_a_peak_just_beside_the_finding():
+def test_grown_masks_hold_what_is_just_beside_them():
     maps, masks = spots(a5b5=1.0), mask((5, 8))
-    assert lo.pointing_game(maps, masks, tolerance=0.3)[0] == 1
-    assert lo.pointing_game(maps, masks, tolerance=0.29)[0] == 0
-    np.testing.assert_array_equal(lo.pointing_game(*draw(0), tolerance=0), lo.hit_rate(*draw(0)))
+    assert [lo.hit_rate(maps, lo.grown(masks, tolerance))[0] for tolerance in (0.3, 0.29)] == [1, 0]
+    np.testing.assert_array_equal(lo.grown(draw(0)[1], 0), draw(0)[1])
 
 
 def test_energy_is_the_share_of_the_sum_on_the_finding():
@@ -85,8 +81,7 @@ def test_a_perfect_map_scores_one_and_a_scale_changes_nothing(measure):
 @pytest.mark.parametrize("measure", MEASURES)
 def test_a_blank_map_scores_what_a_point_anywhere_does(measure):
     _, masks = draw(3)
-    chance = {lo.pixel_auroc: 0.5, lo.pointing_game: lo.grown(masks).mean(axis=(1, 2))}
-    expected = chance.get(measure, masks.mean(axis=(1, 2)))
+    expected = 0.5 if measure is lo.pixel_auroc else masks.mean(axis=(1, 2))
     np.testing.assert_allclose(measure(np.zeros(masks.shape), masks), expected)
     np.testing.assert_allclose(measure(lo.anywhere(masks), masks), expected)
 
@@ -95,9 +90,9 @@ def test_a_threshold_is_tuned_to_what_overlaps_most_and_the_lowest_of_equals_is_
     maps, masks = np.zeros((2, 4, 4)), np.zeros((2, 4, 4), dtype=bool)
     maps[:, 0], maps[:, 1], maps[:, 2] = 1, 0.62, 0.3
     masks[:, :2] = True
-    assert lo.tune_threshold(maps, masks) == 0.35  # 0.35 to 0.6 keep the two brighter rows
+    assert lo.best_threshold(lo.iou_curve(maps, masks)) == 0.35  # 0.35 to 0.6 keep the two brighter rows
     with pytest.raises(ValueError, match="give some"):
-        lo.tune_threshold(maps[:0], masks[:0])
+        lo.best_threshold(np.empty((0, 19)))
 
 
 def test_the_usual_place_never_holds_a_patients_own_marks():
@@ -126,9 +121,6 @@ def test_what_cannot_be_measured_is_refused(maps, masks, words):
     for measure in MEASURES:
         with pytest.raises(ValueError, match=words):
             measure(maps, masks)
-
-
-def test_a_threshold_outside_the_map_is_refused():
     for wrong in (0, 1.2, np.nan):
         with pytest.raises(ValueError, match="above 0 and at most 1"):
             lo.iou(*draw(0), wrong)
