@@ -174,7 +174,7 @@ def _study_verbs(verbs) -> None:
 
 def _evaluate_verb(verbs) -> None:
     evaluate = _verb(
-        verbs, "evaluate", commands.evaluate_files, "score files of predictions: AUROCs, intervals, differences"
+        verbs, "evaluate", commands.evaluate_files, "score files of predictions: AUROC, AUPRC, intervals, differences"
     )
     evaluate.epilog = """A file is a CSV or Parquet table with a row a study (or image): one column names it (Study,
         Path, Image ...), the others hold a score a task, on any scale and in any order; or it is a run's folder, whose
@@ -187,6 +187,12 @@ def _evaluate_verb(verbs) -> None:
     )
     evaluate.add_argument("--inner", action="store_true", help="score what all files have, where one lacks some rows")
     evaluate.add_argument("--draws", type=int, default=1000, metavar="N", help="draws of the bootstrap (default 1000)")
+    evaluate.add_argument(
+        "--interval",
+        choices=("percentile", "bca"),
+        default="percentile",
+        help="of the bootstrap (default percentile; bca, which is better where a class is rare, is taken there anyway)",
+    )
     shown = evaluate.add_mutually_exclusive_group()
     shown.add_argument("--csv", action="store_true", help="print the table as CSV, a row a model and task")
     shown.add_argument("--json", action="store_true", help="print all for machines, the pairs too")

@@ -229,14 +229,12 @@ def study_export(args) -> None:
 def evaluate_files(args) -> None:
     import shutil
 
-    from chexlib.evaluation import evaluate
+    from chexlib.evaluate import evaluate
 
     tasks = [task.strip() for text in args.tasks or () for task in text.split(",")]
-    found = evaluate(args.predictions, args.truth, tasks or None, args.inner, args.draws)
+    found = evaluate(args.predictions, args.truth, tasks or None, args.inner, args.draws, args.interval)
     if args.plot:
-        from chexlib.figures.evaluation import evaluation
-
-        evaluation(found).save(args.plot)
+        found.plot(args.plot)
     if args.json:
         print(json.dumps(found.to_json(), indent=1))
     elif args.csv:

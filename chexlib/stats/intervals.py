@@ -13,6 +13,10 @@ from scipy.special import ndtr, ndtri
 
 from chexlib.stats.auc import Floats
 
+FEW = 25
+"""Rows of the rarer class below which percentile intervals of its areas cover too seldom (0.876 at 10 positives): BCa
+intervals are used there, and no verdict is given."""
+
 
 def verdict(low: float, high: float, margin: float) -> str:
     """What an interval of a difference, `low` to `high`, says of it: "same", "higher", "lower" or "open".

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from chexlib.cli import main
 from chexlib.errors import UserError
-from chexlib.evaluation import evaluate
+from chexlib.evaluate import evaluate
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import by_study
+from chexlib.stats import bootstrap_auprc, bootstrap_auroc
 
-CHEXPERT = Path(__file__).parents[3] / "shared" / "data" / "chexpert_test"
+CHEXPERT = Path(__file__).parents[2] / "shared" / "data" / "chexpert_test"
 needs_chexpert = pytest.mark.skipif(not CHEXPERT.is_dir(), reason=f"the CheXpert test labels are not in {CHEXPERT}")
 
 N = 60
@@ -57,12 +58,35 @@ def said(capsys, *arguments: str) -> str:
 
 def test_areas_are_scikit_learns_whatever_the_order_of_rows_columns_and_the_scale(folder):
     found = evaluate(["a.csv", "b.csv"], "truth.csv")
-    table = found.table.set_index(["model", "task"])["auroc"]
-    for task in ("Edema", "Atelectasis"):
-        area = roc_auc_score(LABELS[task], SCORES[task])
-        assert table["a", task] == pytest.approx(area, abs=1e-12)
-        assert table["b", task] == pytest.approx(area, abs=1e-12)
-    assert table["a", "mean"] == pytest.approx(table["a"][["Edema", "Atelectasis"]].mean())
+    table = found.table.set_index(["model", "task"])
+    for name, sklearns in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
+        areas = [sklearns(LABELS[task], SCORES[task]) for task in ("Edema", "Atelectasis")]
+        for model in ("a", "b"):
+            expected = pytest.approx([*areas, np.mean(areas)], abs=1e-12)
+            assert table.loc[model].loc[["Edema", "Atelectasis", "mean"], name].tolist() == expected
+
+
+@pytest.mark.parametrize("interval", ["percentile", "bca"])
+def test_where_a_class_is_rare_intervals_are_bca_and_elsewhere_those_asked_for(folder, interval):
+    rare = LABELS.assign(Edema=(LABELS.index % 6 == 0).astype(int))  # 10 positives; Atelectasis has 30 of each
+    rare.to_csv("rare.csv", index=False)
+    found = evaluate(["a.csv", "b.csv"], "rare.csv", n_boot=200, interval=interval)
+    assert ["Edema (10)" in note for note in found.notes] == [True]
+    y = rare[["Edema", "Atelectasis"]].to_numpy(float)
+    other = SCORES.assign(Edema=10 * SCORES["Edema"] ** 3)
+    scores = np.stack([one[["Edema", "Atelectasis"]] for one in (SCORES, other)])
+    patients = [name[:-7] for name in STUDIES]
+    for prefix, boot in (("", bootstrap_auroc), ("auprc_", bootstrap_auprc)):
+        areas = boot(y, scores, patients, 200, jackknife=True)
+        for task, ends in (
+            ("Edema", [end[:, 0] for end in areas.interval(method="bca")]),
+            ("Atelectasis", [end[:, 1] for end in areas.interval(method=interval)]),
+            ("mean", areas.mean_interval(method=interval)),
+        ):
+            rows = found.table[found.table["task"] == task]
+            np.testing.assert_allclose(rows[[f"{prefix}low", f"{prefix}high"]].to_numpy().T, ends)
+    pair = bootstrap_auroc(y, scores, patients, 200, jackknife=True).difference(0, 1, method=interval)
+    assert (found.pairs["low"][0], found.pairs["high"][0]) == pytest.approx((pair.low, pair.high))
 
 
 def test_a_model_ties_with_what_ranks_as_it_does(folder):
@@ -202,6 +226,7 @@ def test_a_task_of_one_class_is_left_out_where_none_was_asked_for(folder):
         (["a.csv"], "a.csv: holds no labels: give them with --truth"),
         (["a.csv", "a.csv", "--truth", "truth.csv"], "given twice"),
         (["a.csv", "--truth", "truth.csv", "--draws", "0"], "0 draws: give a number from 1"),
+        (["a.csv", "--truth", "truth.csv", "--draws", "1000000000"], "from 1 to 100,000"),
         (["nowhere.csv", "--truth", "truth.csv"], "nowhere.csv: no such file"),
         (["a.csv", "--truth", "nowhere.csv"], "nowhere.csv: no such file"),
         (["nowhere.parquet", "--truth", "truth.csv"], "nowhere.parquet: no such file"),
@@ -225,13 +250,13 @@ def test_the_command_prints_a_table_csv_and_json_and_draws(folder, capsys):
     text = capsys.readouterr().out
     assert f"2 models on {N} studies of {N // 2} patients" in text and re.search(r"1 a +=", text)
     assert Path("plot.png").read_bytes().startswith(b"\x89PNG")
-    assert main(["evaluate", "a.csv", "b.csv", "--truth", "truth.csv", "--csv"]) == 0
+    assert main(["evaluate", "a.csv", "b.csv", "--truth", "truth.csv", "--csv", "--interval", "bca"]) == 0
     Path("out.csv").write_text(capsys.readouterr().out)
     assert pd.read_csv("out.csv")["model"].tolist() == ["a"] * 3 + ["b"] * 3
     assert main(["evaluate", "a.csv", "b.csv", "--truth", "truth.csv", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["models"]["a"]["tasks"]) == {"Edema", "Atelectasis"}
-    assert set(found["models"]["a"]["mean"]) == {"auroc", "low", "high"}
+    assert set(found["models"]["a"]["mean"]) == {"auroc", "low", "high", "auprc", "auprc_low", "auprc_high"}
     assert set(found["pairs"][0]) >= {"a", "b", "difference", "low", "high", "p"}
 
 
@@ -252,9 +277,11 @@ def test_seven_leaderboard_models_are_read_as_they_are():
     assert consolidation.pairs["p"].tolist() == [1.0]
 
 
-def test_no_file_is_refused():
+def test_no_file_and_no_interval_are_refused():
     with pytest.raises(UserError, match="at least one file"):
         evaluate([])
+    with pytest.raises(UserError, match="interval 'normal' is unknown"):
+        evaluate(["a.csv"], "truth.csv", interval="normal")
 
 
 @pytest.mark.parametrize("name", ["patient", "Patient ID"])
@@ -276,7 +303,3 @@ def test_a_row_without_a_name_or_a_patient_is_refused(folder, capsys):
 def test_a_task_is_scored_once_however_often_and_however_it_is_written(folder):
     found = evaluate(["a.csv"], "truth.csv", tasks=["edema", "Edema", "EDEMA"])
     assert found.tasks == ("Edema",) and len(found.table) == 2
-
-
-def test_more_draws_than_anyone_needs_are_refused(folder, capsys):
-    assert "from 1 to 100,000" in said(capsys, "a.csv", "--truth", "truth.csv", "--draws", "1000000000")
