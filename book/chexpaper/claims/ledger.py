@@ -175,7 +175,7 @@ def _judged(row: Statement, found: list[Measured], results: Results | None, stat
     said = [one for one in checks if one.verdict == INCONSISTENT] or [one for one in checks if one.allowed] or checks
     behind = {name for one in found for name in one.networks}
     runs = results.runs.loc[results.runs["model"].isin(behind), "run_id"] if behind else ()
-    both = Check(said[0].verdict, "; ".join(one.allowed for one in said))
+    both = Check(said[0].verdict, "; ".join(one.allowed for one in said if one.allowed))
     return Judged(row, *judge(row, found), tuple(found), both, _compared(numbers, row.count, counted()), tuple(runs))
 
 
@@ -188,7 +188,7 @@ def judge(row: Statement, found: list[Measured]) -> tuple[str, str]:
     criterion = CRITERIA[row.criterion]
     if row.criterion == UNTESTABLE:
         return UNTESTABLE, row.reason
-    if missing := [str(one.estimate.missing) for one in found if one.estimate.missing]:
+    if missing := [one.estimate.missing for one in found if not one.estimate]:
         return NOT_RUN, missing[0]
     if not found:
         return NOT_RUN, "no study was asked"
@@ -217,7 +217,7 @@ def records(judged: Iterable[Judged]) -> list[dict]:
                 {"what": each.what, "n": each.n, "of": each.of, "verdict": each.estimate.verdict}
                 | {name: getattr(each.estimate, name) for name in ("value", "low", "high", "over")}
                 for each in one.measured
-                if not each.estimate.missing
+                if each.estimate
             ],
             "own": one.own._asdict(),
             "count": one.count._asdict(),
@@ -231,7 +231,7 @@ def frame(judged: Iterable[Judged]) -> pd.DataFrame:
     """The same to read and filter, a row a statement, indexed by id; all are texts, numbers as printed."""
     judged = list(judged)
     table = pd.DataFrame(records(judged)).set_index("id").drop(columns="margin")
-    table["measured"] = ["; ".join(map(str, one.measured)) for one in judged]
+    table["measured"] = ["; ".join(str(each) for each in one.measured if each.estimate) for one in judged]
     table["runs"] = table["runs"].map(" ".join)
     for name in ("printed", "reading"):
         table[name] = [", ".join(f"{of} {text}" for of, text in numbers.items()) for numbers in table[name]]
