@@ -263,11 +263,11 @@ def claims_list(args) -> None:
 
 
 def cam_files(args) -> None:
-    from chexlib.cams_of_files import cams_of_files
+    from chexlib.cam_files import write_cams
     from chexlib.runs.store import RunStore
 
     store = RunStore.open(args.runs)
-    found = cams_of_files(args.images, args.model, args.out, args.finding, args.method, store, args.force)
+    found = write_cams(args.images, args.model, args.out, args.finding, args.method, store, args.force)
     print(found.text())
 
 

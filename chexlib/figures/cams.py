@@ -16,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from chexlib.cams_of_files.overlay import HEAT, STRONGEST
+from chexlib.cam_files import HEAT, STRONGEST
 from chexlib.figures.style import PAGE, WIDE, Plate, exhibited, plate
 from chexlib.paper import map_notes
 from chexlib.paper.exhibits import Caption

@@ -19,7 +19,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from chexlib.cams_of_files.overlay import HEAT
+from chexlib.cam_files import HEAT
 from chexlib.errors import UserError
 from chexlib.paper import maps
 from chexlib.paper.marks import fit

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 import chexlib
-from chexlib.cams_of_files import cams_of_files
-from chexlib.cams_of_files.overlay import captioned, laid_over
+from chexlib.cam_files import _maps, captioned, laid_over, write_cams
 from chexlib.cli import main
 from chexlib.data.labels import FINDINGS
 from chexlib.explain.cam import METHODS, grad_cam
@@ -56,15 +55,13 @@ def test_a_data_sets_image_gets_the_probability_that_the_run_predicts_of_it(run,
     dataset = chexlib.open_dataset("phantom", phantom_folder, size=SIZE, progress=False)
     rows = dataset.rows("test")[:3]
     files = [dataset.root / dataset.table["image"].iat[row] for row in rows]
-    found = cams_of_files(files, run.run_id, tmp_path / "out", ["Edema"], store=store, progress=False)
+    found = write_cams(files, run.run_id, tmp_path / "out", ["Edema"], store=store, progress=False)
     expected = predict_with(run, dataset, rows)[:, FINDINGS.index("Edema")]
     assert expected.std() > 0
     np.testing.assert_allclose(found.table["probability"], expected, atol=1e-5)
 
 
 def test_maps_are_the_mean_of_the_checkpoints_maps(run, image):
-    from chexlib.cams_of_files.write import _maps
-
     pixels = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE), dtype=np.uint8)
     maps, p = _maps(run, pixels, ["Edema", "Atelectasis"], "paper", progress=False)
     model, prepare = load_model(run)
@@ -95,7 +92,7 @@ def test_a_row_and_an_overlay_for_every_image_and_finding(run, image, tmp_path, 
 
 
 def test_an_overlay_keeps_the_images_proportions(run, store, image, tmp_path):
-    found = cams_of_files([image], run.run_id, tmp_path / "out", ["Edema"], store=store, progress=False)
+    found = write_cams([image], run.run_id, tmp_path / "out", ["Edema"], store=store, progress=False)
     with Image.open(tmp_path / "out" / found.table["overlay"][0]) as sheet:
         assert sheet.size == (512, 256 + 56)  # 120 by 60 pixels, enlarged, on a strip
 
@@ -118,7 +115,7 @@ def test_png_jpeg_and_dicom_of_the_same_image_agree(run, store, image, tmp_path)
     file.PixelData = RAMP.tobytes()
     file.save_as(tmp_path / "x.dcm", enforce_file_format=True)
     files = [image, tmp_path / "x.jpg", tmp_path / "x.dcm"]
-    found = cams_of_files(files, run.run_id, tmp_path / "out", ["Edema"], store=store, progress=False).table
+    found = write_cams(files, run.run_id, tmp_path / "out", ["Edema"], store=store, progress=False).table
     png, jpeg, dicom = found["probability"]
     assert dicom == pytest.approx(png, abs=1e-6) and jpeg == pytest.approx(png, abs=0.01)
     assert list(found["overlay"]) == ["x.edema.png", "x-2.edema.png", "x-3.edema.png"]
@@ -127,7 +124,7 @@ def test_png_jpeg_and_dicom_of_the_same_image_agree(run, store, image, tmp_path)
 
 
 def test_without_findings_the_papers_six_are_mapped(run, store, image, tmp_path):
-    found = cams_of_files([image], run.run_id, tmp_path / "out", store=store, progress=False)
+    found = write_cams([image], run.run_id, tmp_path / "out", store=store, progress=False)
     assert sorted(found.table["finding"]) == sorted(chexlib.data.labels.TASKS)
 
 
@@ -213,7 +210,7 @@ def test_the_help_names_every_method(capsys):
 def test_a_methods_maps_are_its_own(run, store, image, tmp_path):
     made = {}
     for method in ("paper", "grad-cam"):
-        cams_of_files([image], run.run_id, tmp_path / method, ["Edema"], method, store, progress=False)
+        write_cams([image], run.run_id, tmp_path / method, ["Edema"], method, store, progress=False)
         made[method] = (tmp_path / method / "x.edema.png").read_bytes()
         assert f"method '{method}'" in (tmp_path / method / "README.txt").read_text()
     assert made["paper"] != made["grad-cam"]
