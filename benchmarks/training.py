@@ -19,9 +19,9 @@ from benchmarks.compare import machine, record
 from chexlib.models import create_model
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.runs.spec import RunSpec
-from chexlib.study.plan import shape
-from chexlib.study.processes import default_workers
-from chexlib.study.tune import settle, tune
+from chexlib.study.one import default_workers
+from chexlib.study.plan import settle, tune_networks
+from chexlib.study.study import shape
 from chexlib.training.device import device_type, start
 from chexlib.training.loop import Learner, step
 
@@ -33,10 +33,14 @@ FINDINGS, BATCH = 14, 16
 def main() -> None:
     specs = [RunSpec(arch=name, size=SIZE) for name in PAPER]
     workers = default_workers(specs)
-    settings, _ = tune(specs, lambda spec, speed: 1 / speed.images_per_second, device_type(), workers, progress=True)
+    settings, _ = tune_networks(specs, speed_alone, device_type(), workers, progress=True)
     ratios = [compare_one(settle(spec, settings[shape(spec)]), workers) for spec in specs]
     mean = geometric_mean(ratios)
     print(f"training, {len(ratios)} networks: {mean:.2f} times a plain loop, geometric mean ({machine()})", flush=True)
+
+
+def speed_alone(spec: RunSpec, speed) -> float:
+    return 1 / speed.images_per_second
 
 
 def compare_one(spec: RunSpec, workers: int) -> float:

@@ -1,31 +1,61 @@
-"""The command line: its verbs and their arguments. Errors that a user can cause are one line and exit code 2."""
+"""The command line: its verbs, their arguments, and what they do. A user's error is one line and exit code 2.
+
+The verbs that speak of the papers (book, notebooks, claims) are not here: whatever is installed under the entry point
+`chexlib.commands` adds verbs of its own. What is heavy is imported by the verb that needs it, so that help is instant.
+"""
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import wraps
+from importlib.metadata import entry_points
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Annotated, Literal
 
-from chexlib import __version__, commands
-from chexlib.commands import SCALARS, option_of, spec_fields
+import typer
+from typer import Argument, Option
+
+from chexlib import __version__
 from chexlib.errors import UserError
+
+FILLED_IN = ("fingerprint", "weights", "numerics")
+"""Fields of RunSpec that nobody chooses: they are known once the data are."""
+
+Texts = list[str] | None
+Data = Annotated[str | None, Option(metavar="FOLDER", help="the data set's folder (none for the phantom)")]
+Runs = Annotated[str | None, Option(metavar="FOLDER", help="the run store (default CHEXLIB_RUNS, or runs/)")]
+StudyName = Annotated[str, Argument(metavar="STUDY", help="a name in notebooks/studies, or a YAML file")]
+Architectures = Annotated[Texts, Argument(metavar="ARCH", help="e.g. resnet18 (default: all)")]
+SourceName = Annotated[
+    str, Argument(metavar="SOURCE", help="a data set's name (phantom, chexpert, nih ...), or its folder")
+]
+ReaderOptions = Annotated[
+    Texts, Option("--option", metavar="NAME=VALUE", help="an option of the data set's reader (repeatable)")
+]
+Interval = Literal["percentile", "bca"]
+AsJson = Annotated[bool, Option("--json", help="print all for machines")]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    args, strange = _parser(training=arguments[:1] == ["train"]).parse_known_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        if "fields" in args:  # argparse finds them in one stretch, before, between or after the options
-            args.fields += [text for text in strange if not text.startswith("-")]
-            strange = [text for text in strange if text.startswith("-")]
-        _refuse(strange, args.verb)
-        code = args.function(args) or 0
+        with command_line(training=arguments[:1] == ["train"]).make_context("chexlib", arguments) as context:
+            code = context.command.invoke(context) or 0
         sys.stdout.flush()
         return code
+    except typer.Exit as end:  # --help, --version
+        return end.exit_code
+    except typer.TyperException as error:
+        where = f" (see {error.ctx.command_path} --help)" if getattr(error, "ctx", None) else ""
+        return _refused(f"{error.format_message()}{where}")
     except UserError as error:
-        print(f"chexlib: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _refused(str(error))
     except KeyboardInterrupt:
         print("chexlib: interrupted: the same command goes on from here", file=sys.stderr)
         return 130
@@ -34,275 +64,389 @@ def main(arguments: list[str] | None = None) -> int:
         return 141
 
 
-def _parser(training: bool = True) -> argparse.ArgumentParser:
-    """All verbs; without `training`, `train` has no options: they are read off RunSpec, whose import takes a second."""
-    parser = argparse.ArgumentParser(prog="chexlib", description="The executable CheXtransfer paper.")
-    parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    _data_verbs(verbs)
-    _weights_verbs(verbs)
-    _train_verb(verbs, training)
-    _study_verbs(verbs)
-    _evaluate_verb(verbs)
-    _claims_verb(verbs)
-    _cam_verb(verbs)
-    _page_verbs(verbs)
-    return parser
+def _refused(message: str) -> int:
+    print(f"chexlib: {' '.join(message.split())}", file=sys.stderr)
+    return 2
 
 
-def _data_verbs(verbs) -> None:
-    data = _group(verbs, "data", "make, check, describe and pack data sets")
-    phantom = _verb(data, "phantom", commands.data_phantom, "draw phantom radiographs into a CheXpert-shaped folder")
-    phantom.add_argument("out", metavar="OUT", help="the folder to make")
-    phantom.add_argument(
-        "--n", type=int, default=1000, help="training images (default 1000); validation and test come on top"
-    )
-    phantom.add_argument("--size", type=int, default=128, help="pixels of a side (default 128)")
-    phantom.add_argument("--seed", type=int, default=0)
-    pack = _verb(data, "pack", commands.data_pack, "decode and resize a data set's images once, into the cache")
-    _source(pack)
-    pack.add_argument("--size", type=int, default=320, help="pixels of a side (default 320)")
-    pack.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be decoded, and list them")
-    pack.add_argument("--verify", action="store_true", help="read a packed cache again, and mend it if it is damaged")
-
-    check = _verb(data, "check", commands.data_check, "look for what is wrong with a data set, before training on it")
-    check.epilog = """Exits 1 where it finds problems: what training refuses (labels out of range, missing or unreadable
-        images, a patient in two splits ...) and what makes scores wrong (constant, inverted, or duplicate images in
-        several splits or of several patients, a test set without one of a task's classes). Warnings and notes alone
-        exit 0. What cannot be read at all exits 2."""
-    _source(check)
-    check.add_argument("--labels-only", action="store_true", help="look at the label files alone, at no image")
-    check.add_argument("--json", action="store_true", help="print everything for machines, every image's name too")
-    describe = _verb(
-        data, "describe", commands.data_describe, "count people, views and findings of a data set or a label file"
-    )
-    _source(describe, "a data set's name, its folder, or a label file alone")
-    describe.add_argument("--policy", default="", help="also count the targets under it, e.g. u-ones or u-mixed")
-    describe.add_argument(
-        "--unmentioned",
-        choices=("absent", "unknown"),
-        default="absent",
-        help="what a policy makes of findings that are not mentioned (default absent)",
-    )
-    describe.add_argument("--json", action="store_true", help="print the counts for machines")
-    describe.add_argument("--plot", metavar="FILE.png", help="draw them, too")
-
-
-def _weights_verbs(verbs) -> None:
-    weights = _group(verbs, "weights", "ImageNet weights: list, fetch and check them ahead of a study")
-    for name, function, text in (
-        ("list", commands.weights_list, "which weights this machine has"),
-        ("fetch", commands.weights_fetch, "download what is missing, and check it"),
-        ("check", commands.weights_check, "load each file into its network; exits 1 where one is missing or wrong"),
+def command_line(training: bool = True):
+    """All verbs, as typer's command; with `training`, `train` has its options, whose import takes a second."""
+    app = typer.Typer(callback=_chexlib, add_completion=False, rich_markup_mode=None)
+    for name, text, verbs in (
+        ("data", "Make, check, describe and pack data sets.", (data_phantom, data_pack, data_check, data_describe)),
+        ("weights", "ImageNet weights, ahead of a study.", (weights_list, weights_fetch, weights_check)),
+        ("study", "Run, watch and publish studies.", (study_run, study_plan, study_status, study_export)),
     ):
-        verb = _verb(weights, name, function, text)
-        verb.add_argument("architectures", nargs="*", metavar="ARCH", help="e.g. resnet18 (default: all)")
-        if function is commands.weights_fetch:
-            verb.add_argument(
-                "--to", metavar="FOLDER", help="leave copies there, for CHEXLIB_WEIGHTS on other machines"
-            )
+        group = typer.Typer()
+        for verb in verbs:
+            group.command(verb.__name__.removeprefix(f"{name}_"))(verb)
+        app.add_typer(group, name=name, help=text)
+    app.command("train")(_train_verb(offered=training))
+    app.command("evaluate")(evaluate)
+    app.command("cam")(cam)
+    for entry in entry_points(group="chexlib.commands"):
+        try:
+            entry.load()(app)
+        except Exception as error:  # of whatever is installed there: the other verbs are still of use
+            print(f"chexlib: the verbs of {entry.value} are missing: {error}", file=sys.stderr)
+    return typer.main.get_command(app)
 
 
-def _train_verb(verbs, training: bool) -> None:
-    train = _verb(verbs, "train", commands.train_one, "train one network")
-    train.usage = "chexlib train [--FIELD VALUE ...] [FIELD=VALUE ...] [--data FOLDER] [--runs FOLDER]"
-    train.epilog = """ARCH is a row of chexlib.architectures(), or any convolutional network of timm, with the tag of
-        its ImageNet weights (convnext_tiny.fb_in1k) or without. Example: chexlib train --arch convnext_tiny --minus 1
-        --init imagenet --dataset phantom --size 64 --augment rotation=10 --augment crop=0.9"""
-    train.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="the same without dashes, e.g. arch=resnet18")
-    _root(train)
-    _store(train)
-    if training:
-        from chexlib.runs.spec import CHOICES
-
-        group = train.add_argument_group("fields of the training (chexlib.runs.spec.RunSpec)")
-        for field in spec_fields():
-            name, words = field.name, ""
-            if name in CHOICES:
-                shown, words = {"metavar": "WORD"}, f"one of {', '.join(CHOICES[name])}; "
-            elif field.type in SCALARS:
-                shown = {"metavar": SCALARS[field.type] or name.upper()}
-            else:
-                shown = {"metavar": "NAME=VALUE", "action": "append"}
-            words += f"default {field.default}" if field.type in SCALARS else "default none; repeatable, or as YAML"
-            group.add_argument(option_of(name), dest=f"--{name}", default=argparse.SUPPRESS, help=words, **shown)
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
 
 
-def _study_verbs(verbs) -> None:
-    study = _group(verbs, "study", "run, watch and publish studies")
-    run = _verb(
-        study, "run", commands.study_run, "train what is missing of a study; interrupted, the same command goes on"
-    )
-    _study(run)
-    _root(run)
-    _store(run)
-    where = run.add_mutually_exclusive_group()
-    where.add_argument(
-        "--workers", type=int, help="runs at once (default: as many as the cores can give their threads to)"
-    )
-    where.add_argument(
-        "--ray", metavar="ADDRESS", default="", help="on a Ray cluster: HOST:PORT of its head, auto, or local"
-    )
-    run.add_argument(
-        "--gpus", type=float, metavar="N", help="GPUs a run with --ray, e.g. 0.25 (default: 1 where there are any)"
-    )
-    plan = _verb(
-        study, "plan", commands.study_plan, "measure how long a study will take here, and how much disk it needs"
-    )
-    _study(plan)
-    _root(plan)
-    _store(plan)
-    plan.add_argument(
-        "--tune",
-        action="store_true",
-        help="measure every precision and memory format that the study leaves open, and keep the fastest for its runs",
-    )
-    status = _verb(study, "status", commands.study_status, "how far each run of a study is")
-    _study(status)
-    _store(status)
-    status.add_argument(
-        "--watch", type=float, nargs="?", const=5.0, metavar="SECONDS", help="again and again (default: every 5 s)"
-    )
-    export = _verb(
-        study, "export", commands.study_export, "publish predictions and provenance, as the data set's terms allow"
-    )
-    _study(export)
-    export.add_argument("--out", help="the folder to write (default results/STUDY)")
-    _store(export)
+def _chexlib(
+    version: Annotated[bool, Option("--version", callback=_print_version, is_eager=True, help="print it")] = False,
+) -> None:
+    """The executable CheXtransfer paper."""
 
 
-def _evaluate_verb(verbs) -> None:
-    evaluate = _verb(
-        verbs, "evaluate", commands.evaluate_files, "score files of predictions: AUROC, AUPRC, intervals, differences"
-    )
-    evaluate.epilog = """A file is a CSV or Parquet table with a row a study (or image): one column names it (Study,
-        Path, Image ...), the others hold a score a task, on any scale and in any order; or it is a run's folder, whose
-        images count by study. Where patients can be told (patient64741 in the names, or a column patient), they are
-        drawn. Example: chexlib evaluate a.csv b.csv --truth groundtruth.csv --tasks Edema,Atelectasis"""
-    evaluate.add_argument("predictions", nargs="+", metavar="PREDICTIONS", help="CSV, Parquet, or a run's folder")
-    evaluate.add_argument("--truth", metavar="FILE", help="the labels: 1, 0 or empty (none for a run's own)")
-    evaluate.add_argument(
-        "--tasks", metavar="TASK,TASK", help="what to score (default: what all files have; repeatable)", action="append"
-    )
-    evaluate.add_argument("--inner", action="store_true", help="score what all files have, where one lacks some rows")
-    evaluate.add_argument("--draws", type=int, default=1000, metavar="N", help="draws of the bootstrap (default 1000)")
-    evaluate.add_argument(
-        "--interval",
-        choices=("percentile", "bca"),
-        default="percentile",
-        help="of the bootstrap (default percentile; bca, which is better where a class is rare, is taken there anyway)",
-    )
-    shown = evaluate.add_mutually_exclusive_group()
-    shown.add_argument("--csv", action="store_true", help="print the table as CSV, a row a model and task")
-    shown.add_argument("--json", action="store_true", help="print all for machines, the pairs too")
-    evaluate.add_argument("--plot", metavar="FILE", help="draw it, too (.png, .svg or .pdf)")
+def data_phantom(
+    out: Annotated[str, Argument(metavar="OUT", help="the folder to make")],
+    n: Annotated[int, Option(help="training images; validation and test come on top")] = 1000,
+    size: Annotated[int, Option(help="pixels of a side")] = 128,
+    seed: int = 0,
+) -> None:
+    """Draw phantom radiographs into a CheXpert-shaped folder."""
+    from chexlib.data import phantom
+
+    phantom.write(Path(out), n=n, size=size, seed=seed)
+    print(f"wrote {out}")
 
 
-def _claims_verb(verbs) -> None:
-    claims = _verb(
-        verbs, "claims", commands.claims_list, "what the papers state, held against their own numbers and a study"
-    )
-    claims.epilog = """Every statement is judged three ways: against what else its paper prints, against networks whose
-        parameters are counted again, and, with --study, against that study's finished runs."""
-    claims.add_argument("--study", metavar="STUDY", help="a name in notebooks/studies, or a YAML file (default: none)")
-    _store(claims)
-    shown = claims.add_mutually_exclusive_group()
-    shown.add_argument("--csv", action="store_true", help="print a row a statement as CSV")
-    shown.add_argument("--json", action="store_true", help="print the rows, and how often each verdict fell, as JSON")
+def data_pack(
+    source: SourceName,
+    data: Data = None,
+    option: ReaderOptions = None,
+    size: Annotated[int, Option(help="pixels of a side")] = 320,
+    skip_bad: Annotated[bool, Option("--skip-bad", help="leave out images that cannot be decoded")] = False,
+    verify: Annotated[bool, Option("--verify", help="read a packed cache again, and mend it if it is damaged")] = False,
+) -> None:
+    """Decode and resize a data set's images once, into the cache."""
+    from chexlib.data.packed import check_size, pack
+    from chexlib.data.sources import find_source, read_listing
+
+    check_size(size)
+    root, listing = read_listing(*find_source(source, data), size, **_values(option))
+    listing.refuse()
+    pixels = pack(root, listing.images, size, skip_bad=skip_bad, verify=verify)
+    if pixels.bad:
+        print(f"{len(pixels.bad)} images cannot be decoded and are left out: see {pixels.folder / 'bad_images.csv'}")
+    images, megabytes = len(pixels) - len(pixels.bad), pixels.array.nbytes / 1e6
+    verified = ", verified" if verify else ""
+    print(f"{images:,} images at {size} px in {pixels.folder}, {megabytes:,.0f} MB{verified}")
 
 
-def _cam_verb(verbs) -> None:
-    cam = _verb(
-        verbs, "cam", commands.cam_files, "a trained run's class activation maps of your own images, laid over them"
-    )
-    cam.epilog = """Writes a PNG an image and finding, cams.csv with the probabilities, and README.txt. Not for clinical
-        use: the maps show what a network weighed, and not where a disease is."""
-    cam.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG or DICOM files")
-    cam.add_argument(
-        "--model", metavar="RUN", required=True, help="a finished run: its folder, or its name in the store"
-    )
-    cam.add_argument(
-        "--finding",
-        action="append",
-        metavar="NAME",
-        default=[],
-        help="e.g. Edema (repeatable; default: those of the paper's six that the run learned)",
-    )
-    cam.add_argument(
-        "--method", default="paper", help="paper, grad-cam, grad-cam++, hirescam or score-cam (default paper)"
-    )
-    cam.add_argument("-o", "--out", metavar="FOLDER", required=True, help="the folder to write into")
-    cam.add_argument("--force", action="store_true", help="write over what an earlier command left there")
-    _store(cam)
+def data_check(
+    source: SourceName,
+    data: Data = None,
+    option: ReaderOptions = None,
+    labels_only: Annotated[bool, Option("--labels-only", help="look at the label files alone, at no image")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Look for what is wrong with a data set, before training on it.
+
+    Exits 1 where it finds problems: what training refuses (labels out of range, missing or unreadable images, a patient
+    in two splits ...) and what makes scores wrong (constant, inverted, or duplicate images in several splits or of
+    several patients, a test set without one of a task's classes). Warnings and notes alone exit 0. What cannot be read
+    at all exits 2.
+    """
+    from chexlib.data.check import check
+    from chexlib.data.sources import find_source, read_listing
+
+    _, listing = read_listing(*find_source(source, data), size=128, **_values(option))
+    report = check(listing, pixels=not labels_only)
+    print(json.dumps(report.to_json(), indent=1) if as_json else report.text())
+    return report.exit_code
 
 
-def _page_verbs(verbs) -> None:
-    notebooks = _group(verbs, "notebooks", "execute the notebooks")
-    execute = _verb(notebooks, "run", commands.notebooks_run, "execute what has changed, with Papermill")
-    execute.add_argument("--study", default="demo", help="the study to show (default demo)")
-    _root(execute)
-    _store(execute)
-    execute.add_argument(
-        "--only", action="append", metavar="NAME", help="only the notebooks whose name begins so, e.g. 02 (repeatable)"
-    )
-    execute.add_argument(
-        "-p", nargs=2, action="append", metavar=("NAME", "VALUE"), default=[], help="a notebook parameter (repeatable)"
-    )
-    execute.add_argument("--jobs", type=int, default=2, help="notebooks at once (default 2)")
+def data_describe(
+    source: Annotated[str, Argument(metavar="SOURCE", help="a data set's name, its folder, or a label file alone")],
+    data: Data = None,
+    option: ReaderOptions = None,
+    policy: Annotated[str, Option(metavar="POLICY", help="also count the targets under it, e.g. u-ones")] = "",
+    unmentioned: Annotated[str, Option(metavar="absent|unknown", help="with it: what is not mentioned is")] = "absent",
+    as_json: AsJson = False,
+    plot: Annotated[str | None, Option(metavar="FILE.png", help="draw them, too")] = None,
+) -> None:
+    """Count people, views and findings of a data set or a label file."""
+    from chexlib.data.describe import describe_source
 
-    book = _group(verbs, "book", "build and read the book")
-    _verb(book, "build", commands.book_build, "render the executed notebooks and the prose to _build/html")
-    serve = _verb(book, "serve", commands.book_serve, "serve the built book on this machine")
-    serve.add_argument("--port", type=int, default=8000)
+    description = describe_source(source, data, policy, unmentioned, **_values(option))
+    if plot:
+        from chexlib.figures import overview
 
-
-def _group(verbs, name: str, text: str):
-    return verbs.add_parser(name, help=text, description=text).add_subparsers(metavar="COMMAND", required=True)
+        overview(description).save(plot)
+    print(json.dumps(description.to_json(), indent=1) if as_json else description.text())
 
 
-def _verb(verbs, name: str, function, text: str) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
-    verb.set_defaults(function=function, verb=verb)
+def weights_list(architectures: Architectures = None) -> None:
+    """Which weights this machine has."""
+    from chexlib.models.weights import locate
+
+    for row in _rows(architectures):
+        found = locate(row)
+        where = f"{found[0].name}: {found[1]}" if found else "not here"
+        print(f"{row.name:<19} {row.tag:<31} {row.licence:<13} {where}")
+
+
+def weights_fetch(
+    architectures: Architectures = None,
+    to: Annotated[Path | None, Option(metavar="FOLDER", help="also copy them there, for CHEXLIB_WEIGHTS")] = None,
+) -> int:
+    """Download what is missing, and check it."""
+    return _prepare(architectures, fetch=True, folder=to and to.expanduser())
+
+
+def weights_check(architectures: Architectures = None) -> int:
+    """Load each file into its network; exits 1 where one is missing or wrong."""
+    return _prepare(architectures)
+
+
+def _prepare(names: Texts, **options) -> int:
+    """Prints each architecture's file of weights, or what is wrong with it; 1 where something is."""
+    from chexlib.models.weights import prepare
+
+    failed = 0
+    for row in _rows(names):
+        try:
+            said = "{}, SHA-256 {}".format(*prepare(row, **options))
+        except UserError as error:
+            failed, said = failed + 1, error
+        print(f"{row.name:<19} {said}")
+    print(f"{failed} architectures are without weights" if failed else "all weights are here")
+    return int(failed > 0)
+
+
+def _rows(names: Texts) -> list:
+    from chexlib.models import ARCHITECTURES, architecture
+
+    return [architecture(name) for name in names or ()] or list(ARCHITECTURES.values())
+
+
+def train(
+    values: Annotated[Texts, Argument(metavar="FIELD=VALUE", help="without dashes, e.g. arch=resnet18")] = None,
+    data: Data = None,
+    runs: Runs = None,
+    **options,
+) -> None:
+    """Train one network.
+
+    Its fields are those of chexlib.RunSpec, as options or as FIELD=VALUE. ARCH is a row of chexlib.architectures(), or
+    any convolutional network of timm, with the tag of its ImageNet weights (convnext_tiny.fb_in1k) or without.
+    Example: chexlib train --arch convnext_tiny --minus 1 --init imagenet --dataset phantom --size 64
+    --augment rotation=10 --augment crop=0.9
+    """
+    from chexlib.runs.spec import RunSpec
+    from chexlib.runs.store import RunStore
+
+    spec = RunSpec.make(chosen_fields(values, options))
+
+    from chexlib.training.loop import fit  # torch, only once the fields are known to be right
+
+    run = fit(spec, data, RunStore.open(runs))
+    print(f"finished {run.folder}")
+
+
+def _train_verb(offered: bool) -> Callable:
+    """`train` for typer, where `offered` with an option for each field of RunSpec that is chosen."""
+    its = signature(train, eval_str=True)
+    parameters = [one for one in its.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+    if offered:
+        from chexlib.runs.spec import CHOICES, RunSpec
+
+        for field in fields(RunSpec):
+            words = f"one of {', '.join(CHOICES[field.name])}; " if field.name in CHOICES else ""
+            kind, shown, words = str, "VALUE", f"{words}default {field.default}"
+            if field.type.startswith("Mapping"):
+                kind, shown, words = list[str], "NAME=VALUE", "default none; repeatable, or as YAML"
+            if field.name not in FILLED_IN:
+                option = Annotated[kind | None, Option(metavar=shown, help=words)]
+                parameters.append(Parameter(field.name, Parameter.KEYWORD_ONLY, default=None, annotation=option))
+    verb = wraps(train)(lambda **given: train(**given))
+    verb.__signature__ = its.replace(parameters=parameters)
     return verb
 
 
-def _source(verb, text: str = "a data set's name (phantom, chexpert, nih ...), or its folder") -> None:
-    verb.add_argument("source", metavar="SOURCE", help=text)
-    _root(verb)
-    _option(verb)
+def chosen_fields(texts: Texts, options: Mapping[str, str | list[str] | None]) -> dict:
+    """The fields of a training, given either way: FIELD=VALUE read as YAML, --field VALUE as the field's type is."""
+    from chexlib.runs.spec import RunSpec
+
+    values, types = _values(texts), {field.name: field.type for field in fields(RunSpec)}
+    for name, given in options.items():
+        if given is None:
+            continue
+        if name in values:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{name}: given twice, as {name}={values[name]} and with {option}: choose one")
+        if isinstance(given, str):
+            values[name] = given if types[name] == "str" else _yaml(given, given)
+        else:
+            values[name] = {}
+            for text in given:
+                found = _yaml(text, text)
+                values[name] |= found if isinstance(found, dict) else _values([text])
+    return values
 
 
-def _root(verb) -> None:
-    verb.add_argument("--data", metavar="FOLDER", help="the data set's folder (none for the phantom)")
+def _values(texts: Texts) -> dict:
+    """NAME=VALUE texts as names and values; a value is read as YAML."""
+    values = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"{text!r}: fields are given as NAME=VALUE, e.g. arch=resnet18")
+        values[name] = _yaml(value, text)
+    return values
 
 
-def _option(verb) -> None:
-    verb.add_argument(
-        "--option",
-        action="append",
-        metavar="NAME=VALUE",
-        default=[],
-        help="an option of the data set's reader, e.g. dataset=NIH_Dataset of torchxrayvision (repeatable)",
-    )
+def _yaml(value: str, text: str) -> object:
+    import yaml
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"{text!r}: not readable as YAML: {error}") from None
 
 
-def _store(verb) -> None:
-    verb.add_argument("--runs", metavar="FOLDER", help="the run store (default CHEXLIB_RUNS, or runs/)")
+def study_run(
+    study: StudyName,
+    data: Data = None,
+    runs: Runs = None,
+    workers: Annotated[int | None, Option(metavar="N", help="runs at once (default: what the cores can take)")] = None,
+    ray: Annotated[str, Option(metavar="ADDRESS", help="on a Ray cluster: HOST:PORT of its head, auto, or local")] = "",
+    gpus: Annotated[float | None, Option(metavar="N", help="GPUs a run with --ray (default: 1 where any are)")] = None,
+) -> None:
+    """Train what is missing of a study; interrupted, the same command goes on."""
+    from chexlib.study.launch import run_study
+
+    if gpus is not None and not ray:
+        raise UserError(f"--gpus {gpus:g}: goes with --ray, e.g. --ray local; else --workers says how many at once")
+    if workers is not None and ray:
+        raise UserError(f"--workers {workers}: not with --ray, whose nodes train as many at once as they have room for")
+    chosen, store = _study(study, runs)
+    trained = run_study(chosen, data, store, workers, ray=ray, gpus=gpus)
+    print(f"study {study}: {len(trained)} runs finished in {store.folder}")
 
 
-def _study(verb) -> None:
-    verb.add_argument("study", metavar="STUDY", help="a name in notebooks/studies, or a YAML file")
+def study_plan(
+    study: StudyName,
+    data: Data = None,
+    runs: Runs = None,
+    tune: Annotated[bool, Option("--tune", help="try all that the study leaves open, and keep the fastest")] = False,
+) -> None:
+    """Measure how long a study will take here, and how much disk it needs."""
+    from chexlib.study.plan import plan_study
+    from chexlib.study.study import settings_file
+
+    chosen, store = _study(study, runs)
+    print(plan_study(chosen, data, store, tune).text())
+    if tune:
+        print(f"settings: kept for the study's runs in {settings_file(chosen, store)}")
 
 
-def _refuse(strange: list[str], verb: argparse.ArgumentParser) -> None:
-    """UserError for the first argument that a verb does not know, with its nearest option."""
-    if strange:
-        from difflib import get_close_matches
+def study_status(
+    study: StudyName,
+    seconds: Annotated[float | None, Argument(metavar="SECONDS", help="with --watch: from look to look")] = None,
+    runs: Runs = None,
+    watch: Annotated[bool, Option("--watch", help="again and again, until all runs are finished")] = False,
+) -> None:
+    """How far each run of a study is."""
+    import time
 
-        given = strange[0].partition("=")[0]
-        near = get_close_matches(given, [option for action in verb._actions for option in action.option_strings], n=1)
-        raise UserError(f"{given!r} is unknown: {f'did you mean {near[0]!r}?' if near else f'see {verb.prog} --help'}")
+    from chexlib.study import status
+
+    if seconds is not None and (seconds <= 0 or not watch):
+        raise UserError(f"SECONDS {seconds:g}: a number above 0 goes with --watch, e.g. --watch 5")
+    chosen, store = _study(study, runs)
+    while True:
+        table = status.study_status(chosen.name, store)
+        clear = "\033[2J\033[H" if watch and sys.stdout.isatty() else ""
+        print(f"{clear}{status.text(table, store)}", flush=True)
+        if not watch or (table["state"] == "finished").all():
+            return
+        time.sleep(seconds or 5)
+
+
+def study_export(
+    study: StudyName,
+    runs: Runs = None,
+    out: Annotated[str | None, Option(metavar="FOLDER", help="the folder to write (default results/STUDY)")] = None,
+) -> None:
+    """Publish predictions and provenance, as the data set's terms allow."""
+    from chexlib.results.export import export_study
+    from chexlib.runs.store import project_folder
+
+    chosen, store = _study(study, runs)
+    print(f"wrote {export_study(chosen, out or project_folder() / 'results' / chosen.name, store)}")
+
+
+def _study(name: str, runs: str | None) -> tuple:
+    """The study of this name, and the run store."""
+    from chexlib.runs.store import RunStore
+    from chexlib.study import load_study
+
+    return load_study(name), RunStore.open(runs)
+
+
+def evaluate(
+    predictions: Annotated[list[str], Argument(metavar="PREDICTIONS", help="CSV, Parquet, or a run's folder")],
+    truth: Annotated[str | None, Option(metavar="FILE", help="the labels: 1, 0 or empty (none for a run's)")] = None,
+    tasks: Annotated[Texts, Option(metavar="TASK,TASK", help="default: those of all files (repeatable)")] = None,
+    inner: Annotated[bool, Option("--inner", help="score what all files have, where one lacks some rows")] = False,
+    draws: Annotated[int, Option(metavar="N", help="draws of the bootstrap")] = 1000,
+    interval: Annotated[Interval, Option(help="bca is taken anyway where a class is rare")] = "percentile",
+    as_csv: Annotated[bool, Option("--csv", help="print the table as CSV, a row a model and task")] = False,
+    as_json: AsJson = False,
+    plot: Annotated[str | None, Option(metavar="FILE", help="draw it, too (.png, .svg or .pdf)")] = None,
+) -> None:
+    """Score files of predictions: AUROC, AUPRC, intervals, differences.
+
+    A file is a CSV or Parquet table with a row a study (or image): one column names it (Study, Path, Image ...), the
+    others hold a score a task, on any scale and in any order; or it is a run's folder, whose images count by study.
+    Where patients can be told (patient64741 in the names, or a column patient), they are drawn.
+    Example: chexlib evaluate a.csv b.csv --truth groundtruth.csv --tasks Edema,Atelectasis
+    """
+    import shutil
+
+    from chexlib.evaluate import evaluate as scored
+
+    if as_csv and as_json:
+        raise UserError("--csv and --json: choose one")
+    names = [task.strip() for text in tasks or () for task in text.split(",")]
+    found = scored(predictions, truth, names or None, inner, draws, interval)
+    if plot:
+        found.plot(plot)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1))
+    elif as_csv:
+        print(found.table.to_csv(index=False), end="")
+    else:
+        print(found.text(shutil.get_terminal_size((100, 24)).columns))
+
+
+def cam(
+    images: Annotated[list[str], Argument(metavar="IMAGE", help="PNG, JPEG or DICOM files")],
+    model: Annotated[str, Option(metavar="RUN", help="a finished run: its folder, or its name in the store")],
+    out: Annotated[str, Option("-o", "--out", metavar="FOLDER", help="the folder to write into")],
+    finding: Annotated[Texts, Option(metavar="NAME", help="e.g. Edema (default: the paper's six; repeatable)")] = None,
+    method: Annotated[str, Option(metavar="NAME", help="paper, grad-cam, grad-cam++, hirescam or score-cam")] = "paper",
+    force: Annotated[bool, Option("--force", help="write over what an earlier command left there")] = False,
+    runs: Runs = None,
+) -> None:
+    """A trained run's class activation maps of your own images, laid over them.
+
+    Writes a PNG an image and finding, cams.csv with the probabilities, and README.txt. Not for clinical use: the maps
+    show what a network weighed, and not where a disease is.
+    """
+    from chexlib.cam_files import write_cams
+    from chexlib.runs.store import RunStore
+
+    found = write_cams(images, model, out, finding or [], method, RunStore.open(runs), force)
+    print(found.text())
 
 
 if __name__ == "__main__":

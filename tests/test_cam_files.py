@@ -201,8 +201,7 @@ def test_what_is_there_is_written_over_only_when_asked_and_an_image_never(run, s
 
 
 def test_the_help_names_every_method(capsys):
-    with pytest.raises(SystemExit):
-        main(["cam", "--help"])
+    assert main(["cam", "--help"]) == 0
     text = capsys.readouterr().out
     assert all(method in text for method in METHODS) and "Not for clinical" in text
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import chexlib
+from tests.command_line import parsed
 
 PROJECT = Path(__file__).parents[1]
 MODULES = sorted((PROJECT / "chexlib").rglob("*.py"))
@@ -136,6 +137,4 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("line", commands())
 def test_commands_of_the_documents_exist(line):
-    from chexlib.cli import _parser
-
-    assert callable(_parser().parse_args(shlex.split(line, comments=True)[1:]).function)
+    assert callable(parsed(shlex.split(line, comments=True)[1:]).command.callback)

@@ -24,10 +24,10 @@ class Pairs(TyperCommand):
 def register(app: typer.Typer) -> None:
     """Adds the verbs to the command line's app."""
     notebooks, book = typer.Typer(), typer.Typer()
-    app.add_typer(notebooks, name="notebooks", help="Execute the notebooks.", no_args_is_help=True)
+    app.add_typer(notebooks, name="notebooks", help="Execute the notebooks.")
     notebooks.callback()(_group)  # so that its one verb keeps its name
     notebooks.command("run", cls=Pairs)(notebooks_run)
-    app.add_typer(book, name="book", help="Build and read the book.", no_args_is_help=True)
+    app.add_typer(book, name="book", help="Build and read the book.")
     book.command("build")(book_build)
     book.command("serve")(book_serve)
     app.command("claims")(claims_list)

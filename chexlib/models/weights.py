@@ -76,6 +76,24 @@ def load(network: nn.Module, row: Architecture) -> tuple[Path, Source]:
     return path, facts | {"mean": row.mean, "std": row.std, "input_size": size}
 
 
+def prepare(row: Architecture, fetch: bool = False, folder: Path | None = None) -> tuple[Path, str]:
+    """Load the architecture's weights, to see that they are right: their file, in `folder` a copy's, and its SHA-256.
+
+    Raises UserError where they are not here (with `fetch`, nor anywhere else), and where the file is not theirs.
+    """
+    from chexlib.models.networks import untrained_trunk
+
+    if not locate(row, fetch):
+        raise UserError(ways(row))
+    network = untrained_trunk(row)
+    file, facts = load(network, row)
+    if folder is None:
+        return file, facts["sha256"]
+    copy = folder / f"{row.tag}.safetensors"  # which CHEXLIB_WEIGHTS takes on any machine
+    save(network, copy)
+    return copy, sha256_of(copy)
+
+
 def save(network: nn.Module, path: Path) -> None:
     """The network's tensors as a safetensors file, whole or not at all. Raises UserError where it cannot be written."""
     from safetensors.torch import save_file

@@ -13,18 +13,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from tqdm import tqdm
 
+import chexlib
+from chexlib.data.dataset import open_for
 from chexlib.errors import UserError
 from chexlib.machine import cores
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import RunStore
-from chexlib.study import node as on_node
-from chexlib.study.plan import safe_settings
+from chexlib.study.one import train_one
+from chexlib.study.study import safe_settings
 
 RETRIES = 5
 """How often a run is taken up again after its process or its node has died; then it has failed."""
@@ -37,6 +40,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 JOIN = """import ray, sys
 try: ray.init(sys.argv[1], log_to_driver=False, logging_level="FATAL")
 except Exception as error: sys.exit((str(error) or type(error).__name__).strip().splitlines()[0])"""
+SHARED = "must lie on storage that every node sees at the same path"
 PATIENCE = 60  # seconds until a cluster or a node that says nothing is refused
 
 
@@ -136,19 +140,19 @@ def _ask_nodes(address: str, share: float, alive: list[dict], root, store: RunSt
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
-    ask = ray.remote(num_cpus=0, max_retries=0)(on_node.trouble)
+    ask = ray.remote(num_cpus=0, max_retries=0)(trouble)
     store.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=store.folder.absolute(), prefix=".seen-by-nodes-") as file:
-        question = on_node.versions(), _absolute(root), file.name
+        question = versions(), _absolute(root), file.name
         places = [On(node["NodeID"], soft=False) for node in alive]
         answers = [ask.options(scheduling_strategy=place).remote(*question) for place in places]
         for node, answer in zip(alive, answers, strict=True):
             try:
-                trouble = ray.get(answer, timeout=PATIENCE)
+                wrong = ray.get(answer, timeout=PATIENCE)
             except RayError:
-                trouble = "does not find chexlib or what it needs, or does not answer: install one environment on all"
-            if trouble:
-                raise UserError(f"--ray {address}: node {node['NodeManagerAddress']} {trouble}")
+                wrong = "does not find chexlib or what it needs, or does not answer: install one environment on all"
+            if wrong:
+                raise UserError(f"--ray {address}: node {node['NodeManagerAddress']} {wrong}")
     settings = ray.remote(num_cpus=0, num_gpus=share)(safe_settings).remote()
     if share and not ray.wait([settings], timeout=PATIENCE)[0]:
         print(f"--ray {address}: all GPUs are at work: waiting for one", file=sys.stderr)
@@ -160,8 +164,8 @@ def _train_all(specs: list[RunSpec], root: str | Path | None, store: RunStore, s
     import ray
     from ray.exceptions import RayError
 
-    train = ray.remote(max_calls=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(on_node.train)  # a process a run
-    same = _absolute(root), _absolute(store.folder), on_node.versions(), os.getcwd()
+    train = ray.remote(max_calls=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(train_here)  # a process a run
+    same = _absolute(root), _absolute(store.folder), versions(), os.getcwd()
     tasks = [train.options(name=spec.run_id, **_asked(spec, share)) for spec in specs]
     runs = {task.remote(spec.to_json(), *same): spec.run_id for task, spec in zip(tasks, specs, strict=True)}
     waiting, before = list(runs), {}
@@ -176,6 +180,39 @@ def _train_all(specs: list[RunSpec], root: str | Path | None, store: RunStore, s
                 yield runs[run], ray.get(run)
             except RayError as error:
                 yield runs[run], _reason(error)
+
+
+def versions() -> dict[str, str]:
+    """What nodes must have in common for a study's numbers to be of one kind."""
+    return {"chexlib": chexlib.__version__} | {name: version(name) for name in ("torch", "timm", "numpy")}
+
+
+def trouble(expected: dict[str, str], root: str | None, seen: str = "") -> str:
+    """What is wrong with this node, or nothing: other versions than expected, no data, no sight of the file `seen`."""
+    for name, here in versions().items():
+        if here != expected[name]:
+            return f"has {name} {here}, where the study was started {expected[name]}: install one environment on all"
+    if root and not Path(root).exists():
+        return f"has no {root}: --data {SHARED}"
+    if seen and not Path(seen).exists():
+        return f"does not see {Path(seen).parent}: the run store (--runs or CHEXLIB_RUNS) {SHARED}"
+    return ""
+
+
+def train_here(spec_json: str, root: str | None, folder: str, expected: dict[str, str], where: str) -> str:
+    """Trains a resolved spec into the store `folder`, with `where` as working folder; returns what was wrong, or ""."""
+    name = f"node {socket.gethostname()}"
+    if wrong := trouble(expected, root):  # it has joined after the others were asked
+        return f"{name} {wrong}"
+    with suppress(OSError):
+        os.chdir(where)  # which an init's file may be relative to
+    spec = RunSpec.from_json(spec_json)
+    try:
+        if open_for(spec, root, progress=False).fingerprint != spec.fingerprint:
+            return f"{name} has other data than the study was planned with: --data {SHARED}"
+    except UserError as error:
+        return f"{name}: {error}"
+    return train_one(spec_json, root, Path(folder))
 
 
 def _reason(error: Exception) -> str:

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
-from chexlib.study.plan import plan_study
-from chexlib.study.processes import default_workers, fresh_processes
-from chexlib.study.study import Study
+from chexlib.study import cluster
+from chexlib.study.one import default_workers, fresh_processes, train_one
+from chexlib.study.study import Study, resolve_study
 
 
 def run_study(
@@ -42,8 +42,9 @@ def run_study(
         raise UserError(f"workers={workers}: at least 1 run trains at once")
     store = store or RunStore.open()
     failed: dict[str, str] = {}
-    with _cluster(ray, gpus, study, root, store) if ray else _this_machine(workers) as (settings, train_all):
-        specs = plan_study(study, root, store, progress, settings)
+    place = cluster.connect(ray, gpus, study.specs(), root, store) if ray else _this_machine(workers)
+    with place as (settings, train_all):
+        specs = resolve_study(study, root, store, progress, settings)
         todo = [spec for spec in specs if not store.run(spec).finished]
         done = len(specs) - len(todo)
         with tqdm(total=len(specs), initial=done, desc=f"study {study.name}", unit="run", disable=not progress) as bar:
@@ -56,12 +57,6 @@ def run_study(
         run_id, error = next(iter(failed.items()))
         raise UserError(f"study {study.name}: {len(failed)} of {len(specs)} runs failed, the first ({run_id}): {error}")
     return [store.run(spec) for spec in specs]
-
-
-def _cluster(ray: str, gpus: float | None, study: Study, root, store: RunStore):
-    from chexlib.study.cluster import connect
-
-    return connect(ray, gpus, study.specs(), root, store)
 
 
 def _this_machine(workers: int | None):
@@ -97,15 +92,3 @@ def _train_in_pool(specs: list[RunSpec], root, store: RunStore, workers: int):
             error = future.exception()
             if not isinstance(error, BrokenProcessPool):
                 yield futures[future], f"{type(error).__name__}: {error}" if error else future.result()
-
-
-def train_one(spec_json: str, root: str | Path | None, folder: Path) -> str:
-    """Trains a resolved spec into the store of this folder; returns what was wrong with it, or nothing."""
-    from chexlib.training.loop import fit
-
-    spec = RunSpec.from_json(spec_json)
-    try:
-        fit(spec, root, RunStore(folder), progress=False, wait=True)  # another run's teacher may be one of the study
-    except UserError as error:
-        return str(error)
-    return ""

@@ -215,7 +215,9 @@ def test_negative_values_are_kept_and_cutting_them_is_shown():
         maps = model.eval().maps(images())
         expected = torch.einsum("tc,nchw->nthw", model.head.weight, maps.relu())
         torch.testing.assert_close(cut, scaled(expected, model(images())), atol=1e-5, rtol=0)
-    assert share == pytest.approx(float((maps < 0).double().mean()), abs=1e-3) and 0.2 < share < 0.8  # it ends in convolutions
+    assert (
+        share == pytest.approx(float((maps < 0).double().mean()), abs=1e-3) and 0.2 < share < 0.8
+    )  # it ends in convolutions
 
 
 def test_where_a_relu_ends_the_network_there_is_nothing_to_cut():

@@ -14,7 +14,7 @@ from chexlib.models.zoo import ARCHITECTURES
 from chexlib.runs.store import RunStore
 from chexlib.study import load_study, study_names
 from chexlib.study.launch import run_study
-from chexlib.study.plan import plan_study
+from chexlib.study.study import resolve_study
 
 
 def study_file(tmp_path, text):
@@ -162,7 +162,7 @@ def test_a_process_that_is_killed_costs_no_other_run(times, failed, killer, phan
         "runs: [{arch: [mobilenet_v3, mobilenet_v2, resnet18]}]"
     )
     study, store = load_study(study_file(tmp_path, text)), RunStore(tmp_path / "runs")
-    runs = [store.run(spec) for spec in plan_study(study, phantom_folder, store, progress=False)]
+    runs = [store.run(spec) for spec in resolve_study(study, phantom_folder, store, progress=False)]
     killer(runs[0].run_id, times)
     if failed:
         with pytest.raises(UserError, match=rf"1 of 3 runs failed, the first \({runs[0].run_id}\): its process died"):

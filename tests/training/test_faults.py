@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 from chexlib.cli import main
 from chexlib.models import create_model
 from chexlib.runs.store import Run
-from chexlib.study.processes import PRELOAD
+from chexlib.study.one import PRELOAD
 
 SPEC = ("arch=mnasnet", "minus=3", "size=32", "batch_size=8", "lr=0.001", "keep=2")  # small, with batch norm
 SPEC += ("augment={rotation: 10, crop: 0.8, jitter: 0.2, flip: 0.5}",)

@@ -1,4 +1,4 @@
-"""Processes for one task each: forked from one that has imported torch, so that they start at once, ended with us."""
+"""One run in a process of its own, which starts at once, as it is forked from one that has imported torch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 
+from chexlib.errors import UserError
 from chexlib.machine import cores
 from chexlib.runs.spec import RunSpec
+from chexlib.runs.store import RunStore
 
 PRELOAD = ["chexlib.training.loop", "chexlib.training.timing", "timm", "pretrainedmodels", "torch.utils.tensorboard"]
 
@@ -50,3 +53,15 @@ def default_workers(specs: list[RunSpec]) -> int:
     if torch.cuda.is_available():
         return 1
     return max(1, cores() // max(spec.threads * spec.processes for spec in specs))
+
+
+def train_one(spec_json: str, root: str | Path | None, folder: Path) -> str:
+    """Trains a resolved spec into the store of this folder; returns what was wrong with it, or nothing."""
+    from chexlib.training.loop import fit
+
+    spec = RunSpec.from_json(spec_json)
+    try:
+        fit(spec, root, RunStore(folder), progress=False, wait=True)  # another run's teacher may be one of the study
+    except UserError as error:
+        return str(error)
+    return ""

@@ -10,10 +10,10 @@ from chexlib.cli import main
 from chexlib.errors import UserError
 from chexlib.runs.spec import SETTINGS, RunSpec
 from chexlib.runs.store import RunStore
-from chexlib.study import estimate as estimate_module
-from chexlib.study import load_study, tune
-from chexlib.study.estimate import Plan, estimate
-from chexlib.study.plan import plan_study, shape
+from chexlib.study import load_study
+from chexlib.study import plan as plan_module
+from chexlib.study.plan import Plan, plan_study
+from chexlib.study.study import resolve_study, shape
 from chexlib.training.timing import Speed
 
 SPEED = Speed(100.0, 400.0, 2.0, 500, (0.7, 0.6, 0.5))
@@ -40,14 +40,13 @@ def known_speeds(monkeypatch, speeds):
         of = speeds if callable(speeds) else lambda spec: speeds
         return {spec.to_json(): of(spec) for spec in specs}
 
-    monkeypatch.setattr(tune, "measured", measured)
-    monkeypatch.setattr(estimate_module, "measured", measured)
+    monkeypatch.setattr(plan_module, "measured", measured)
     return asked
 
 
 def test_a_run_takes_its_start_its_learning_and_its_predictions(study, tmp_path, monkeypatch):
     asked = known_speeds(monkeypatch, SPEED)
-    plan = estimate(study, store=RunStore(tmp_path / "runs"), progress=False)
+    plan = plan_study(study, store=RunStore(tmp_path / "runs"), progress=False)
     # 2 epochs of 64 images; 4 evaluations of 24; an ensemble of 3 over 24 + 40
     assert plan.runs == pytest.approx([2 + 128 / 100 + (4 * 24 + 3 * 64) / 400] * 3)
     assert plan.images == {"train": 64, "val": 24, "test": 40}
@@ -75,17 +74,17 @@ def test_tuning_keeps_the_fastest_setting_that_agrees(study, tmp_path, monkeypat
 
     known_speeds(monkeypatch, speed)
     store = RunStore(tmp_path / "runs")
-    plan = estimate(study, store=store, tune=True, progress=False)
+    plan = plan_study(study, store=store, tune=True, progress=False)
     assert list(plan.networks["precision"]) == ["bf16", "fp32"]
     assert list(plan.networks["memory format"]) == ["channels_last", "channels_last"]
-    mobile, other, resnet = plan_study(study, store=store, progress=False)
+    mobile, other, resnet = resolve_study(study, store=store, progress=False)
     assert mobile.precision == other.precision == "bf16" and resnet.precision == "fp32"
     assert mobile.run_id != study.specs()[0].resolve(mobile.fingerprint).run_id
 
 
 def test_what_a_study_fixes_is_not_tuned(study, tmp_path, monkeypatch):
     asked = known_speeds(monkeypatch, SPEED)
-    estimate(study, store=RunStore(tmp_path), tune=True, progress=False)
+    plan_study(study, store=RunStore(tmp_path), tune=True, progress=False)
     assert {spec.precision for spec in asked if spec.arch == "resnet18"} == {"fp32"}
     assert {spec.precision for spec in asked if spec.arch == "mobilenet_v3"} == {"fp32", "bf16"}
 
@@ -93,7 +92,7 @@ def test_what_a_study_fixes_is_not_tuned(study, tmp_path, monkeypatch):
 def test_compiling_is_tried_where_runs_are_long(study, tmp_path, monkeypatch):
     for rate, tried in ((100.0, set()), (0.05, {"mobilenet_v3", "resnet18"})):
         asked = known_speeds(monkeypatch, replace(SPEED, images_per_second=rate))
-        estimate(study, store=RunStore(tmp_path), tune=True, progress=False)
+        plan_study(study, store=RunStore(tmp_path), tune=True, progress=False)
         assert {spec.arch for spec in asked if spec.execution == "compiled"} == tried
 
 
@@ -121,4 +120,4 @@ def test_the_command_measures_and_says_what_it_found(study, tmp_path, capsys):
 def test_broken_settings_are_one_line(study, tmp_path):
     (tmp_path / "tiny.settings.json").write_text('{"settings": ')
     with pytest.raises(UserError, match=r"tiny\.settings\.json: not readable: remove it"):
-        plan_study(study, store=RunStore(tmp_path), progress=False)
+        resolve_study(study, store=RunStore(tmp_path), progress=False)
