@@ -115,7 +115,8 @@ class CBR(nn.Module):
 
 def _nasnetamobile() -> nn.Module:
     """Cadene's NASNet-A-Mobile behind timm's interface; its pooling, a fixed 7x7 window, made adaptive."""
-    from pretrainedmodels.models.nasnet_mobile import NASNetAMobile
+    with torch.random.fork_rng(devices=[]):  # importing it draws random numbers
+        from pretrainedmodels.models.nasnet_mobile import NASNetAMobile
 
     class Trunk(NASNetAMobile):
         head_hidden_size = 1056

@@ -1,20 +1,23 @@
-"""Each network built for real, once: shapes, a training step, and where its randomness comes from."""
+"""Each network built for real, once: shapes, a training step, where its randomness comes from; Transfusion's layers."""
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+import chexlib
 from chexlib.errors import UserError
-from chexlib.models import ARCHITECTURES, create_model
-from chexlib.models.truncate import TRUNCATIONS
-from chexlib.models.zoo import CBR
+from chexlib.explain.cam import cam, sums
+from chexlib.models import ARCHITECTURES, architecture, create_model
+from chexlib.models.networks import count
+from chexlib.models.truncate import TRUNCATIONS, parameters, truncation
+from chexlib.models.zoo import CBR, cbr_parameters
 
 WIDTHS = {"densenet121": 1024, "resnet50": 2048, "mobilenet_v3": 960, "nasnetamobile": 1056, "inception_v4": 1536}
-
-
 ROWS = ARCHITECTURES | CBR
 
 
@@ -69,22 +72,6 @@ def test_one_real_training_step_reaches_every_weight(model, name):
     assert moved[0] == next(iter(before)), "the first convolution learns too"
 
 
-@pytest.mark.parametrize(
-    ("name", "minus"), [(n, m + 1) for n, how in TRUNCATIONS.items() for m in range(len(how.cuts))]
-)
-def test_a_truncated_network_keeps_the_weights_of_what_remains(name, minus):
-    full, cut = create_model(name, seed=3), create_model(name, seed=3, minus=minus)
-    ours, all_of_it = cut.trunk.state_dict(), full.trunk.state_dict()
-    assert set(ours) < set(all_of_it)
-    assert all(torch.equal(value, all_of_it[key]) for key, value in ours.items())
-    assert cut.label == f"{full.label}Minus{minus}"
-    x = images(2, 64)
-    with torch.inference_mode():
-        maps = cut.eval().maps(x)
-        assert cut(x).shape == (2, 14) and maps.shape[1] == cut.head.in_features
-        assert maps.shape[-1] >= full.eval().maps(x).shape[-1]
-
-
 @pytest.mark.parametrize("name", ["resnet18", "mnasnet", "mobilenet_v3", "nasnetamobile"])
 def test_the_seed_determines_every_weight_and_nothing_else_moves(name):
     def state():
@@ -100,6 +87,13 @@ def test_the_seed_determines_every_weight_and_nothing_else_moves(name):
             assert not torch.equal(a, c), key
 
 
+def test_the_first_network_of_a_process_has_the_weights_of_any_other():
+    """Though what is imported for it draws random numbers."""
+    code = ("import torch, chexlib; a, b = (chexlib.create_model('nasnetamobile') for _ in range(2)); "
+            "assert all(map(torch.equal, a.parameters(), b.parameters()))")  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_head_has_one_logit_a_finding():
     assert create_model("mobilenet_v2", findings=3)(images(2, 32)).shape == (2, 3)
 
@@ -110,8 +104,7 @@ def test_three_classes_train_apart_and_show_one_logit(name):
     model, x = create_model(name, findings=5, classes=3), images(3, 32)
     assert model(x).shape == (3, 5, 3)
     one = create_model(name, findings=5)
-    count = [sum(weight.numel() for weight in m.parameters()) for m in (model, one)]
-    assert count[0] - count[1] == 2 * sum(weight.numel() for weight in one.head.parameters())
+    assert count(model) - count(one) == 2 * count(one.head)
     with torch.inference_mode():
         features = model.eval().trunk.forward_head(model.maps(x), pre_logits=True)
         z = torch.nn.functional.linear(features, model.head.weight, model.head.bias).reshape(3, 5, 3)
@@ -146,3 +139,46 @@ def test_what_cannot_be_built_is_refused_in_one_line(arguments, says):
     with pytest.raises(UserError, match=says) as caught:
         create_model(**arguments)
     assert "\n" not in str(caught.value)
+
+
+LABELS = {"cbr_larget": "CBR-LargeT", "cbr_largew": "CBR-LargeW", "cbr_small": "CBR-Small", "cbr_tiny": "CBR-Tiny"}
+
+
+@pytest.mark.parametrize(("name", "label"), LABELS.items())
+def test_everything_is_counted_as_torch_counts_it(name, label):
+    row, model = architecture(name), create_model(name)
+    assert count(model) == row.parameters == parameters(row) == cbr_parameters(label, 14)
+    assert count(create_model(name, findings=5)) == cbr_parameters(label, 5)
+    assert (model.label, model.family, row.in_paper, name in ARCHITECTURES) == (label, "CBR", False, False)
+
+
+def test_the_weights_that_transfusion_counts_are_those_of_all_convolutions_but_the_first_and_of_the_head():
+    model = create_model("cbr_tiny", findings=5)
+    convolutions = [weight.numel() for weight in model.trunk.parameters() if weight.ndim == 4]
+    assert sum(convolutions[1:]) + model.head.weight.numel() == 1_076_480  # its Table 1
+
+
+def test_each_layer_but_the_last_is_pooled():
+    maps = create_model("cbr_small", findings=3).maps(torch.randn(2, 3, 40, 40))
+    assert maps.shape == (2, 256, 5, 5) and (maps >= 0).all()  # 40, 20, 10, 5
+
+
+def test_its_maps_are_in_closed_form_and_its_last_layers_can_be_dropped():
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    row = architecture("cbr_tiny")
+    assert len(truncation(row).cuts) == 3
+    for minus, cells in enumerate((4, 8, 16, 32)):
+        model = create_model("cbr_tiny", findings=2, minus=minus).eval()
+        assert count(create_model("cbr_tiny", minus=minus)) == parameters(row, minus)
+        found, logits = sums(model, x, method="hirescam")
+        assert found.shape == (2, 2, cells, cells)
+        torch.testing.assert_close(found.sum(dim=(2, 3)) + model.head.bias.detach(), logits, atol=1e-5, rtol=1e-4)
+    assert cam(model, x, method="score-cam").isfinite().all()
+
+
+def test_there_are_no_imagenet_weights_and_near_names_are_offered():
+    with pytest.raises(UserError, match="no ImageNet weights for cbr_tiny"):
+        create_model("cbr_tiny", init="imagenet")
+    with pytest.raises(UserError, match="nearest: cbr_tiny"):
+        create_model("CBR-Tiny")
+    assert np.isnan(architecture("cbr_tiny").top1) and "cbr_tiny" not in set(chexlib.architectures().index)
