@@ -27,17 +27,17 @@ def _keep(seen: dict, module: str):
     return lambda _, images, maps: seen.update({module: maps.clone()})
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", [*TRUNCATIONS, *OTHERS])
 def test_a_truncated_network_makes_the_maps_that_the_whole_one_has_there(name):
-    whole, stages = create_model(name, seed=3).eval(), by_rule(architecture(name))
+    row, whole = architecture(name), create_model(name, seed=3).eval()
     modules, seen = _stages(whole.trunk), {}
     for module in modules:
         whole.trunk.get_submodule(module).register_forward_hook(_keep(seen, module))
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert stages.total == len(modules) and len(stages.cuts) == len(modules) - 1
+    assert truncation(row).total == len(modules) == len(by_rule(row).cuts) + 1
     with torch.inference_mode():
         whole(x)
-        for minus in (1, len(stages.cuts)):
+        for minus in range(1, len(truncation(row).cuts) + 1) if name in TRUNCATIONS else (1, len(modules) - 1):
             cut = create_model(name, seed=3, minus=minus).eval()
             assert torch.equal(cut.maps(x), seen[modules[-1 - minus]])
             torch.testing.assert_close(cut(x), cut.head(cut.maps(x).mean(dim=(2, 3))))
@@ -45,7 +45,7 @@ def test_a_truncated_network_makes_the_maps_that_the_whole_one_has_there(name):
             assert set(ours) < set(all_of_it)
             assert all(torch.equal(value, all_of_it[key]) for key, value in ours.items())
             assert cut.label == f"{whole.label}Minus{minus}" and cut.pools_last
-            assert parameters(architecture(name), minus) == count(cut)
+            assert parameters(row, minus) == count(cut)
 
 
 @pytest.mark.parametrize("name", ["test_convnext", "mobilenet_v3"])
