@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from chexlib.models import Classifier
+    from chexlib.models.networks import Classifier
 
 PIXELS = (3, 4)
 
