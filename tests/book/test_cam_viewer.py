@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,17 @@ from playwright.sync_api import expect
 
 import chexlib
 from chexlib.data.labels import FINDINGS, TASKS
+from chexlib.data.sources import SOURCES
 from chexlib.explain.cam import grad_cam
 from chexlib.explain.localisation import energy_inside, iou
 from chexlib.models import create_model
-from chexlib.paper.notes import Missing, Note
-from chexlib.paper.results import open_results
+from chexlib.results import open_results
 from chexlib.training.checkpoints import save_weights
 from chexlib.training.device import Normaliser
-from chexpaper.widgets import CamViewer, cam_viewer, page_html
+from chexpaper.widgets import CamViewer, cam_viewer
 from chexpaper.widgets.page import ASSETS
-from chexpaper.widgets.viewer import Shown, first_of_each, viewer_state
+from chexpaper.widgets.viewer import Shown, first_of_each, truncated_families, viewer_state
+from tests.book.conftest import DRIVE
 from tests.made_runs import make_store, study_file
 
 SIZE = 48
@@ -41,28 +43,6 @@ RUN = """async ([module, state, choices]) => {
     return { values: [...map.values], peak: map.peak, probability: map.probability, mask: mask && [...mask],
              ...(mask ? agreement(map, mask) : {}) };
   }));
-}"""
-
-DRIVE = """async (box) => {
-  const canvas = box.querySelector("canvas");
-  const settle = () => new Promise((done) => setTimeout(done, 30));
-  const dead = [];
-  const tries = async (name, change) => {
-    const before = canvas.toDataURL();
-    change();
-    await settle();
-    if (canvas.toDataURL() === before) dead.push(name);
-  };
-  for (const input of box.querySelectorAll("input[type=checkbox], input[type=radio]:not(:checked)"))
-    await tries(input.parentElement.textContent, () => input.click());
-  for (const input of box.querySelectorAll("input[type=range]"))
-    await tries(input.parentElement.textContent, () => { input.value = 40; input.dispatchEvent(new Event("input")); });
-  for (const select of box.querySelectorAll("select"))
-    await tries(select.parentElement.textContent, () => {
-      select.value = select.value === "0" ? "1" : "0";
-      select.dispatchEvent(new Event("change"));
-    });
-  return dead;
 }"""
 
 
@@ -87,66 +67,54 @@ def state(models, dataset) -> dict:
     return viewer_state(models, dataset, first_of_each(dataset, TASKS), TASKS, "Made up for a test, no runs")
 
 
-def choices(state, **more) -> list[dict]:
-    """Every model on three images and every finding, at a threshold of a third of the map's maximum."""
-    return [
-        {"image": i, "finding": f, "model": m, "threshold": 1 / 3, "native": False} | more
-        for m in range(len(state["models"]))
-        for i in range(3)
-        for f in range(len(TASKS))
-    ]
-
-
 def in_javascript(browser, state, chosen) -> list[dict]:
     page = browser.new_page()
     found = json.loads(page.evaluate(RUN, [MODULE, state, chosen]))  # as one text: a value at a time is slow
     page.close()
-    return found
+    return [one | {"values": np.reshape(one["values"], (SIZE, SIZE))} for one in found]
 
 
-def test_javascript_stretches_maps_as_grad_cam_does(browser, state, models, dataset):
+@pytest.fixture(scope="module")
+def drawn(browser, state) -> list[tuple[dict, dict]]:
+    """Choices and what is drawn: every model, three images, every finding, from a third of the map's maximum on."""
+    places = product(range(3), range(3), range(len(TASKS)))
+    chosen = [{"model": m, "image": i, "finding": f, "threshold": 1 / 3, "native": False} for m, i, f in places]
+    return list(zip(chosen, in_javascript(browser, state, chosen), strict=True))
+
+
+def test_maps_are_stretched_as_grad_cam_does(drawn, models, dataset):
     rows, columns = first_of_each(dataset, TASKS), [FINDINGS.index(task) for task in TASKS]
     x = models[0].prepare(np.stack([dataset.pixels[row] for row in rows]))
     maps = torch.stack([grad_cam(model.network, x, columns) for model in models]).numpy()  # (M, I, T, H, W)
-    chosen = choices(state)
-    for choice, found in zip(chosen, in_javascript(browser, state, chosen), strict=True):
-        expected = maps[choice["model"], choice["image"], choice["finding"]]
-        shown = np.reshape(found["values"], (SIZE, SIZE))
+    for choice, found in drawn:
         step = found["peak"] / 255  # of which rounding loses at most a half
-        np.testing.assert_allclose(shown, expected, atol=0.5 * step + 1e-5)
+        expected = maps[choice["model"], choice["image"], choice["finding"]]
+        np.testing.assert_allclose(found["values"], expected, atol=0.5 * step + 1e-5)
     assert maps.max() > 0.2
 
 
-def test_native_cells_are_shown_as_blocks(browser, state, models):
+def test_native_cells_are_shown_as_blocks(browser, state):
     choice = {"image": 0, "finding": 1, "model": 2, "threshold": 0, "native": True}
     [found] = in_javascript(browser, state, [choice])
-    shown = np.reshape(found["values"], (6, SIZE // 6, 6, SIZE // 6))
+    cells = np.reshape(found["values"], (6, SIZE // 6, 6, SIZE // 6))
     assert state["models"][2]["native"] == [6, 6]
-    assert np.ptp(shown, axis=(1, 3)).max() == 0 and len(np.unique(shown)) > 6
+    assert np.ptp(cells, axis=(1, 3)).max() == 0 and len(np.unique(cells)) > 6
 
 
-def test_javascript_and_the_library_agree_on_how_maps_lie_on_findings(browser, state):
-    measured = 0
-    for choice, found in zip(chosen := choices(state), in_javascript(browser, state, chosen), strict=True):
-        if found["mask"] is None or found["peak"] == 0:
-            continue
-        shown = np.reshape(found["values"], (1, SIZE, SIZE))
-        mask = np.reshape(found["mask"], (1, SIZE, SIZE)).astype(bool)
-        assert found["iou"] == pytest.approx(iou(shown, mask, choice["threshold"])[0], abs=1e-12)
-        assert found["inside"] == pytest.approx(energy_inside(shown, mask)[0], abs=1e-9)
-        measured += 1
-    assert measured > 10
-
-
-def test_marked_places_survive_storage(browser, state, dataset):
-    rows = first_of_each(dataset, TASKS)
-    chosen = [choice for choice in choices(state) if choice["model"] == 0]
-    for choice, found in zip(chosen, in_javascript(browser, state, chosen), strict=True):
+def test_marked_places_are_the_data_sets_and_maps_lie_on_them_as_the_library_says(drawn, dataset):
+    rows, measured = first_of_each(dataset, TASKS), 0
+    for choice, found in drawn:
         mask = dataset.mask(rows[choice["image"]], TASKS[choice["finding"]])
         if mask is None or not mask.any():
             assert found["mask"] is None
-        else:
-            np.testing.assert_array_equal(np.reshape(found["mask"], (SIZE, SIZE)), mask)
+            continue
+        np.testing.assert_array_equal(np.reshape(found["mask"], (SIZE, SIZE)), mask)
+        if found["peak"]:
+            shown = found["values"][None], mask[None].astype(bool)
+            assert found["iou"] == pytest.approx(iou(*shown, choice["threshold"])[0], abs=1e-12)
+            assert found["inside"] == pytest.approx(energy_inside(*shown)[0], abs=1e-9)
+            measured += 1
+    assert measured > 10
 
 
 def test_probabilities_and_labels_are_those_of_the_images(state, models, dataset):
@@ -163,18 +131,16 @@ def test_probabilities_and_labels_are_those_of_the_images(state, models, dataset
 
 
 def test_each_task_that_is_shown_has_an_image_and_none_is_a_side_view(dataset):
-    rows = first_of_each(dataset, TASKS)
-    table = dataset.table.iloc[rows]
+    table = dataset.table.iloc[first_of_each(dataset, TASKS)]
     assert set(table["split"]) == {"test"} and "LATERAL" not in set(table["view"])
     test = dataset.table.query("split == 'test' and view != 'LATERAL'")
     assert all((table[task] == 1).any() for task in TASKS if (test[task] == 1).any())
 
 
-def test_models_that_do_not_fit_are_left_out(models, dataset, monkeypatch):
-    rows = first_of_each(dataset, TASKS)
-    whole = viewer_state(models, dataset, rows, TASKS, "")
-    monkeypatch.setattr("chexpaper.widgets.viewer.ROOM", len(json.dumps(whole)) - 100)
-    assert viewer_state(models, dataset, rows, TASKS, "")["models"] == whole["models"][:2]
+def test_models_that_do_not_fit_are_left_out(state, models, dataset, monkeypatch):
+    monkeypatch.setattr("chexpaper.widgets.viewer.ROOM", len(json.dumps(state)) - 100)
+    again = viewer_state(models, dataset, first_of_each(dataset, TASKS), TASKS, state["caption"])
+    assert again["models"] == state["models"][:2]
 
 
 @pytest.fixture
@@ -195,8 +161,11 @@ def page(state, browser, tmp_path):
     context.close()
 
 
-def test_every_control_changes_the_picture(page):
+def test_every_control_has_a_name_and_changes_the_picture_and_a_phone_does_not_scroll_sideways(page):
+    unnamed = "(nodes) => nodes.filter((n) => !n.closest('label')?.textContent.trim()).length"
+    assert page.locator("input, select").evaluate_all(unnamed) == 0
     assert page.locator("[data-chexlib-widget]").evaluate(DRIVE) == []
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
     assert page.troubles == []
 
 
@@ -217,28 +186,12 @@ def test_it_is_used_by_keyboard_alone_and_says_what_it_shows(page):
     expect(page.locator("tbody tr")).to_have_count(3)
 
 
-def test_every_control_has_a_name_and_a_phones_page_does_not_scroll_sideways(page):
-    unnamed = "(nodes) => nodes.filter((n) => !n.closest('label')?.textContent.trim()).length"
-    assert page.locator("input, select").evaluate_all(unnamed) == 0
-    for width in (360, 1280):
-        page.set_viewport_size({"width": width, "height": 740})
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
-
-
 def test_where_no_place_is_marked_the_outline_is_not_offered(page, state):
-    image, finding = next(
-        (i, f) for i, one in enumerate(state["images"]) for f, mask in enumerate(one["masks"]) if mask is None
-    )
-    for menu, value in ((0, image), (1, finding)):
+    places = [(i, f) for i, one in enumerate(state["images"]) for f, mask in enumerate(one["masks"]) if mask is None]
+    for menu, value in enumerate(places[0]):
         page.locator("select").nth(menu).select_option(str(value))
     assert page.locator("input[type=checkbox]").first.is_disabled()
     assert "is not marked" in page.locator(".agrees").inner_text()
-
-
-def test_without_javascript_a_sentence_remains(state):
-    html = CamViewer(state)._repr_mimebundle_()[0]["text/html"]
-    assert f"<noscript><p>{CamViewer.no_script}</p></noscript>" in html
-    assert page_html("", "", {}) != page_html("", "", {}, CamViewer.no_script)
 
 
 def test_a_state_is_plain_data_without_ids(state, dataset):
@@ -250,26 +203,32 @@ def test_a_state_is_plain_data_without_ids(state, dataset):
         CamViewer(state, opacity=2.0)
 
 
-def test_images_that_may_not_be_shown_are_not(dataset):
-    from chexlib.data.sources import SOURCES
-
-    kept_back = replace(dataset, source=SOURCES["chexpert"])
-    note = cam_viewer(object(), kept_back)
-    assert isinstance(note, Note) and "terms of CheXpert" in note
-    assert cam_viewer(Missing("no runs"), dataset) == "" == cam_viewer(object(), Missing("no images"))
-
-
-def test_a_studys_truncated_family_is_viewed(dataset, tmp_path):
+@pytest.fixture
+def made(tmp_path):
+    """Results of made-up runs, among them ResNet18 and its first truncation."""
     store = make_store(tmp_path / "runs", study := study_file(tmp_path))
-    results = open_results(study, store.folder)
-    for run in results.finished:
+    return open_results(study, store.folder, replicates=20)
+
+
+def test_images_that_may_not_be_shown_are_not(dataset, made):
+    kept_back = replace(dataset, source=SOURCES["chexpert"])
+    assert "terms of CheXpert" in cam_viewer(made, kept_back).data
+
+
+def test_a_studys_truncated_family_is_viewed(dataset, made):
+    for run in made.finished:
         run.write("provenance.json", json.dumps({"normalisation": {"mean": [0.5], "std": [0.25]}}))
-    note = cam_viewer(results, dataset)
-    assert isinstance(note, Note) and "hold no weights" in note
-    for run in results.finished:
+    assert "hold no weights" in cam_viewer(made, dataset).data
+    for run in made.finished:
         if run.spec.arch == "resnet18" and run.spec.seed == 0:
             save_weights(run, create_model("resnet18", minus=run.spec.minus), 200)
-    viewer = cam_viewer(results, dataset)
+    viewer = cam_viewer(made, dataset)
     assert [model["label"] for model in viewer.state["models"]] == ["ResNet18", "ResNet18Minus1"]
     assert {model["group"] for model in viewer.state["models"]} == {"ResNet18, random weights"}
-    assert viewer.state["caption"].startswith(results.caption)
+    assert viewer.state["caption"].startswith(made.caption)
+
+
+def test_families_stand_in_figure_5s_order(made_up):
+    members = truncated_families(made_up.models)
+    places = list(zip(members["minus"], members["group"], strict=True))
+    assert places == [(m, f"DenseNet121, {w} weights") for w in ("ImageNet", "random") for m in (0, 1)]

@@ -1,6 +1,5 @@
 """The Papermill driver, on a project of tiny notebooks. Most facts need no kernel; three tests start one."""
 
-import fcntl
 import json
 import os
 import signal
@@ -194,33 +193,24 @@ def test_notebook_without_a_readable_parameters_cell_is_refused(project, paramet
     assert not (project / "book").exists()
 
 
-def test_file_that_is_no_notebook_is_refused(project):
+def test_what_is_no_notebook_and_a_folder_without_any_are_refused(project):
+    with pytest.raises(UserError, match="no numbered notebooks here"):
+        run_notebooks("demo")
     Path("notebooks/01_a.ipynb").write_text('{"worksheets": []}')
     with pytest.raises(UserError, match="not a notebook of format 4"):
         run_notebooks("demo")
 
 
-def test_folder_without_notebooks_is_refused(project):
-    with pytest.raises(UserError, match="no numbered notebooks here"):
-        run_notebooks("demo")
-
-
-def test_two_drivers_do_not_share_a_folder(project):
-    notebook("01_a", "x = 1")
-    folder = project / "elsewhere"
-    folder.mkdir()
-    with open(folder / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another process is executing notebooks here"):
-            run_notebooks("demo", out=folder)
-
-
-def test_unchanged_notebooks_are_skipped(project):
+def test_an_output_is_current_until_it_is_edited_or_lost(project):
     notebook("01_a", "x = 1")
     assert outdated() == {"01_a": "not executed yet"}
     pretend_current()
     [page] = run_notebooks("demo", progress=False)
     assert page.because == "" and page.output == project / "book" / "executed" / "01_a.ipynb"
+    page.output.write_text("{ }")
+    assert outdated() == {"01_a": "its output was edited"}
+    page.output.unlink()
+    assert outdated() == {"01_a": "not executed yet"}
 
 
 def test_each_change_of_an_input_is_seen_and_named(project):
@@ -250,27 +240,13 @@ def test_each_change_of_an_input_is_seen_and_named(project):
     assert outdated() == {}  # what a notebook showed when it was saved is no input
 
 
-def test_edited_or_lost_output_is_not_current(project):
-    notebook("01_a", "x = 1")
-    pretend_current()
-    output = project / "book" / "executed" / "01_a.ipynb"
-    output.write_text("{ }")
-    assert outdated() == {"01_a": "its output was edited"}
-    output.unlink()
-    assert outdated() == {"01_a": "not executed yet"}
-
-
-def test_parameter_goes_only_to_notebooks_that_declare_it(project):
+def test_parameters_go_to_the_notebooks_that_declare_them_and_may_be_given_them(project):
     notebook("01_a", "x = 1")
     notebook("02_b", "x = 1", parameters=PARAMETERS + "\nmargin = 0.01")
-    pretend_current()
-    assert outdated(parameters={"margin": "0.02"}) == {"02_b": "parameters changed"}
-
-
-def test_a_notebook_with_a_study_of_its_own_keeps_it(project):
-    notebook("01_a", "x = 1", tags=("parameters", "own-study"))
-    [page] = pages_of("demo", runs="results", parameters={"factor": "2"})
-    assert page.parameters == {"factor": 2}
+    notebook("03_c", "x = 1", tags=("parameters", "own-study"))
+    given = [page.parameters for page in pages_of("demo", runs="results", parameters={"margin": "0.02", "factor": 2})]
+    shared = {"study": "demo", "runs": "results", "factor": 2}
+    assert given == [shared, shared | {"margin": 0.02}, {"factor": 2}]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ import pytest
 import yaml
 
 from chexlib import figures
+from chexlib import results as results_of_study
 from chexlib.figures.style import FAMILIES, OTHERS, Plate, family_mark
 from chexlib.models import architecture
 from chexlib.models.truncate import parameters
 from chexlib.paper import designs, measures, sentences, tables
 from chexlib.paper.results import open_results
-from chexpaper.widgets import explorer_state
+from chexpaper.widgets.explorer import explorer_state
 from tests.made_runs import make_store
 
 PAPERS = ["resnet18", "densenet121", "mobilenet_v2", "mnasnet", "efficientnet_b0"]
@@ -117,8 +118,8 @@ def test_its_family_is_one_of_the_families_once_it_has_two_sizes(made, tmp_path)
     assert "ConvNeXt: convnext_femto minus convnext_atto" in sentences.families(results)
 
 
-def test_the_explorer_shows_it_outside_the_papers_set(results):
-    state = explorer_state(results)
+def test_the_explorer_shows_it_outside_the_papers_set(made):
+    state = explorer_state(results_of_study.open_results(made[0], made[1].folder))
     shown = {(model["name"], model["init"]): model for model in state["models"]}
     whole, cut = shown[OTHER, "random"], shown["convnext_tinyMinus1", "imagenet"]
     assert (whole["in_paper"], whole["top1"], whole["parameters"]) == (False, None, 27830894)

@@ -1,6 +1,6 @@
 // The explorer: AUC against ImageNet top-1 or size, with Spearman's rho recomputed for the models in view.
-// An ES module with anywidget's default export, plain SVG, no dependency. The statistics at the top have a twin in
-// book/chexpaper/widgets/explorer.py (and so chexlib.stats); a test runs both on the same states.
+// An ES module with anywidget's default export, plain SVG, no dependency. The statistics at the top are those of
+// chexlib.stats; a test runs both on the same states.
 
 export const FEWEST = 4; // models below which no rank correlation is shown
 
@@ -39,19 +39,19 @@ export function percentile(values, percent) {
   return sorted[below] + (at - below) * ((sorted[below + 1] ?? sorted[below]) - sorted[below]);
 }
 
-// Stored replicates: K measures x R draws x M models, as 16-bit steps; 65535 is NaN.
+// Stored replicates: K measures x R draws x M models, as 16-bit steps of [-0.5, 1.5]; 65535 is NaN.
 export function decode({ shape, data }) {
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
   const view = new DataView(bytes.buffer);
   const [K, R, M] = shape;
   const at = (k, r, m) => {
     const code = view.getUint16(2 * ((k * R + r) * M + m), true);
-    return code === 65535 ? NaN : code / 65534;
+    return code === 65535 ? NaN : (2 * code) / 65534 - 0.5;
   };
-  return { K, R, column: (k, m) => (k < K ? Array.from({ length: R }, (_, r) => at(k, r, m)) : null) };
+  return { K, R, column: (k, m) => Array.from({ length: R }, (_, r) => at(k, r, m)) };
 }
 
-const minus = (a, b) => (a && b ? a.map((value, i) => value - b[i]) : null);
+const minus = (a, b) => a.map((value, i) => value - b[i]);
 const number = (value) => value ?? NaN;
 
 // The models in view under a choice, each with its place, its interval and its replicates.
@@ -67,19 +67,18 @@ export function visible(state, replicates, choice) {
     if (choice.init === "boost") {
       y -= number(state.models[model.pair].auc[k]);
       draws = minus(draws, replicates.column(k, model.pair));
-      [low, high] = draws ? [percentile(draws, 2.5), percentile(draws, 97.5)] : [NaN, NaN];
+      [low, high] = [percentile(draws, 2.5), percentile(draws, 97.5)];
     }
     return { ...model, x: number(model[choice.x]), y, low, high, draws };
   }).filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y));
 }
 
-// Spearman's rho over points, with the percentile interval of its replicates (patients drawn anew).
+// Spearman's rho over points, with the percentile interval of its replicates.
 export function correlation(points) {
   const x = points.map((point) => point.x);
   const none = { rho: NaN, low: NaN, high: NaN, n: points.length };
   if (points.length < FEWEST) return none;
   const rho = spearman(x, points.map((point) => point.y));
-  if (!points.every((point) => point.draws)) return { ...none, rho };
   const drawn = points[0].draws.map((_, r) => spearman(x, points.map((point) => point.draws[r])));
   return { rho, low: percentile(drawn, 2.5), high: percentile(drawn, 97.5), n: points.length };
 }
@@ -111,12 +110,12 @@ function describe(point, choice) {
   return `${point.name}${init}: ${what} ${signed(point.y)}${between(point.low, point.high)}; ${facts.join("; ")}.`;
 }
 
-function report(row, choice) {
+function report(row, choice, over) {
   const who = choice.init === "both" ? `${INITS[row.group]}: ` : "";
   if (!row.n) return `${who}no such model in this study`;
   if (row.n < FEWEST) return `${who}${row.n} model${row.n > 1 ? "s" : ""}, too few for a rank correlation`;
   if (!Number.isFinite(row.rho)) return `${who}no rank correlation (all equal)`;
-  const interval = Number.isFinite(row.low) ? `, 95 % interval over patients ${signed(row.low, 2)} to ${signed(row.high, 2)}` : "";
+  const interval = Number.isFinite(row.low) ? `, 95 % interval over ${over} ${signed(row.low, 2)} to ${signed(row.high, 2)}` : "";
   return `${who}Spearman’s ρ = ${signed(row.rho, 2)}${interval}, ${row.n} models`;
 }
 
@@ -310,7 +309,7 @@ function render({ model, el }) {
     const points = visible(state, replicates, choice);
     const hint = choice.init === "both" ? "Filled: ImageNet weights, hollow: random. " : "";
     for (const [name, control] of Object.entries(controls)) control.show(choice[name]);
-    rho.replaceChildren(...summary(state, replicates, choice).map((row) => html("span", {}, report(row, choice))));
+    rho.replaceChildren(...summary(state, replicates, choice).map((row) => html("span", {}, report(row, choice, state.over))));
     stage.replaceChildren(plot(points, state, choice, Math.max(260, stage.clientWidth || 640), (p, node) => point(p, node, choice)));
     keys.replaceChildren(...legend(model, state, points, choice));
     detail.textContent = `${hint}Point at a model, or tab to the plot and use the arrow keys.`;

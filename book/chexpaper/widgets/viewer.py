@@ -3,7 +3,7 @@
 Its state holds a handful of small test images, each model's maps of them at native resolution in 8 bits, the
 probabilities, and the place of a finding where somebody marked it. The module (cam_viewer.js) stretches a map as
 `chexlib.grad_cam` does, cuts it at a threshold, and counts what falls on the marked place; a test compares both with
-Python's. Where a data set's terms do not let its images be shown, there is a Note and no viewer.
+Python's. Where a data set's terms do not let its images be shown, a line says so and there is no viewer.
 """
 
 from __future__ import annotations
@@ -12,34 +12,29 @@ import base64
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import traitlets
+from IPython.display import Markdown
 from numpy.typing import NDArray
 
 from chexlib.cam_files import HEAT
 from chexlib.errors import UserError
-from chexlib.paper import maps
-from chexlib.paper.marks import fit
-from chexlib.paper.notes import Note, skips_missing
-from chexlib.paper.wording import INIT_NAMES
+from chexlib.runs.store import Run
+from chexpaper.plots import TITLES
 from chexpaper.widgets.page import ASSETS, TwoFaced
 
 if TYPE_CHECKING:
     from chexlib.data.dataset import Dataset
-    from chexlib.paper.results import Results
+    from chexlib.results import Results
 
-IMAGES = 6
-"""Images that a page carries at most; each task that a frontal test image shows has one among them."""
-
-ROOM = 1_200_000
-"""Characters that a state takes at most; models that do not fit any more are left out, the last ones first."""
-
-QUALITY = 90
-"""Of the JPEGs that a page carries."""
-
+IMAGES = 6  # that a page carries at most; each task that a frontal test image shows has one among them
+ROOM = 1_200_000  # characters that a state takes at most; models that do not fit any more are left out, the last first
+QUALITY = 90  # of the JPEGs that a page carries
 LABELS = {1.0: "present", 0.0: "absent", -1.0: "uncertain"}
 
 
@@ -71,8 +66,7 @@ class CamViewer(TwoFaced):
         super().__init__(state=dict(state), **(_first_choice(state) | choices))
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
+class Shown(NamedTuple):
     """A network whose maps are shown: its name, the group that it stands in, and what turns pixels into its input."""
 
     label: str
@@ -81,48 +75,62 @@ class Shown:
     prepare: Any
 
 
-@skips_missing
-def cam_viewer(results: Results, dataset: Dataset, private: bool = False) -> CamViewer | Note:
+def cam_viewer(results: Results, dataset: Dataset, private: bool = False) -> CamViewer | Markdown:
     """The viewer of a study's truncated families on frontal test images.
 
-    An image a task: the first frontal test image that shows it, chosen before any model has seen it. A Note where the
-    study truncates nothing, its weights are gone, or its images may not be shown (`private=True` overrides that, for
-    your own screen).
+    An image a task: the first frontal test image that shows it, chosen before any model has seen it. A line that says
+    why there is no viewer where the study truncates nothing, its weights are gone, or its images may not be shown
+    (`private=True` overrides that, for your own screen).
     """
     if not (dataset.shareable or private):
-        return Note(
-            f"The terms of {dataset.source.title} do not let images be shown, so there is no viewer here; on your own "
-            "screen, `cam_viewer(results, dataset, private=True)` makes it."
+        return Markdown(
+            f"The terms of {dataset.source.title} do not let images be shown; on your own screen, "
+            "`cam_viewer(results, dataset, private=True)` shows them."
         )
-    rows = first_of_each(dataset, results.all_tasks)
-    if not rows:
-        return Note("No frontal test image shows a task, so there is nothing to view.")
+    rows, members = first_of_each(dataset, results.tasks), truncated_families(results.models)
+    if not rows or members.empty:
+        return Markdown("No truncated model stands beside its whole one, or no frontal test image shows a task.")
     caption = f"{results.caption}. {dataset.source.attribution}"
     try:
-        state = viewer_state(_families(results), dataset, rows, results.all_tasks, caption)
+        return CamViewer(viewer_state(_loaded(results, members), dataset, rows, results.tasks, caption))
     except UserError as error:
-        return Note(f"No maps can be made to view: {error}.")
-    if not state["models"]:
-        return Note(f"Study {results.name} holds no truncated model beside its whole one: there are no maps to view.")
-    return CamViewer(state)
+        return Markdown(f"No maps can be made to view: {error}.")
 
 
 def first_of_each(dataset: Dataset, findings: Sequence[str]) -> list[int]:
     """The first frontal test image that shows each finding: at most IMAGES rows, each once."""
-    shown = (maps.positives(dataset, finding) for finding in findings)
-    return list(dict.fromkeys(int(found[0]) for found in shown if len(found)))[:IMAGES]
+    frontal = [row for row in dataset.rows("test") if dataset.table["view"].iat[row] != "LATERAL"]
+    shown = (next((row for row in frontal if dataset.table[finding].iat[row] == 1), None) for finding in findings)
+    return list(dict.fromkeys(int(row) for row in shown if row is not None))[:IMAGES]
 
 
-def _families(results: Results) -> Iterator[Shown]:
-    """Truncated families, whole models first, in Figure 5's order; a model's first seed stands for it.
+def truncated_families(models: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `results.models` that are truncated, or whole and truncated too, with the `group` that they stand in.
 
-    Raises UserError where its weights are not there.
+    Whole models come first, DenseNet121's family before others, ImageNet weights before random ones.
     """
-    table = maps.families(results)
-    whole = table[table["minus"] == 0].set_index(["arch", "init"])["label"]
-    for model in table.itertuples():
-        group = f"{whole[model.arch, model.init]}, {INIT_NAMES.get(model.init, model.init)}"
-        yield Shown(model.label, group, *next(maps.load(results, model)))
+    whole = models[models["minus"] == 0].set_index(["arch", "init"])["label"]
+    names = [TITLES.get(init, init) for init in models["init"]]
+    table = models.join(whole.rename("whole"), on=["arch", "init"]).assign(weights=names)
+    table["group"] = table["whole"] + ", " + table["weights"]
+    table["other"], table["place"] = table["arch"] != "densenet121", table.groupby("arch", sort=False).ngroup()
+    members = table[table.groupby(["arch", "init"])["minus"].transform("nunique") > 1].dropna(subset="whole")
+    return members.sort_values(["other", "place", "init", "minus"])
+
+
+def _loaded(results: Results, members: pd.DataFrame) -> Iterator[Shown]:
+    """Each with the weights of its first seed, on a GPU if there is one. Raises UserError where they are gone."""
+    import torch
+
+    from chexlib.training.checkpoints import load_model
+    from chexlib.training.device import device_type
+
+    for model in members.itertuples():
+        own = [model.arch, model.init, model.minus]
+        runs = results.runs[(results.runs[["arch", "init", "minus"]] == own).all(axis=1)].sort_values("seed")
+        network, prepare = load_model(Run(Path(runs["folder"].iat[0])))
+        network = network.to(device_type(), memory_format=torch.channels_last)  # on a processor faster by a third
+        yield Shown(model.label, model.group, network, partial(prepare, device=device_type()))
 
 
 # ---- state: networks and images to plain data ----------------------------------------------------------------
@@ -172,10 +180,11 @@ def _image(dataset: Dataset, row: int, findings: Sequence[str], pixels: NDArray)
 
 def _mask(dataset: Dataset, row: int, finding: str) -> list[int] | None:
     """The marked place at the data set's size, as lengths of runs, off and on in turn; None where nobody marked any."""
-    mask = maps.outline(dataset, row, finding)
-    if mask is None:
+    mask = dataset.mask(row, finding)
+    if mask is None or not np.any(mask):
         return None
-    flat = fit(mask, (dataset.size, dataset.size)).ravel()
+    down, across = ((np.arange(dataset.size) + 0.5)[:, None] * mask.shape / dataset.size).astype(int).T
+    flat = mask[np.ix_(down, across)].ravel()
     changes = np.flatnonzero(np.diff(flat, prepend=False))
     return np.diff(changes, prepend=0, append=len(flat)).tolist()
 
