@@ -16,25 +16,26 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 @pytest.fixture(scope="session")
 def execute(tmp_path_factory) -> Callable[..., dict]:
-    """execute("03_pretraining_boost", runs=[...], tasks=[...]): the names that the notebook's cells leave, as a dict.
+    """execute("03_pretraining_boost", runs, tasks=["Edema"]): the names that the notebook's cells leave, as a dict.
 
-    runs: those of a made-up study, as its YAML file lists them; other arguments replace those of the parameters cell.
+    runs: those of a made-up study, as its YAML file lists them. table: gives a run's predictions (`make_store`). Other
+    arguments replace those of the notebook's parameters cell.
     """
-    made = {}
+    stores: dict[str, dict] = {}
 
-    def namespace(notebook: str, runs: list[dict], **parameters: object) -> dict:
-        key = yaml.safe_dump(runs)
-        if key not in made:
+    def executed(notebook: str, runs: list[dict], table: Callable | None = None, **parameters: object) -> dict:
+        key = f"{runs} {table}"
+        if key not in stores:
             folder = tmp_path_factory.mktemp("made")
             study = folder / "made.yaml"
             study.write_text(yaml.safe_dump({"common": {"dataset": "phantom", "size": 96}, "runs": runs}))
-            made[key] = {"study": str(study), "runs": str(make_store(folder / "runs", study).folder)}
+            stores[key] = {"study": str(study), "runs": str(make_store(folder / "runs", study, table).folder)}
         names: dict = {}
         for cell in nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", 4).cells:
             if cell.cell_type == "code":
                 exec(compile(cell.source, f"{notebook}, cell {cell.id}", "exec"), names)
             if "parameters" in cell.metadata.get("tags", []):
-                names |= {"replicates": 200} | made[key] | parameters
+                names |= {"replicates": 200} | stores[key] | parameters
         return names
 
-    return namespace
+    return executed

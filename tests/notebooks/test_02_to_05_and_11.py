@@ -1,0 +1,76 @@
+"""What the notebooks of the paper's four questions compute, against hand-made numbers, and what they say of nothing."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from chexlib.models.zoo import ARCHITECTURES
+from chexlib.stats import auroc
+from tests import made_runs
+
+BOTH = [
+    {"arch": ["efficientnet_lite0", "efficientnet_lite1"], "init": ["random", "imagenet"]},
+    {"arch": "resnet18", "minus": [0, 1], "init": "random"},
+]
+FAMILIES = [{"arch": ["resnet18", "resnet50", "densenet121", "densenet169", "mnasnet"], "init": "random"}]
+ALONE = [{"arch": ["resnet18", "resnet34"], "init": "imagenet"}]
+
+
+def edema(results, model: str) -> float:
+    """The AUROC of a network's one run, from its predictions: the maximum over a study's images, known labels."""
+    [run] = [run for run in results.finished if f"{run.spec.arch}{run.spec.minus}{run.spec.init}" == model]
+    table = run.predictions().query("split == 'test'").dropna(subset=["y:Edema"]).groupby("study").max()
+    return auroc(table[["y:Edema"]].to_numpy(), table[["p:Edema"]].to_numpy())[0]
+
+
+def test_03_a_boost_is_the_auc_from_imagenet_minus_that_from_random(execute):
+    names = execute("03_pretraining_boost", BOTH, tasks='["Edema"]')
+    results, boosts = names["results"], names["boosts"]["value"]
+    lites = ["efficientnet_lite0", "efficientnet_lite1"]
+    by_hand = [edema(results, f"{arch}0imagenet") - edema(results, f"{arch}0random") for arch in lites]
+    assert boosts[["EfficientNetLite0", "EfficientNetLite1"]].to_list() == pytest.approx(by_hand, abs=1e-12)
+    assert names["boost"].value == pytest.approx(np.mean(by_hand)) and names["boost"].verdict == "higher"
+    assert execute("03_pretraining_boost", BOTH, tasks=["Edema"], margin=0.9)["boost"].verdict == "same"
+
+
+def test_05_a_change_is_the_truncated_auc_minus_the_whole_ones(execute):
+    names = execute("05_truncation", BOTH, tasks=["Edema"])
+    by_hand = edema(names["results"], "resnet181random") - edema(names["results"], "resnet180random")
+    assert names["truncation"].value == pytest.approx(by_hand, abs=1e-12)
+    assert names["cut"]["times"].item() == pytest.approx(11_183_694 / 2_786_382)
+    assert names["table"].loc["ResNet18Minus1", "random"].endswith("*") == (
+        names["truncation"].verdict in ("higher", "lower")
+    )
+
+
+def test_02_rho_is_spearmans_over_the_papers_architectures(execute):
+    names = execute("02_baselines", FAMILIES)
+    models = names["results"].models
+    top1 = [ARCHITECTURES[arch].top1 for arch in models["arch"]]
+    assert names["rho"]["random"].value == pytest.approx(spearmanr(top1, models["auc"]).statistic)
+    assert not names["rho"]["imagenet"]
+    assert names["gap"].value == pytest.approx(np.ptp(models["auc"]))
+
+
+def test_04_family_gaps_are_mean_absolute_differences(execute):
+    names = execute("04_family_analysis", FAMILIES)
+    auc = names["results"].models.set_index("arch")["auc"]
+    between = abs(auc[["resnet18", "resnet50"]].mean() - auc[["densenet121", "densenet169"]].mean())
+    within = (abs(auc["resnet50"] - auc["resnet18"]) + abs(auc["densenet169"] - auc["densenet121"])) / 2
+    assert names["gap"].value == pytest.approx(between - within)
+
+
+@pytest.mark.parametrize("notebook", ["02_baselines", "03_pretraining_boost", "04_family_analysis", "05_truncation"])
+def test_a_study_without_what_is_asked_for_says_so(execute, notebook):
+    names = execute(notebook, ALONE)
+    asked = {"02_baselines": "gap", "03_pretraining_boost": "boost", "04_family_analysis": "gap"}
+    assert not names[asked.get(notebook, "truncation")] and names[asked.get(notebook, "truncation")].missing
+
+
+def test_11_the_view_alone_tells_what_goes_with_the_view(execute):
+    def by_view(spec):
+        table = made_runs.predictions(spec)
+        return table.assign(view=np.where(table["y:Edema"].fillna(0) == 1, "AP", "PA"))
+
+    names = execute("11_real_xrays", BOTH, by_view, tasks=["Edema"])
+    assert names["view_alone"].value == 1 and names["positive"]["Edema"].to_list() == [1, 0]
