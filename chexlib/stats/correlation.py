@@ -12,7 +12,7 @@ noise's size, and leave [-1, 1].
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import stdtr
 from scipy.stats import rankdata, spearmanr
 
@@ -99,24 +99,27 @@ def spearman_rounded(x: ArrayLike, y: ArrayLike, digits: int) -> Floats:
     if n < 3 or np.ptp(x) == 0:
         return np.empty(0)
     ranks = np.round(2 * rankdata(x)).astype(int)  # twice the midranks: whole numbers
-    reached, done = np.zeros(1, dtype=int), 0  # sums so far; how many ranks of y are given out
+    reached, least, done = 1, 0, 0  # sums so far, each less `least`, as bits; how many ranks of y are given out
     for value in np.unique(printed):  # ascending
         group = ranks[printed == value]
-        if len(group) > LARGEST:
-            raise ValueError(f"{len(group)} values are printed as {value / 10.0**digits:g}: at most {LARGEST} can be")
-        sums = _sums(group.tolist()) + done * group.sum()
-        reached, done = np.unique(reached[:, None] + sums), done + len(group)
+        size, smallest = len(group), int(group.min())
+        if size > LARGEST:
+            raise ValueError(f"{size} values are printed as {value / 10.0**digits:g}: at most {LARGEST} can be")
+        of_group, before, reached = _members(_sums((group - smallest).tolist())), reached, 0
+        for one in of_group:
+            reached |= before << one
+        least += done * int(group.sum()) + smallest * size * (size + 1) // 2
+        done += size
     centred = rankdata(x) - (n + 1) / 2
     scale = np.sqrt((centred**2).sum() * n * (n**2 - 1) / 12)
-    return np.clip((reached / 2 - n * (n + 1) ** 2 / 4) / scale, -1, 1)
+    return np.clip(((least + np.array(_members(reached))) / 2 - n * (n + 1) ** 2 / 4) / scale, -1, 1)
 
 
-def _sums(ranks: list[int]) -> NDArray[np.int64]:
-    """All sums of `ranks` times the numbers 1, 2, ... in any order, ascending.
+def _sums(ranks: list[int]) -> int:
+    """The set of sums of `ranks` times the numbers 1, 2, ... in any order, as the bits of one number.
 
-    A set of sums is held as the bits of one number, so that adding to all is a shift and joining two sets an "or".
+    So adding to all is a shift, and joining two sets an "or".
     """
-    least = min(ranks)
     reached = {0: 1}  # which ranks are placed (bits) -> the sums that doing so can give
     for number in range(1, len(ranks) + 1):
         further: dict[int, int] = {}
@@ -124,10 +127,13 @@ def _sums(ranks: list[int]) -> NDArray[np.int64]:
             for i, rank in enumerate(ranks):
                 if not placed >> i & 1:
                     key = placed | 1 << i
-                    further[key] = further.get(key, 0) | sums << ((rank - least) * number)
+                    further[key] = further.get(key, 0) | sums << (rank * number)
         reached = further
-    bits = f"{reached[(1 << len(ranks)) - 1]:b}"[::-1]
-    return np.flatnonzero(np.array(list(bits)) == "1") + least * len(ranks) * (len(ranks) + 1) // 2
+    return reached[(1 << len(ranks)) - 1]
+
+
+def _members(bits: int) -> list[int]:
+    return [place for place, bit in enumerate(reversed(f"{bits:b}")) if bit == "1"]
 
 
 def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:

@@ -39,6 +39,8 @@ def test_equal_steps_take_equal_shares_away():
     found = fa.deletion(Left(), IMAGES, torch.rand(2, 8, 8), [0, 0], PIXELS, steps=8)
     np.testing.assert_allclose(found.probability, np.tile(sigmoid(4 * (1 - found.share)), (2, 1)), rtol=1e-6)
     assert found.share[0] == 0 and found.share[-1] == 1
+    curves = fa.Curves(np.array([0, 0.5, 1]), np.array([[1.0, 0, 0], [1, 1, 1]]))
+    np.testing.assert_allclose(curves.area, [0.25, 1])  # trapezoids
 
 
 def test_the_brightest_points_go_first():
@@ -46,6 +48,8 @@ def test_the_brightest_points_go_first():
     np.testing.assert_allclose(found.probability[0], sigmoid([4, 0, 0]))
     wrong = fa.deletion(Left(), IMAGES, 1 - brightest_left(), [1, 1], PIXELS, steps=2)
     np.testing.assert_allclose(wrong.probability[0], sigmoid([4, 4, 0]))
+    each = fa.deletion(Left(), IMAGES, brightest_left(), [0, 1], PIXELS, steps=2)  # a finding an image
+    np.testing.assert_allclose(each.probability[:, 1], sigmoid([2, 0]))
     assert (found.area < wrong.area).all()
 
 
@@ -55,11 +59,6 @@ def test_insertion_goes_from_the_blurred_image_to_the_whole_one():
     found = fa.insertion(Left(), image, torch.rand(1, 32, 32), [1], (32, 32), steps=3)
     ends = Left()(torch.cat([fa.blurred(image), image])).sigmoid()[:, 1]
     np.testing.assert_allclose(found.probability[0, [0, -1]], ends, rtol=1e-6)
-
-
-def test_areas_are_trapezoids():
-    curves = fa.Curves(np.array([0, 0.5, 1]), np.array([[1.0, 0, 0], [1, 1, 1]]))
-    np.testing.assert_allclose(curves.area, [0.25, 1])
 
 
 def test_equal_points_do_not_go_row_by_row():
@@ -96,20 +95,14 @@ def test_a_blank_map_is_worth_what_random_cells_are():
     assert (areas[1] - noise).mean() > 0.2
 
 
-def test_each_image_has_its_own_finding():
-    found = fa.deletion(Left(), IMAGES, brightest_left(), [0, 1], PIXELS, steps=2)
-    np.testing.assert_allclose(found.probability[:, 1], sigmoid([2, 0]))
-
-
 def test_the_network_is_left_as_it_was():
     network = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(192, 2))
     network.train()
     network[0].eval()
     first = fa.deletion(network, IMAGES, brightest_left(), [0, 0], PIXELS, steps=2).probability
     assert network.training and not network[0].training
-    np.testing.assert_array_equal(
-        first, fa.deletion(network, IMAGES, brightest_left(), [0, 0], PIXELS, steps=2).probability
-    )
+    again = fa.deletion(network, IMAGES, brightest_left(), [0, 0], PIXELS, steps=2).probability
+    np.testing.assert_array_equal(first, again)
     assert all(parameter.grad is None for parameter in network.parameters())
 
 

@@ -34,24 +34,24 @@ def test_equals_the_definition(decimals):
     assert ours.difference == pytest.approx(auc[0] - auc[1])
 
 
-def test_components_by_hand():
+def test_components_and_variance_by_hand():
     """Positives 2, 3 and negatives 1, 2: 2 beats 1 and ties 2; 3 beats both."""
     of_positives, of_negatives = structural_components(np.array([[2.0, 3.0]]), np.array([[1.0, 2.0]]))
-    np.testing.assert_allclose(of_positives, [[0.75, 1.0]])
-    np.testing.assert_allclose(of_negatives, [[1.0, 0.75]])
-
-
-def test_variance_by_hand():
+    np.testing.assert_allclose([*of_positives, *of_negatives], [[0.75, 1.0], [1.0, 0.75]])
     d = delong([1, 1, 0, 0], [2, 3, 1, 2], [3, 2, 2, 1])
     np.testing.assert_allclose(d.auc, 0.875)
     np.testing.assert_allclose(np.diag(d.covariance), 2 * (1 / 32) / 2)  # var(0.75, 1) over 2 rows, on both sides
 
 
-def test_identical_scores_and_increasing_maps_differ_by_nothing():
+def test_identical_scores_and_increasing_maps_differ_by_nothing_swapping_turns_the_sign_unknown_labels_are_left_out():
     rng = np.random.default_rng(0)
-    y, a = rng.integers(0, 2, 60), rng.normal(size=60)
-    for b in (a, np.exp(a)):
-        assert (delong(y, a, b).z, delong(y, a, b).p) == (0, 1)
+    y, (a, b) = rng.integers(0, 2, 60).astype(float), rng.normal(size=(2, 60))
+    for same in (a, np.exp(a)):
+        assert (delong(y, a, same).z, delong(y, a, same).p) == (0, 1)
+    found, back = delong(y, a, b), delong(y, b, a)
+    assert (found.z, found.p) == pytest.approx((-back.z, back.p))
+    more = delong(np.append(y, np.nan), np.append(a, np.nan), np.append(b, 7))
+    assert (more.z, more.p) == (found.z, found.p)
 
 
 def test_covariance_of_many_models_is_that_of_each_pair():
@@ -78,20 +78,6 @@ def test_one_model_and_a_missing_class_keep_their_shape():
     assert delong_covariance([0, 1, 1, 0], [[1, 2, 3, 2]])[1].shape == (1, 1)
     auc, covariance = delong_covariance([0, 0], np.ones((3, 2)))
     assert np.isnan(auc).all() and np.isnan(covariance).all() and covariance.shape == (3, 3)
-
-
-def test_swapping_the_two_turns_the_sign():
-    rng = np.random.default_rng(1)
-    y, (a, b) = rng.integers(0, 2, 60), rng.normal(size=(2, 60))
-    assert delong(y, a, b).z == pytest.approx(-delong(y, b, a).z)
-    assert delong(y, a, b).p == pytest.approx(delong(y, b, a).p)
-
-
-def test_unknown_labels_are_left_out():
-    rng = np.random.default_rng(2)
-    y, (a, b) = rng.integers(0, 2, 60).astype(float), rng.normal(size=(2, 60))
-    more = delong(np.append(y, np.nan), np.append(a, np.nan), np.append(b, 7))
-    assert (more.z, more.p) == (delong(y, a, b).z, delong(y, a, b).p)
 
 
 def test_says_nothing_where_there_is_nothing_to_say():

@@ -90,6 +90,8 @@ def test_intervals_cover_the_truth_as_often_as_the_module_says(tau, common, cove
     ({"seeds": np.zeros(2)}, r"\(K,\)"),
     ({"values": [1, np.nan, 2]}, "must be finite"),
     ({"level": 95}, "level=95"),
+    ({"seeds": [-1.0, 0, 0]}, "variances"),
+    ({"seeds": [np.inf, 0, 0]}, "variances"),
 ])  # fmt: skip
 def test_refuses_in_words(change, says):
     with pytest.raises(ValueError, match=says):
@@ -100,9 +102,3 @@ def test_another_architectures_effect_lies_wider_than_the_mean():
     found = mean_effect([0.0, 1.0, 5.0], np.eye(3) * 1e-6, np.zeros(3))
     assert found.low_another < found.low < found.value < found.high < found.high_another
     assert found.high_another - found.value == pytest.approx(4.302653 * np.sqrt(found.tau**2 + found.se**2))
-
-
-@pytest.mark.parametrize("seeds", [[-1.0, 0, 0], [np.inf, 0, 0]])
-def test_variances_that_are_none_are_refused(seeds):
-    with pytest.raises(ValueError, match="variances"):
-        mean_effect([0.0, 1.0, 2.0], np.eye(3), seeds)
