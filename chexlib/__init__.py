@@ -14,7 +14,7 @@ _PUBLIC = {
     "fit": "chexlib.training.loop",
     "grad_cam": "chexlib.explain.cam",
     "open_dataset": "chexlib.data.dataset",
-    "open_results": "chexlib.paper.results",
+    "open_results": "chexlib.results",
     "stats": "chexlib.stats",
 }
 __all__ = list(_PUBLIC)
