@@ -177,9 +177,7 @@ def data_describe(
 
     description = describe_source(source, data, policy, unmentioned, **_values(option))
     if plot:
-        from chexlib.figures import overview
-
-        overview(description).save(plot)
+        description.plot(plot)
     print(json.dumps(description.to_json(), indent=1) if as_json else description.text())
 
 

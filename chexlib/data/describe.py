@@ -16,6 +16,7 @@ import pandas as pd
 from chexlib.data.labels import FINDINGS, counts
 from chexlib.data.listing import SPLITS
 from chexlib.data.sources import find_source, read_label_file, read_listing
+from chexlib.errors import UserError
 
 VIEWS = {"PA": "PA", "AP": "AP", "": "unknown", "LATERAL": "LATERAL"}
 SEXES = {"F": "F", "M": "M", "": "unknown"}
@@ -105,6 +106,35 @@ class Description:
         together = _together(self.together.loc["all"].loc[names, names])
         blocks.append(f"Of the {what} with a row's finding, the % that have the column's, too\n{together}")
         return "\n\n".join(blocks)
+
+    def plot(self, path: str | Path) -> None:
+        """Draws findings, ages and views of all rows into a .png, .svg or .pdf file.
+
+        Raises UserError where no finding is labelled, and where the file cannot be written.
+        """
+        from matplotlib.figure import Figure
+
+        path, what = Path(path).expanduser(), self.what
+        if not self.labelled():
+            raise UserError(f"{self.title}: no finding is labelled, so there is nothing to draw: add a labels.csv")
+        if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+            raise UserError(f"{path}: figures are PNG, SVG or PDF: give a name that ends in .png, .svg or .pdf")
+        whole = self.splits.loc["all"]
+        findings = self.findings.loc["all"].loc[self.labelled()][::-1]
+        figure = Figure(figsize=(8, 11), layout="constrained")
+        top, middle, bottom = figure.subplots(3, 1, height_ratios=(5, 3, 2))
+        shares = 100 * findings[["positive", "uncertain", "negative", "unmentioned"]] / whole["rows"]
+        shares.plot.barh(
+            stacked=True, ax=top, xlabel=f"% of {what}", color=["#0072B2", "#E69F00", "#999999", "#E5E5E5"]
+        )
+        top.set_title(f"{self.title}: {whole['rows']:,.0f} {what} of {whole['patients']:,.0f} patients")
+        self.ages.loc["all"].plot.bar(stacked=True, ax=middle, xlabel="age (by decade)", ylabel=what)
+        views = pd.Series({WORDS[view]: whole[f"view {view}"] for view in VIEWS.values()})[::-1]
+        (100 * views[views > 0] / whole["rows"]).plot.barh(ax=bottom, ylabel="", xlabel=f"% of {what}", xlim=(0, 100))
+        try:
+            figure.savefig(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from None
 
 
 def describe(
