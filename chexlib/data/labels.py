@@ -21,20 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FINDINGS = (
-    "No Finding",
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
+    *("No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
+    *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other"),
+    *("Fracture", "Support Devices"),
 )
 """CheXpert's 14 observations in the order of its columns."""
 
@@ -54,16 +43,12 @@ class Policy:
     teacher: str = ""  # the policy of the run whose predictions become the uncertain labels
 
     @property
-    def becomes(self) -> np.ndarray:
-        """(14,) float32: what each finding's uncertain labels become, NaN where that is not known."""
-        values = dict.fromkeys(FINDINGS, self.uncertain) | dict(self.but)
-        return np.array([np.nan if value is None else value for value in values.values()], dtype=np.float32)
+    def becomes(self) -> dict[str, float | None]:
+        """What each finding's uncertain labels become, in the order of FINDINGS."""
+        return dict.fromkeys(FINDINGS, self.uncertain) | dict(self.but)
 
-    @property
-    def is_choice_of_label(self) -> bool:
-        """Whether it does no more than choose a label, so that single findings can follow it."""
-        return self.classes == 1 and not self.teacher
 
+MIXED = (("Edema", 1.0), ("Atelectasis", 1.0))  # as LibAUC and most others have it
 
 POLICIES = {
     policy.name: policy
@@ -73,17 +58,12 @@ POLICIES = {
         Policy("u-ignore", "uncertain is left out of the loss"),
         Policy("u-multiclass", "uncertain is a class of its own, beside absent and present", classes=3),
         Policy("u-selftrained", "uncertain becomes the probability that a u-ignore run predicts", teacher="u-ignore"),
-        Policy(
-            "u-mixed",  # what LibAUC and most others do
-            "uncertain counts as present for Edema and Atelectasis, as absent elsewhere",
-            0.0,
-            (("Edema", 1.0), ("Atelectasis", 1.0)),
-        ),
+        Policy("u-mixed", "uncertain counts as present for Edema and Atelectasis, as absent elsewhere", 0.0, MIXED),
     )
 }
 
-MIXABLE = {row.uncertain: row.name for row in POLICIES.values() if row.is_choice_of_label and not row.but}
-"""What an uncertain label becomes to the name of the policy that does it."""
+MIXABLE = {1.0: "u-ones", 0.0: "u-zeros", None: "u-ignore"}
+"""What an uncertain label becomes to the name of the policy that does no more; single findings can follow it."""
 
 UNMENTIONED = {"absent": 0.0, "unknown": None}
 """What a finding that the report does not mention becomes; CheXpert's convention is absent."""
@@ -101,29 +81,25 @@ def parse_policy(text: str) -> Policy:
     """
     base, *exceptions = (part.strip() for part in str(text).split(","))
     row = _choice(POLICIES, base.lower(), "policy")
-    values = dict.fromkeys(FINDINGS, row.uncertain) | dict(row.but)
-    named = set()
+    values, named = row.becomes, set()
     for part in exceptions:
         finding, equals, name = (word.strip() for word in part.partition("="))
         if not equals or finding in named:
             reason = "is named twice" if equals else "is not of the form FINDING=POLICY, e.g. Edema=u-ones"
             raise UserError(f"policy={text!r}: {finding!r} {reason}")
-        _choice(dict.fromkeys(FINDINGS), finding, "finding")
+        _choice(values, finding, "finding")
         values[finding] = _choice(POLICIES, name.lower(), "policy").uncertain
-        if not row.is_choice_of_label or name.lower() not in MIXABLE.values():
+        if row.classes > 1 or row.teacher or name.lower() not in MIXABLE.values():
             raise UserError(f"policy={text!r}: only {', '.join(MIXABLE.values())} can be mixed")
         named.add(finding)
-    return _canonical(tuple(values.values())) if exceptions else row
-
-
-def _canonical(values: tuple[float | None, ...]) -> Policy:
-    """The one Policy for what each of FINDINGS' uncertain labels become; a mix begins with what most of them become."""
-    times = Counter(values)
-    most = max(MIXABLE, key=lambda value: times[value])  # the first of equals
-    but = tuple((finding, value) for finding, value in zip(FINDINGS, values, strict=True) if value != most)
-    for row in POLICIES.values():
-        if row.is_choice_of_label and (row.uncertain, row.but) == (most, but):
-            return row
+    if not exceptions:
+        return row
+    times = Counter(values.values())
+    most = max(MIXABLE, key=lambda value: times[value])  # the first of equals: a mix begins with what most become
+    but = tuple((finding, value) for finding, value in values.items() if value != most)
+    for name in (*MIXABLE.values(), "u-mixed"):
+        if POLICIES[name].becomes == values:
+            return POLICIES[name]
     name = ", ".join([MIXABLE[most], *(f"{finding}={MIXABLE[value]}" for finding, value in but)])
     return Policy(name, "uncertain becomes what the finding's own policy says", most, but)
 
@@ -147,7 +123,7 @@ def targets(
 
     Raises UserError for an unknown policy or convention, and for a raw value that is none of the four.
     """
-    becomes = parse_policy(policy).becomes  # (14,)
+    becomes = np.array(list(parse_policy(policy).becomes.values()), dtype=np.float32)  # (14,), NaN for None
     absent = _choice(UNMENTIONED, unmentioned, "unmentioned")
     raw, covers = _checked(raw, covered)
     labels = np.where(raw == -1, becomes, raw)  # (N, 14), NaN where there is no label

@@ -25,7 +25,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def pack(
     pixels = _open(folder, shape)
     if pixels is not None and not verify:
         return pixels
-    with exclusive(folder.with_name(f"{folder.name}.lock"), f"another process is packing {root}"):
+    with exclusive(folder.with_name(f"{name}.lock"), f"another process is packing {root}"):
         pixels = _open(folder, shape)  # the other process may have made it
         if pixels is None or verify:
             _write(folder, root, images, shape, progress, skip_bad)
@@ -220,22 +220,18 @@ def _append(
         needed, free = (shape[0] - written.images) * one, shutil.disk_usage(partial).free
         if needed > free:
             raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
-        synced = []
-        with closing(decode(images, written.images, shape, bar)) as chunks, ThreadPoolExecutor(1) as disk:
+        with closing(decode(images, written.images, shape, bar)) as chunks:
             for block, bad in chunks:
-                _refuse(bad, root, images, skip_bad)
+                _refuse(written.bad | bad, root, images, skip_bad)
                 pixels.write(block)
                 pixels.flush()  # before its journal, which says that it is there
-                synced.append(disk.submit(os.fsync, pixels.fileno()))  # while the next are decoded
                 journal.write(written.add(block, len(block), bad))
                 journal.flush()
-        _refuse(written.bad, root, images, skip_bad)
-        for sync in synced:
-            sync.result()
         os.fsync(pixels.fileno())
 
 
 def _refuse(bad: dict[int, str], root: Path, images: Images, skip_bad: bool) -> None:
+    """Raises UserError where an image is bad and must not be left out, or where all are bad."""
     if bad and (not skip_bad or len(bad) == len(images.names)):
         row, reason = min(bad.items())
         raise UserError(
@@ -305,21 +301,13 @@ def exclusive(path: Path, busy: str = "another process is at work on it") -> Ite
     """Holds the lock file, waiting where it must and saying so; the operating system frees it when its owner ends."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            lock = open(path, "w")  # noqa: SIM115 (kept open for as long as it is held)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"chexlib: {busy}: waiting for it", file=sys.stderr, flush=True)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(path.stat(), os.fstat(lock.fileno())):
-                    break
-            lock.close()  # its owner has removed it meanwhile: a newer file is the lock now
+        lock = open(path, "w")  # noqa: SIM115 (it is closed below)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: set CHEXLIB_CACHE to a folder that can be written") from None
-    try:
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"chexlib: {busy}: waiting for it", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-    finally:
-        path.unlink(missing_ok=True)
-        lock.close()

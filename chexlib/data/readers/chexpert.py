@@ -51,9 +51,8 @@ SEX = {"MALE": "M", "FEMALE": "F", "UNKNOWN": ""}
 FRONTAL = {"FRONTAL": "", "LATERAL": "LATERAL"}
 AP_PA = {"AP": "AP", "PA": "PA", "LL": "", "RL": ""}
 
-PARTS = ("folder", "patient", "study", "file")
-SHAPE = r"(?:^|/)(?:train|valid|val|test)/patient[^/]+/study[^/]+"
-SHAPES = {"image": SHAPE + r"/[^/.][^/]*$", "study": SHAPE + "$"}
+SHAPE = r"(?:^|/)(?P<folder>train|valid|val|test)/(?P<patient>patient[^/]+)/(?P<study>study[^/]+)"
+SHAPES = {"image": SHAPE + r"/(?P<file>[^/.][^/]*)$", "study": SHAPE + "$"}
 SPLIT_OF_FOLDER = {"train": "train", "valid": "val", "val": "val", "test": "test"}
 FORMS = "CheXpert's train.csv, valid.csv, test_labels.csv or groundtruth.csv"
 
@@ -122,17 +121,11 @@ def _paths(path: Path, paths: pd.Series, per: str, remarks: Remarks) -> dict[str
     strings = pa.array(paths.astype("str"), type=pa.large_string(), from_pandas=True)
     strings = pc.utf8_rtrim(strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings, "/")
     outside = pc.or_(pc.starts_with(strings, "/"), pc.match_substring(strings, ".."))  # or on its way there
-    fine = pc.fill_null(pc.and_not(pc.match_substring_regex(strings, SHAPES[per]), outside), False)
-    pieces = pc.split_pattern(strings, "/")
-    ends = pieces.offsets[1:]
-    names = PARTS if per == "image" else PARTS[:-1]
-    parts = {
-        name: pieces.values.take(pc.if_else(fine, pc.subtract(ends, back), None))
-        for back, name in enumerate(reversed(names), 1)
-    }
-    folders = [parts[name] for name in PARTS[:3]]
-    parts["study"] = pc.binary_join_element_wise(*folders, pa.scalar("/", pa.large_string()))
-    where = {name: pd.Series(part.to_pandas(), dtype="str") for name, part in parts.items()}
+    parts = pc.extract_regex(pc.if_else(outside, None, strings), SHAPES[per])
+    where = dict(zip((field.name for field in parts.type), parts.flatten()))
+    names = [where[name] for name in ("folder", "patient", "study")]
+    where["study"] = pc.binary_join_element_wise(*names, pa.scalar("/", pa.large_string()))
+    where = {name: pd.Series(part.to_pandas(), dtype="str") for name, part in where.items()}
     items = [f"row {row + 2}: {str(paths.iloc[row])!r}" for row in np.flatnonzero(where["study"].isna())]
     wanted = "train/, valid/ or test/patient.../study..." + ("/..." if per == "image" else "")
     remarks.wrong("path", items, f"{path}, ", f" is not {wanted} below the folder")
