@@ -85,8 +85,7 @@ def check_augment(augment: Mapping[str, float]) -> dict[str, float]:
         row = AUGMENTATIONS[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not row.lowest <= value <= row.highest:
             raise UserError(f"augment: {name}={value!r}: must be from {row.lowest:g} to {row.highest:g}, {row.number}")
-    numbers = {row: float(augment.get(row.name, row.off)) for row in AUGMENTATIONS.values()}
-    return {row.name: number for row, number in numbers.items() if number != row.off}
+    return {name: float(augment[name]) for name, row in AUGMENTATIONS.items() if augment.get(name, row.off) != row.off}
 
 
 def augmenter(augment: Mapping[str, float], size: int) -> Callable[[torch.Tensor], torch.Tensor] | None:

@@ -134,11 +134,11 @@ def check(listing: Listing, pixels: bool = True, most: int | None = None, progre
 def _class_counts(listing: Listing, remarks: Remarks) -> None:
     """Findings whose classes are too small for an AUC in a split; uncertain is left out, not mentioned is absent."""
     cases: dict[str, list[str]] = {"no-auc": [], "no-auc-elsewhere": [], "few": []}
-    for split, table in listing.table.groupby("split", sort=False):
-        covered, raw = listing.covered[split], table[list(FINDINGS)].to_numpy()
-        for row in counts(raw, "u-ignore", "absent", listing.covers(table)).itertuples():
+    for split, rows in listing.table.groupby("split", sort=False).indices.items():
+        raw, covered = listing.table[list(FINDINGS)].to_numpy()[rows], listing.covered[rows]
+        for row in counts(raw, "u-ignore", "absent", covered)[covered.any(axis=0)].itertuples():
             rarer = min(row.target_1, row.target_0)
-            if row.Index in covered and rarer < FEW:
+            if rarer < FEW:
                 scored = split == "test" and row.Index in TASKS
                 kind = "few" if rarer else "no-auc" if scored else "no-auc-elsewhere"
                 cases[kind].append(f"{row.Index} in {split}: {row.target_1:,} positive, {row.target_0:,} negative")

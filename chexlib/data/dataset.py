@@ -38,6 +38,7 @@ class Dataset:
     unmentioned: str
     views: str
     table: pd.DataFrame = field(repr=False)  # IMAGE_COLUMNS, then FINDINGS as 1, 0, -1 or NaN
+    covered: np.ndarray = field(repr=False)  # (N, 14) bool: whether the set labels the finding of the image at all
     pixels: Pixels = field(repr=False)  # (N, size, size) uint8, read from the disk as it is indexed
     listing: Listing = field(repr=False)  # what the files list, before views and unreadable images were left out
     flow: pd.DataFrame = field(repr=False)  # from files to images: step, split, images, studies, patients
@@ -50,14 +51,13 @@ class Dataset:
     def shareable(self) -> bool:
         return self.source.shareable
 
+    @property
+    def per(self) -> str:
+        return self.listing.per
+
     @cached_property
     def _targets(self) -> tuple[np.ndarray, np.ndarray]:
         return targets(self.table[list(FINDINGS)].to_numpy(), self.policy, self.unmentioned, self.covered)
-
-    @cached_property
-    def covered(self) -> np.ndarray:
-        """(N, 14) bool: whether the set labels the finding at all in the image's split, or on the image itself."""
-        return self.listing.covers(self.table)
 
     @property
     def labels(self) -> np.ndarray:
@@ -155,10 +155,10 @@ def open_dataset(
         flow.append(_count(f"{views} views", table))
     if table.empty:
         raise UserError(f"{root}: views={views!r} leaves none of {len(listing.table)} images: choose other views")
-    pixels = pixels.at(table.index.to_numpy())
-    return Dataset(
-        source, root, size, policy, unmentioned, views, table.reset_index(drop=True), pixels, listing, pd.concat(flow)
-    )
+    kept = table.index.to_numpy()
+    table, covered, pixels = table.reset_index(drop=True), listing.covered[kept], pixels.at(kept)
+    flow = pd.concat(flow)
+    return Dataset(source, root, size, policy, unmentioned, views, table, covered, pixels, listing, flow)
 
 
 def _count(step: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -171,16 +171,8 @@ def _count(step: str, table: pd.DataFrame) -> pd.DataFrame:
 
 def open_for(spec, root: str | Path | None = None, progress: bool = True) -> Dataset:
     """The data set that a RunSpec trains on. Raises UserError where it has no training, validation or test images."""
-    dataset = open_dataset(
-        spec.dataset,
-        root,
-        policy=spec.policy,
-        size=spec.size,
-        unmentioned=spec.unmentioned,
-        views=spec.views,
-        progress=progress,
-        **spec.options,
-    )
+    chosen = {"policy": spec.policy, "size": spec.size, "unmentioned": spec.unmentioned, "views": spec.views}
+    dataset = open_dataset(spec.dataset, root, **chosen, progress=progress, **spec.options)
     for split, needs in (("train", "train.csv"), ("val", "valid.csv"), ("test", "test labels and the test images")):
         if len(dataset.rows(split)):
             continue

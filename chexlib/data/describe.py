@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from chexlib.data.dataset import Dataset
 from chexlib.data.labels import FINDINGS, counts
-from chexlib.data.listing import SPLITS
+from chexlib.data.listing import SPLITS, Listing
 from chexlib.data.sources import find_source, read_label_file, read_listing
 from chexlib.errors import UserError
 
@@ -138,21 +139,18 @@ class Description:
 
 
 def describe(
-    table: pd.DataFrame,
-    labelled: np.ndarray,
+    labels: Dataset | Listing,
     policy: str = "",
     unmentioned: str = "absent",
-    per: str = "image",
     name: str = "",
     title: str = "",
     notes: tuple[str, ...] = (),
 ) -> Description:
-    """Counts the rows of a table of images, (N,); `labelled` (N, 14) bool says which entries are labelled at all.
+    """Counts the rows of a data set as it was opened, or of what a reader or a label file lists.
 
-    Of a Dataset these are `dataset.table` and `dataset.covered`, of a Listing `listing.table` and
-    `listing.covers(listing.table)`. With a policy the counts have its targets, too. Raises UserError for a policy or
-    a convention that is unknown.
+    With a policy the counts have its targets, too. Raises UserError for a policy or a convention that is unknown.
     """
+    table, labelled = labels.table, labels.covered
     split = table["split"].to_numpy()
     parts = {"all": split == split} | {side: split == side for side in SPLITS if (split == side).any()}
     splits, ages, findings, together = {}, {}, {}, {}
@@ -166,7 +164,7 @@ def describe(
         together[side] = pd.DataFrame(present.T @ present, index=FINDINGS, columns=FINDINGS).rename_axis("finding")
     splits = pd.DataFrame.from_dict(splits, orient="index").rename_axis("split")
     tables = (pd.concat(found, names=["split"]) for found in (ages, findings, together))
-    return Description(name, title, per, splits, *tables, policy, unmentioned, tuple(notes))
+    return Description(name, title, labels.per, splits, *tables, policy, unmentioned, tuple(notes))
 
 
 def describe_source(
@@ -184,8 +182,7 @@ def describe_source(
         _, listing = read_listing(row, folder, size=128, **options)
         name, title = row.name, row.title
     notes = (*listing.notes, *(problem.message for problem in listing.problems))
-    labelled = listing.covers(listing.table)
-    return describe(listing.table, labelled, policy, unmentioned, listing.per, name, title, notes)
+    return describe(listing, policy, unmentioned, name, title, notes)
 
 
 def _split(table: pd.DataFrame) -> dict[str, float]:

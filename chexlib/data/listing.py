@@ -7,7 +7,7 @@ A reader raises UserError only where nothing can be read. What is wrong with sin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -108,18 +108,11 @@ class Listing:
     """N images as a data set's files list them, in the order of `table`; of a label file alone, without `images`."""
 
     table: pd.DataFrame = field(repr=False)  # IMAGE_COLUMNS, then FINDINGS as 1, 0, -1 or NaN, float32
-    covered: Mapping[str, tuple[str, ...]]  # split to the findings that the set labels there at all
+    covered: np.ndarray = field(repr=False)  # (N, 14) bool: whether the set labels the finding of the image at all
     images: Images | None = field(repr=False)
     remarks: Remarks = field(default_factory=Remarks)
     boxes: pd.DataFrame | None = field(default=None, repr=False)  # image, finding, left, top, right, bottom in [0, 1]
-    partial: bool = False  # NaN means that nobody knows, and never that a report does not mention it
     per: str = "image"  # what a row is: an image, or in a file with labels per study, a study
-
-    def covers(self, table: pd.DataFrame) -> np.ndarray:
-        """(n, 14) bool of rows of the table: whether the finding is labelled at all in the image's split, or on it."""
-        of_split = {split: np.isin(FINDINGS, findings) for split, findings in self.covered.items()}
-        covers = np.stack([of_split[split] for split in table["split"]]).reshape(-1, len(FINDINGS))
-        return covers & table[list(FINDINGS)].notna().to_numpy() if self.partial else covers
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -149,9 +142,9 @@ class Listing:
                 raise UserError(problem.message)
 
 
-def same_for_all_splits(findings: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """`covered` of a set whose splits are labelled alike."""
-    return dict.fromkeys(SPLITS, findings)
+def covers(findings: Sequence[str], table: pd.DataFrame) -> np.ndarray:
+    """`covered` (n, 14) of n rows for which a set labels these findings."""
+    return np.tile(np.isin(FINDINGS, findings), (len(table), 1))
 
 
 def split_by_patient(

@@ -27,7 +27,7 @@ def described(dataset: Any) -> Description | Missing:
     """The counts of a Dataset, of which the tables and figures are made."""
     if isinstance(dataset, Missing):
         return dataset
-    return describe(dataset.table, dataset.covered, name=dataset.name, title=dataset.source.title)
+    return describe(dataset, name=dataset.name, title=dataset.source.title)
 
 
 def chexpert_file() -> Any:
@@ -46,9 +46,7 @@ def described_file(file: Any) -> Description | Missing:
     """The counts of CheXpert's train.csv."""
     if isinstance(file, Missing):
         return file
-    return describe(
-        file.table, file.covers(file.table), per=file.per, title="CheXpert, train.csv as published: labels only"
-    )
+    return describe(file, title="CheXpert, train.csv as published: labels only")
 
 
 @says_missing

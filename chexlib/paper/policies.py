@@ -94,8 +94,9 @@ def augmentations() -> Tables:
 
 def _training(labels: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The training rows of a Dataset or a label file's Listing, and the findings that they label."""
-    covered = getattr(labels, "listing", labels).covered["train"]
-    return labels.table[labels.table["split"] == "train"], covered
+    here = (labels.table["split"] == "train").to_numpy()
+    names = tuple(finding for finding, known in zip(FINDINGS, labels.covered[here].any(axis=0)) if known)
+    return labels.table[here], names
 
 
 def _counts(labels: Any, policy: str | None = None, reading: str = "absent") -> pd.DataFrame:

@@ -101,23 +101,17 @@ def test_a_palette_is_followed_and_one_bit_is_black_or_white(save):
     assert set(np.unique(read_grey(save("b.png", grey.convert("1")), 32))) == {0, 255}
 
 
-def test_half_of_a_jpeg_is_an_error_and_not_half_grey(save):
-    for name, data in (("a", jpeg(scene(150, 97))), ("b", jpeg(scene(150, 97), progressive=True))):
-        assert "cannot be decoded" in refusal(save(f"{name}.jpg", data[: len(data) // 2]))
-        assert "cannot be decoded" in refusal(save(f"{name}2.jpg", data[:-1]))
-        assert "cannot be decoded" in refusal(save(f"{name}3.jpg", data[:100]))
-
-
-def test_a_jpeg_damaged_in_its_middle_is_an_error(save):
+def test_a_damaged_image_is_an_error_and_not_half_grey(save):
+    png = io.BytesIO()
+    Image.fromarray(scene(150, 97)).save(png, "PNG")
+    for data in (jpeg(scene(150, 97)), jpeg(scene(150, 97), progressive=True), png.getvalue()):
+        for length in (len(data) // 2, 100):
+            assert "cannot be decoded" in refusal(save("a.jpg", data[:length]))
+    assert "cannot be decoded" in refusal(save("a.jpg", jpeg(scene(150, 97))[:-1]))
     data = bytearray(jpeg(scene(300, 300), quality=95))
     data[3000:3400] = bytes(400)
     assert "Corrupt JPEG" in refusal(save("a.jpg", bytes(data)))
-
-
-def test_half_of_a_png_is_an_error(save):
-    buffer = io.BytesIO()
-    Image.fromarray(scene(150, 97)).save(buffer, "PNG")
-    assert "cannot be decoded" in refusal(save("a.png", buffer.getvalue()[:500]))
+    assert "cannot be decoded" in refusal(save("a.dcm", b"not a DICOM file" * 20))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +244,3 @@ def test_a_compression_that_is_not_installed_is_named(dicom):
         pytest.skip("this machine decodes lossless JPEG")
     message = refusal(dicom(values=encapsulate([b"\xff\xd8\xff\xd9"]), syntax=JPEGLosslessSV1))
     assert "JPEG Lossless" in message and "pip install" in message
-
-
-def test_text_named_dicom_is_refused(save):
-    assert "cannot be decoded" in refusal(save("a.dcm", b"not a DICOM file" * 20))

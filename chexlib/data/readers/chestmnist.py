@@ -1,14 +1,13 @@
 """ChestMNIST, NIH ChestX-ray14 at 28, 64, 128 or 224 px, as the package medmnist ships it (Yang et al. 2023).
 
 The arrays of chestmnist*.npz are compressed, so that they cannot be memory-mapped: they are unzipped into the cache
-when the first image is read, as large as 112,120 images of the resolution (5.6 GB at 224 px), and read from there.
+folder when the first image is read, as large as 112,120 images of the resolution (5.6 GB at 224 px), for as long as
+this process reads them.
 Labels map by name (chexlib.data.names). Patients are not published: nobody can tell whether one is in two splits.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tempfile
 import threading
 import zipfile
@@ -23,9 +22,9 @@ from PIL import Image
 
 from chexlib.data.images import stretch
 from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import SPLITS, Listing, Remarks, same_for_all_splits
+from chexlib.data.listing import SPLITS, Listing, Remarks, covers
 from chexlib.data.names import map_names
-from chexlib.data.packed import cache_folder, exclusive
+from chexlib.data.packed import cache_folder
 from chexlib.errors import UserError
 
 RESOLUTIONS = {28: "chestmnist.npz", 64: "chestmnist_64.npz", 128: "chestmnist_128.npz", 224: "chestmnist_224.npz"}
@@ -59,8 +58,9 @@ def read(root: Path, resolution: int | None = None) -> Listing:
     columns = {"split": split, "image": image, "study": image, "patient": image, "view": unsaid, "sex": unsaid}
     table = pd.DataFrame(columns | {"age": np.nan} | dict(zip(FINDINGS, values.T)))
     note = f"{path.name}: patients are not published, so each image counts as one"
-    arrays = Arrays(path, image.array, counts)
-    return Listing(table, same_for_all_splits(tuple(mapped.findings)), arrays, Remarks(notes=[note]))
+    stat = path.stat()
+    arrays = Arrays(path, f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}", image.array, counts)
+    return Listing(table, covers(tuple(mapped.findings), table), arrays, Remarks(notes=[note]))
 
 
 def _labels(path: Path) -> dict[str, np.ndarray]:
@@ -81,11 +81,12 @@ class Arrays:
     """Images that lie in one npz file, split after split."""
 
     path: Path
+    mark: str  # changes when the file does
     names: Sequence[str] = field(repr=False)  # the split and the place in it
     counts: Mapping[str, int]  # images of each split
 
     def stamp(self, i: int) -> str:
-        return f"{self._stamp}:{i}"
+        return f"{self.mark}:{i}"
 
     def read(self, i: int, size: int) -> np.ndarray:
         split, place = self.names[i].split("/")
@@ -94,40 +95,20 @@ class Arrays:
         return stretch(Image.fromarray(array[int(place)]), size)
 
     @cached_property
-    def _stamp(self) -> str:
-        try:
-            stat = self.path.stat()
-        except OSError as error:
-            raise UserError(f"{self.path}: {error.strerror}: is its disk there?") from None
-        return f"{self.path.name}:{stat.st_size}:{stat.st_mtime_ns}"
-
-    @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
-        """Each split's images (N, h, w) uint8, memory-mapped."""
-        key = hashlib.sha256(f"{self.path.resolve()}:{self._stamp}".encode()).hexdigest()[:12]
-        folder = cache_folder() / "unzipped" / f"{self.path.stem}-{key}"
-        with exclusive(folder.with_suffix(".lock"), f"{self.path.name} is being unzipped"):
-            if not folder.exists():
-                _unzip(self.path, folder)
-        arrays = {name: np.load(folder / f"{name}_images.npy", mmap_mode="r") for name in SPLITS}
-        for name, array in arrays.items():
-            if array.ndim != 3 or array.dtype != np.uint8 or len(array) != self.counts[name]:
-                wanted = f"({self.counts[name]}, h, w) uint8"
-                raise UserError(f"{self.path}: {name}_images is not {wanted}: get it by {GET_IT}")
+        """Each split's images (N, h, w) uint8, mapped from files without a name, which go when nobody reads them."""
+        arrays, where = {}, cache_folder()
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=where) as folder, zipfile.ZipFile(self.path) as archive:
+                for split in SPLITS:
+                    arrays[split] = np.load(archive.extract(f"{split}_images.npy", folder), mmap_mode="r")
+        except (KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{self.path}: not ChestMNIST ({error}): get it by {GET_IT}") from None
+        except OSError as error:
+            raise UserError(f"{where}: {error.strerror or error}: free some space or move CHEXLIB_CACHE") from None
+        for split, array in arrays.items():
+            if array.ndim != 3 or array.dtype != np.uint8 or len(array) != self.counts[split]:
+                wanted = f"({self.counts[split]}, h, w) uint8"
+                raise UserError(f"{self.path}: {split}_images is not {wanted}: get it by {GET_IT}")
         return arrays
-
-
-def _unzip(path: Path, folder: Path) -> None:
-    """The images' members of the npz as files in the folder, which appears whole or not at all."""
-    try:
-        with (
-            tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as partial,
-            zipfile.ZipFile(path) as archive,
-        ):
-            for split in SPLITS:
-                archive.extract(f"{split}_images.npy", f"{partial}/whole")
-            os.rename(f"{partial}/whole", folder)
-    except (KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not ChestMNIST ({error}): get it by {GET_IT}") from None
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror or error}: free some space or move CHEXLIB_CACHE") from None

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 
 from chexlib.data.images import Files
 from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import SPLITS, Listing, Remarks, same_for_all_splits
+from chexlib.data.listing import SPLITS, Listing, Remarks, covers
 from chexlib.data.readers.label_files import covered_of, need, read_ages, read_codes, read_csv, read_labels
 from chexlib.errors import UserError
 
@@ -79,9 +79,10 @@ def read(root: Path) -> Listing:
             columns[split] = set(rows.columns)
     table = pd.concat(tables.values(), ignore_index=True)
     labelled = covered_of(table)  # an empty column labels nothing
-    covered = {split: tuple(finding for finding in labelled if finding in columns[split]) for split in tables}
+    covered = [covers([name for name in labelled if name in columns[split]], tables[split]) for split in tables]
     remarks.notes += [f"{release.home}: no label file of split {split}" for split in SPLITS if split not in tables]
-    return Listing(table, covered, Files(release.root, release.on_disk(table["image"]).array), remarks)
+    images = Files(release.root, release.on_disk(table["image"]).array)
+    return Listing(table, np.concatenate(covered), images, remarks)
 
 
 def label_file(path: Path, rows: pd.DataFrame) -> Listing:
@@ -110,7 +111,7 @@ def label_file(path: Path, rows: pd.DataFrame) -> Listing:
             f"{path.name}: Lung Lesion stands before Lung Opacity, as in the radiologists' files and unlike train.csv: "
             "columns are taken by name, which undoes it"
         )
-    return Listing(table, same_for_all_splits(covered_of(table)), None, remarks, per=per)
+    return Listing(table, covers(covered_of(table), table), None, remarks, per=per)
 
 
 def _paths(path: Path, paths: pd.Series, per: str, remarks: Remarks) -> dict[str, pd.Series]:

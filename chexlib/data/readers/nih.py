@@ -15,7 +15,7 @@ import pandas as pd
 
 from chexlib.data.images import Files
 from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import Listing, Remarks, same_for_all_splits, split_by_patient
+from chexlib.data.listing import Listing, Remarks, covers, split_by_patient
 from chexlib.data.names import finding_of, is_known, map_names
 from chexlib.data.readers.label_files import need, read_csv, read_people
 from chexlib.errors import UserError
@@ -82,7 +82,8 @@ def label_file(path: Path, rows: pd.DataFrame, split_seed: int = 0) -> Listing:
     }
     findings = dict(zip(FINDINGS, labels[sets].T))
     table = pd.DataFrame(columns | read_people(path, rows, remarks, PEOPLE) | findings)
-    return Listing(table[~outside].reset_index(drop=True), same_for_all_splits(COVERED), None, remarks)
+    table = table[~outside].reset_index(drop=True)
+    return Listing(table, covers(COVERED, table), None, remarks)
 
 
 def _file(root: Path, pattern: str) -> Path | None:

@@ -9,7 +9,7 @@ patient is asked for, since filters are chexlib's, and since several classes pic
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pandas as pd
 from PIL import Image
 
 from chexlib.data.images import BadImage, stretch
-from chexlib.data.listing import Listing, Remarks, same_for_all_splits, split_by_patient
+from chexlib.data.listing import Listing, Remarks, split_by_patient
 from chexlib.data.names import map_names
 from chexlib.data.readers.label_files import VIEW_CODES, read_ages, read_codes, read_findings
 from chexlib.errors import UserError
@@ -46,7 +46,9 @@ def read(root: Path, dataset: str, split_seed: int = 0, **options) -> Listing:
         import torchxrayvision
     except ImportError:
         raise UserError("torchxrayvision is not installed: pip install torchxrayvision") from None
-    _refuse_filled(dataset)
+    if dataset in FILLED:
+        reason = "fills labels from other studies: open the folder as data set chexpert"
+        raise UserError(f"torchxrayvision's {dataset} {reason}")
     build = getattr(torchxrayvision.datasets, dataset, None)
     if not inspect.isclass(build) or not dataset.endswith("_Dataset"):
         classes = {name for name in dir(torchxrayvision.datasets) if name.endswith("_Dataset")}
@@ -62,13 +64,8 @@ def read(root: Path, dataset: str, split_seed: int = 0, **options) -> Listing:
     return listing(built, root, split_seed)
 
 
-def listing(dataset, root: Path | None = None, split_seed: int = 0) -> Listing:
-    """What an object of torchxrayvision's, already built, lists; build it with unique_patients=False.
-
-    Raises UserError for a class that always mixes labels.
-    """
-    for part in _parts(dataset):
-        _refuse_filled(type(part).__name__)
+def listing(dataset, root: Path, split_seed: int = 0) -> Listing:
+    """What an object of torchxrayvision's, already built, lists."""
     where, remarks = Path(type(dataset).__name__), Remarks()
     csv = dataset.csv.reset_index(drop=True)
     image = _ids(csv)
@@ -91,24 +88,9 @@ def listing(dataset, root: Path | None = None, split_seed: int = 0) -> Listing:
         "sex": sex,
         "age": read_ages(where, _column(csv, "age_years"), remarks),
     }
-    images = Items(dataset, image.array, Path(root or getattr(dataset, "imgpath", ".")))
-    covered = same_for_all_splits(tuple(names.findings))
-    return Listing(pd.DataFrame(columns).join(labels), covered, images, remarks, partial=True)
-
-
-def _refuse_filled(name: str) -> None:
-    if name in FILLED:
-        raise UserError(
-            f"torchxrayvision's {name} fills labels from other studies: open the folder as data set chexpert"
-        )
-
-
-def _parts(dataset) -> Iterator:
-    """The object and those that it is made of."""
-    yield dataset
-    inner = getattr(dataset, "dataset", None)
-    for part in (*getattr(dataset, "datasets", ()), *(() if inner is None else (inner,))):
-        yield from _parts(part)
+    images = Items(dataset, image.array, root)
+    covered = labels.notna().to_numpy()  # NaN means that nobody knows, and never that a report does not mention it
+    return Listing(pd.DataFrame(columns).join(labels), covered, images, remarks)
 
 
 def _column(csv: pd.DataFrame, name: str) -> pd.Series:
