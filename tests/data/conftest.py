@@ -31,6 +31,32 @@ def copy(phantom_folder, tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def write_dicom():
+    """Writes a DICOM file of values (32, 32) of 12 bits, or without an image; attributes replace what is here."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+
+    def write(path: Path, values, syntax=ExplicitVRLittleEndian, **attributes) -> Path:
+        file = Dataset()
+        file.file_meta = FileMetaDataset()
+        file.file_meta.TransferSyntaxUID = syntax
+        file.SOPClassUID, file.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
+        if values is not None:
+            file.Rows, file.Columns = 32, 32
+            file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 12, 11, 0
+            file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
+            file.PixelData = values if isinstance(values, bytes) else values.tobytes()
+            file["PixelData"].VR = "OW"
+        for key, value in attributes.items():
+            setattr(file, key, value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file.save_as(path, enforce_file_format=True)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def refused():
     """What a call says that raises UserError, which is one line."""
 

@@ -344,10 +344,6 @@ def test_a_strange_label_is_named_and_nothing_else_is_lost(tmp_path, value):
     assert f"train.csv, row 4, column Edema: '{value}' is not a label" in problem.message
     before.loc[2, "Edema"] = np.nan
     pd.testing.assert_frame_equal(file.table, before)
-
-
-def test_a_column_of_truth_values_is_no_label(tmp_path):
-    path = write_images(tmp_path / "train.csv")
     pd.read_csv(path).assign(Edema=[True, False, True]).to_csv(path, index=False)
     assert only(read_label_file(path).problems, "label").count == 3
 
@@ -394,15 +390,12 @@ def test_a_file_that_is_no_label_file(tmp_path, content, said, refused):
     assert said in refused(read_label_file, path)
 
 
-def test_a_truncated_gzip(tmp_path, train_csv, refused):
+def test_a_truncated_gzip_no_file_and_a_folder(tmp_path, train_csv, refused):
     path = tmp_path / "train.csv.gz"
     path.write_bytes(train_csv.read_bytes()[:5000])
     assert "not a readable CSV" in refused(read_label_file, path)
     path.write_bytes(b"Path,Sex\na,b\n")
     assert "not a readable CSV" in refused(read_label_file, path)
-
-
-def test_a_missing_label_file_and_a_folder(tmp_path, refused):
     assert "no such file" in refused(read_label_file, tmp_path / "train.csv")
     assert "cannot be read" in refused(read_label_file, tmp_path)
 

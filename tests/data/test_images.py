@@ -146,29 +146,9 @@ RAMP = np.arange(0, 4096, 4, dtype=np.uint16).reshape(32, 32)
 
 
 @pytest.fixture
-def dicom(save):
-    """Writes a DICOM file of 32 x 32 values of 12 bits; attributes may be given and taken away (None)."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
-    def write(name="a.dcm", values=RAMP, syntax=ExplicitVRLittleEndian, **attributes):
-        file = Dataset()
-        file.file_meta = FileMetaDataset()
-        file.file_meta.TransferSyntaxUID = syntax
-        file.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-        file.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-        file.Rows, file.Columns = 32, 32
-        file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 12, 11, 0
-        file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
-        file.PixelData = values if isinstance(values, bytes) else values.tobytes()
-        file["PixelData"].VR = "OW"
-        for key, value in attributes.items():
-            setattr(file, key, value)
-        buffer = io.BytesIO()
-        file.save_as(buffer, enforce_file_format=True)
-        return save(name, buffer.getvalue())
-
-    return write
+def dicom(write_dicom, tmp_path):
+    """Writes a DICOM file of 32 x 32 values of 12 bits, RAMP unless others are given."""
+    return lambda name="a.dcm", values=RAMP, **attributes: write_dicom(tmp_path / name, values, **attributes)
 
 
 def test_dicom_without_a_window_goes_from_its_least_to_its_greatest_value(dicom):

@@ -282,36 +282,19 @@ def test_a_folder_without_labels_csv(tmp_path, refusal):
 # DICOM folders.
 
 
-def write_dicom(path: Path, uid: str, **tags) -> None:
-    import pydicom
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    file = pydicom.Dataset()
-    file.file_meta = pydicom.dataset.FileMetaDataset()
-    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file.SOPInstanceUID = uid
-    file.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    for tag, value in tags.items():
-        setattr(file, tag, value)
-    if tags.get("Modality") != "SR":
-        file.Rows = file.Columns = 8
-        file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
-        file.BitsAllocated = file.BitsStored = 8
-        file.HighBit, file.PixelRepresentation = 7, 0
-        file.PixelData = bytes([70] * 64)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file.save_as(path, enforce_file_format=True)
-
-
 @pytest.fixture
-def dicoms(tmp_path) -> Path:
+def dicoms(tmp_path, write_dicom) -> Path:
     """Four images of two patients and of nobody, and a report."""
     a = {"PatientID": "A", "StudyInstanceUID": "1.1", "PatientSex": "F", "PatientAge": "034Y"}
-    write_dicom(tmp_path / "A/1.dcm", "1.1.1", ViewPosition="PA", **a)
-    write_dicom(tmp_path / "A/2.DCM", "1.1.2", ViewPosition="LL", **a)
-    write_dicom(tmp_path / "B/1.dcm", "1.2.1", PatientID="B", PatientSex="O", PatientAge="018M", ViewPosition="LLD")
-    write_dicom(tmp_path / "C.dcm", "1.3.1", ViewPosition="LATERAL")
-    write_dicom(tmp_path / "B/report.dcm", "1.2.2", PatientID="B", Modality="SR")
+    b = {"PatientID": "B", "PatientSex": "O", "PatientAge": "018M", "ViewPosition": "LLD"}
+    for name, uid, tags in (
+        ("A/1.dcm", "1.1.1", {"ViewPosition": "PA", **a}),
+        ("A/2.DCM", "1.1.2", {"ViewPosition": "LL", **a}),
+        ("B/1.dcm", "1.2.1", b),
+        ("C.dcm", "1.3.1", {"ViewPosition": "LATERAL"}),
+    ):
+        write_dicom(tmp_path / name, np.full((32, 32), 70, np.uint16), SOPInstanceUID=uid, **tags)
+    write_dicom(tmp_path / "B/report.dcm", None, SOPInstanceUID="1.2.2", PatientID="B", Modality="SR")
     return tmp_path
 
 
