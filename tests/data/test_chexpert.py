@@ -152,14 +152,6 @@ def test_columns_are_taken_by_name(tmp_path):
     pd.testing.assert_frame_equal(first, read_label_file(path).table)
 
 
-def test_train_csv_alone_can_be_read(tmp_path):
-    write_images(tmp_path / "train.csv")
-    listing = chexpert.read(tmp_path)
-    assert len(listing.table) == 3
-    assert sum("no label file of split" in note for note in listing.notes) == 2
-    assert listing.all_problems() == ()
-
-
 def test_a_validation_file_may_hold_training_patients_of_its_own(tmp_path):
     """Many studies cut a validation set from train.csv and keep its paths."""
     write_images(tmp_path / "train.csv", IMAGES[:2])
@@ -230,14 +222,6 @@ def test_labels_per_study_repeat_on_the_images_of_its_folder(tmp_path):
     assert list(table["study"]) == [TEST[0], TEST[0], TEST[1]]
     assert list(table["view"]) == ["", "LATERAL", ""]
     assert [FINDINGS[k] for k in table[list(FINDINGS)].to_numpy().argmax(axis=1)] == [*FINDINGS[:1] * 2, FINDINGS[1]]
-
-
-def test_labels_per_image_without_metadata(tmp_path):
-    file = read_label_file(write_test_labels(tmp_path / "test_labels.csv"))
-    assert list(file.table["split"]) == ["test"] * 3
-    assert list(file.table["view"]) == ["", "LATERAL", ""]
-    assert file.table["age"].isna().all()
-    assert file.per == "image"
 
 
 def test_both_files_of_the_test_set_must_agree(tmp_path):
@@ -400,12 +384,14 @@ def test_a_truncated_gzip_no_file_and_a_folder(tmp_path, train_csv, refused):
     assert "cannot be read" in refused(read_label_file, tmp_path)
 
 
-def test_metadata_that_train_csv_must_have(tmp_path, refused):
+def test_metadata_that_train_csv_must_have_and_others_need_not(tmp_path, refused):
     path = write_images(tmp_path / "train.csv")
     pd.read_csv(path).drop(columns="AP/PA").to_csv(path, index=False)
     assert "column AP/PA missing" in refused(read_label_file, path)
-    shutil.move(path, tmp_path / "of_mine.csv")
-    assert list(read_label_file(tmp_path / "of_mine.csv").table["view"]) == ["", "LATERAL", ""]
+    for other in (shutil.move(path, tmp_path / "of_mine.csv"), write_test_labels(tmp_path / "test_labels.csv")):
+        file = read_label_file(other)
+        assert (file.per, list(file.table["view"])) == ("image", ["", "LATERAL", ""])
+        assert file.table["age"].isna().all()
 
 
 PART = st.text(st.characters(codec="utf-8", exclude_characters="/\\\r\n\x00\"',"), min_size=1, max_size=6)

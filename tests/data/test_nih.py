@@ -137,6 +137,7 @@ def test_a_patient_on_both_sides_of_the_lists_is_a_leak(folder):
 
 
 def test_a_mask_is_the_union_of_a_findings_boxes(folder):
+    assert open_dataset("nih", folder, size=16, progress=False).mask(0, "Lung Lesion") is None
     boxes = ["00.png,Mass,0,0,256,512,,,", "00.png,Nodule,512,512,512,512,,,", "00.png,Infiltrate,0,0,1024,1024,,,"]
     (folder / "BBox_List_2017.csv").write_text("\n".join([BOX_HEADER, *boxes]))
     dataset = open_dataset("nih", folder, size=16, progress=False)
@@ -146,10 +147,6 @@ def test_a_mask_is_the_union_of_a_findings_boxes(folder):
     np.testing.assert_array_equal(mask, wanted)
     assert dataset.mask(0, "Edema") is None
     assert dataset.mask(1, "Lung Lesion") is None
-
-
-def test_a_set_without_boxes_has_no_masks(folder):
-    assert open_dataset("nih", folder, size=16, progress=False).mask(0, "Pleural Effusion") is None
 
 
 @pytest.mark.parametrize("box", ["00.png,Mass,900,0,200,100,,,", "00.png,Mass,x,0,1,1,,,", "00.png,Misty,0,0,1,1,,,"])
@@ -169,19 +166,15 @@ def test_images_that_are_not_there_do_not_stop_the_reader(folder, refusal):
     assert "03.png: no such image" in refusal("nih", folder)
 
 
-def test_images_are_found_as_nih_ships_them(folder):
+def test_the_release_of_2020_is_read_and_images_are_found_as_nih_ships_them(folder):
+    path = folder / "Data_Entry_2017_v2020.csv"
+    path.write_text(path.read_text().replace("Gender", "Sex"))
+    file = read_label_file(path)
+    assert (file.per, file.covered.all(axis=0).sum(), len(file.table)) == ("image", len(nih.COVERED), 12)
+    assert file.table["image"][0] == "00.png" and set(file.table["sex"]) == {"F"}
     (folder / "images_001").mkdir()
     (folder / "images").rename(folder / "images_001" / "images")
     assert (open_dataset("nih", folder, size=16, progress=False).pixels[:] == 77).all()
-
-
-def test_the_label_file_alone(folder):
-    path = folder / "Data_Entry_2017_v2020.csv"
-    path.write_text(path.read_text().replace("Gender", "Sex"))  # as the release of 2020 has it
-    file = read_label_file(path)
-    assert (file.per, file.covered.all(axis=0).sum(), len(file.table)) == ("image", len(nih.COVERED), 12)
-    assert file.table["image"][0] == "00.png"
-    assert set(file.table["sex"]) == {"F"}
 
 
 def test_every_unknown_finding_is_counted(tmp_path):

@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import importlib.util
-import inspect
 import runpy
 from pathlib import Path
 
@@ -92,12 +91,16 @@ def test_terms_that_nobody_states_let_nothing_be_shared():
         assert not (SOURCES[name].share_labels or SOURCES[name].share_ids or SOURCES[name].share_pixels)
 
 
-def test_an_unknown_option_is_named_with_those_that_there_are(tmp_path, refusal):
+def test_an_unknown_option_and_an_empty_folder_are_named(tmp_path, refusal):
     for name, source in SOURCES.items():
         if name == "torchxrayvision":
             continue
         with pytest.raises(UserError, match="'colour'"):
             read_listing(source, tmp_path, 16, colour=1)
+    assert "labels.csv: no such file" in refusal("folder", tmp_path)
+    assert "no .dcm or .dicom file" in refusal("dicom", tmp_path)
+    assert "no chestmnist*.npz: get it by medmnist.ChestMNIST(" in refusal("chestmnist", tmp_path)
+    assert list(tmp_path.iterdir()) == []  # nothing is downloaded
     assert "its options: resolution" in refusal("chestmnist", tmp_path, colour=1)
     assert "'dataset'" in refusal("torchxrayvision", tmp_path)
 
@@ -152,24 +155,16 @@ def test_chestmnist(mnist, save):
     assert "patients are not published" in dataset.listing.notes[0]
 
 
-def test_the_largest_resolution_is_taken_unless_another_is_asked_for(mnist, refusal):
+def test_the_largest_resolution_is_taken_unless_another_is_asked_for_and_changed_files_are_seen(mnist, refusal):
+    before = chestmnist.read(mnist).images.stamp(0)
+    write_mnist(mnist / "chestmnist.npz", 28, np.savez)
+    assert chestmnist.read(mnist).images.stamp(0) != before
     write_mnist(mnist / "chestmnist_64.npz", 64)
     names = [chestmnist.read(mnist, **options).images.path.name for options in ({}, {"resolution": 28})]
     assert names == ["chestmnist_64.npz", "chestmnist.npz"]
     assert find_source(str(mnist))[0].name == "chestmnist"
     assert "no chestmnist_224.npz: get it by medmnist.ChestMNIST(" in refusal("chestmnist", mnist, resolution=224)
     assert "choose one of 28, 64, 128, 224" in refusal("chestmnist", mnist, resolution=100)
-
-
-def test_nothing_is_downloaded(tmp_path, refusal):
-    assert "no chestmnist*.npz: get it by medmnist.ChestMNIST(" in refusal("chestmnist", tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_changed_file_has_other_stamps(mnist):
-    before = chestmnist.read(mnist).images.stamp(0)
-    write_mnist(mnist / "chestmnist.npz", 28, np.savez)
-    assert chestmnist.read(mnist).images.stamp(0) != before
 
 
 @pytest.mark.parametrize(
@@ -275,10 +270,6 @@ def test_a_folder_with_a_mistake(plain, old, new, said, refusal):
     assert said in refusal("folder", plain)
 
 
-def test_a_folder_without_labels_csv(tmp_path, refusal):
-    assert "labels.csv: no such file" in refusal("folder", tmp_path)
-
-
 # DICOM folders.
 
 
@@ -344,10 +335,6 @@ def test_a_file_that_is_no_dicom(dicoms, refusal):
     (dicoms / "D.dcm").write_bytes(b"nothing")
     assert "D.dcm: no DICOM file" in refusal("dicom", dicoms)
     assert len(dicom.read(dicoms).table) == 4
-
-
-def test_a_folder_without_dicom(tmp_path, refusal):
-    assert "no .dcm or .dicom file" in refusal("dicom", tmp_path)
 
 
 # torchxrayvision.
@@ -423,8 +410,3 @@ def test_what_torchxrayvision_cannot_build(xrv_nih, options, said, refusal):
 
 def test_a_missing_image_of_torchxrayvision(xrv_nih, tmp_path, refusal):
     assert "a.png" in refusal("torchxrayvision", tmp_path, dataset="NIH_Dataset", csvpath=str(xrv_nih / "entry.csv"))
-
-
-def test_readers_take_the_root_first():
-    for source in SOURCES.values():
-        assert next(iter(inspect.signature(source.read).parameters)) == "root"
