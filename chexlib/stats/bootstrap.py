@@ -180,13 +180,14 @@ def _bootstrapped(y, scores, groups, n_boot, seed, jackknife, prepare: Callable,
     check_scores(scores, check_labels(y))
     group = _groups(len(y), groups)
     (models, n, tasks), left_out = scores.shape, len(np.unique(group)) if jackknife else 0
-    whole, without = [np.ones((n, 1), dtype=np.uint16)], _without_each(group) if jackknife else ()
-    blocks = chain(whole, _count_blocks(group, n_boot, seed), without)
+    blocks = chain(_count_blocks(group, n_boot, seed), _without_each(group) if jackknife else ())
     positive, negative = (csr_array(np.equal(y.T, label), dtype=np.int32) for label in (1, 0))  # (T, N)
     areas, done = np.full((1 + n_boot + left_out, models, tasks), np.nan), 0
     with ThreadPoolExecutor(cores()) as pool:
         ready = list(pool.map(lambda m: [prepare(y[:, t], scores[m, :, t]) for t in range(tasks)], range(models)))
         for counts in blocks:  # (N, r), r at a time
+            if not done:  # the rows themselves come first
+                counts = np.concatenate([np.ones((n, 1), dtype=counts.dtype), counts], axis=1)
             block = areas[done : done + counts.shape[1]].transpose(1, 2, 0)  # (M, T, r)
             list(pool.map(partial(fill, counts, positive @ counts, negative @ counts), ready, block))
             done += counts.shape[1]
