@@ -138,10 +138,10 @@ def _read(files: list[Path], size: int) -> np.ndarray:
     pixels, bad = [], []
     for file in files:
         try:
-            if file.is_dir():
-                raise UserError(f"{file}: a folder: name the image files in it")
-            if not file.exists():
-                raise UserError(f"{file}: no such file")
+            if not file.is_file():
+                raise UserError(
+                    f"{file}: {'a folder: name the image files in it' if file.is_dir() else 'no such file'}"
+                )
             pixels.append(read_grey(file, size))
         except BadImage as error:
             bad.append(f"{file}: cannot be decoded ({error.reason}): give PNG, JPEG or DICOM files")
@@ -219,10 +219,7 @@ def _note(run: Run, label: str, method: str, grid: str) -> str:
 
 
 def laid_over(grey: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """An image (H, W) uint8 under a native map (h, w) in [0, 1], stretched bilinearly: (H, W, 3) uint8.
-
-    HEAT from 0 to 1, the more opaque the brighter.
-    """
+    """An image (H, W) uint8 under a native map (h, w) in [0, 1], stretched, opaque where bright: (H, W, 3) uint8."""
     import torch
     from matplotlib import colormaps
     from torch.nn.functional import interpolate
@@ -243,12 +240,10 @@ def captioned(picture: np.ndarray, above: str, below: str) -> Image.Image:
     sheet.paste(Image.fromarray(picture), ((width - picture.shape[1]) // 2, 0))
     font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 14)
     draw = ImageDraw.Draw(sheet)
-    draw.text((8, height + 8), above, "white", font)
-    draw.text((8, height + 30), below, "white", font)
     bar = np.rint(255 * colormaps[HEAT](np.linspace(0, 1, 64))[None, :, :3]).astype(np.uint8).repeat(12, axis=0)
     sheet.paste(Image.fromarray(bar), (width - 92, height + 11))
-    draw.text((width - 104, height + 8), "0", "white", font)
-    draw.text((width - 22, height + 8), "1", "white", font)
+    for x, y, words in ((8, 8, above), (8, 30, below), (width - 104, 8, "0"), (width - 22, 8, "1")):
+        draw.text((x, height + y), words, "white", font)
     return sheet
 
 
