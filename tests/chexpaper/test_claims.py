@@ -96,14 +96,6 @@ def test_rows_of_one_measurement_agree_on_what_counts_as_none():
     assert margins["boost_correlation"] == {0} and margins["mean_boost"] == {None}
 
 
-def test_statements_that_were_added_are_there():
-    for id in ("4.1-complexity-random", "4.2-weaker-within", "4.2-regardless", "4.3-regardless", "3.2-dense-blocks",
-               "3.1-gpus", "3.1-timm", "3.1-confidence", "2.2-bressem-auprc", "5-overfit", "5-searched"):  # fmt: skip
-        assert id in ROWS
-    for id in ("2.1-boost-4", "5-boost-4"):
-        assert ROWS[id].own == {"boost of InceptionV3": "auc('InceptionV3') - '0.866'"}
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -345,11 +337,8 @@ def test_every_statement_gets_its_verdicts_and_the_runs_behind_them(sixteen):
     assert records["3.1-epochs"]["verdict"] == UNTESTABLE
     wide = claims.ledger(replace(sixteen, margin=0.9))
     assert {one.statement.id: one.verdict for one in wide}["1-resnet"] == REPRODUCED
-
-
-def test_the_margin_of_the_study_is_that_of_its_differences_of_auc_alone(few):
-    margins = {one.statement.id: one.measured[0].estimate.margin for one in claims.ledger(few) if one.measured}
-    assert margins["1-resnet"] == few.margin == 0.01 and margins["4.1-rho-random"] == 0.3
+    margins = {one.statement.id: one.measured[0].estimate.margin for one in wide if one.measured}
+    assert margins["1-resnet"] == 0.9 and margins["4.1-rho-random"] == 0.3
 
 
 # What the numbers of the papers say of one another
