@@ -2,8 +2,8 @@
 
 Saporta et al., "Benchmarking saliency methods for chest X-ray interpretation" (Nature Machine Intelligence 2022), give
 `gt_segmentations_val.json` and `gt_segmentations_test.json`: image to finding to a mask in COCO's compressed run
-lengths, all zero where the finding is absent, which are decoded here. Boxes of NIH are read by chexlib.data.nih, masks
-of the phantom by chexlib.data.phantom.
+lengths, all zero where the finding is absent, which are decoded here. Boxes of NIH are read by
+chexlib.data.readers.nih, masks of the phantom by chexlib.data.phantom.
 """
 
 from __future__ import annotations
