@@ -69,15 +69,3 @@ def test_a_page_quotes_what_a_notebook_glues(page):
         notebook, _, name = text.partition("::")
         assert name.endswith(":s"), text  # which a name from another page needs
         assert name.removesuffix(":s") in glued(PROJECT / "notebooks" / Path(notebook).name)
-
-
-def test_citations_are_in_the_bibliography():
-    known = set(re.findall(r"@\w+\{([^,]+),", (PROJECT / "book" / "references.bib").read_text()))
-    used = {
-        key
-        for path in NOTEBOOKS
-        for cell in cells(path, "markdown")
-        for keys in re.findall(r"\{cite(?::p|:t)?\}`([^`]+)`", cell["source"])
-        for key in keys.split(",")
-    }
-    assert used and used <= known
