@@ -19,14 +19,11 @@ from chexlib.models.inits import check as check_init
 NUMERICS = 1
 """Raised when a change of code changes results, so that older runs are not taken for new ones."""
 
-AGGREGATES = ("max", "mean")
-"""How a study is scored from its views."""
-
 CHOICES = {
     "dataset": SOURCES,
     "unmentioned": UNMENTIONED,
     "views": VIEWS,
-    "aggregate": AGGREGATES,
+    "aggregate": ("max", "mean"),
     "precision": ("auto", "fp32", "tf32", "bf16"),
     "memory_format": ("auto", "contiguous", "channels_last"),
     "execution": ("auto", "eager", "compiled"),
@@ -47,9 +44,7 @@ class RunSpec:
 
     # what is learned from
     dataset: str = "phantom"
-    options: Mapping[str, int | float | str] = field(
-        default_factory=dict
-    )  # the data set's own, e.g. the phantom's n and seed
+    options: Mapping[str, int | float | str] = field(default_factory=dict)  # the data set's own, e.g. the phantom's n
     size: int = 320  # pixels, both sides
     policy: str = "u-ones"  # a row of POLICIES or a mix of them, kept in its canonical spelling
     unmentioned: str = "absent"
@@ -70,9 +65,7 @@ class RunSpec:
     beta1: float = 0.9
     beta2: float = 0.999
     eval_every: int = 8192
-    eval_unit: str = (
-        "images"  # the paper says gradient steps, which would leave five checkpoints for an ensemble of ten
-    )
+    eval_unit: str = "images"  # the paper says steps, which would leave five checkpoints for an ensemble of ten
     keep: int = 10  # checkpoints in the ensemble, those of best mean validation AUC
     # on what, because it changes the last digits
     precision: str = "auto"

@@ -29,11 +29,8 @@ IDS = ("split", "image", "study", "patient", "view", "sex", "age")
 ELSEWHERE = "free some space or choose another folder with CHEXLIB_RUNS"
 
 
-def write_atomically(path: Path, content: bytes | str, elsewhere: str = ELSEWHERE) -> None:
-    """Writes the file whole or not at all.
-
-    Raises UserError where the disk is full or the folder cannot be written; `elsewhere` is what to do then.
-    """
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Writes the file whole or not at all. Raises UserError where the disk is full or the folder cannot be written."""
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # each container has a process 1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +41,7 @@ def write_atomically(path: Path, content: bytes | str, elsewhere: str = ELSEWHER
         partial.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: {elsewhere}") from None
+        raise UserError(f"{path}: {error.strerror}: {ELSEWHERE}") from None
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)  # still there where writing failed, or was interrupted
@@ -201,10 +198,8 @@ class RunStore:
     def plan(self, study: str, specs: Iterable[RunSpec]) -> list[Run]:
         """Notes which runs the study consists of, and returns them."""
         runs = [self.run(spec) for spec in specs]
-        write_atomically(
-            self.folder / f"{study}.study.json",
-            json.dumps({"study": study, "runs": [run.run_id for run in runs]}, indent=1),
-        )
+        content = json.dumps({"study": study, "runs": [run.run_id for run in runs]}, indent=1)
+        write_atomically(self.folder / f"{study}.study.json", content)
         return runs
 
     def planned(self, study: str) -> list[Run]:
@@ -232,7 +227,7 @@ def predictions_table(
 def by_study(
     table: pd.DataFrame, findings: tuple[str, ...], aggregate: str = "max"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """y (S, T), p (S, T) and patients (S,) of S studies; `aggregate` is one of AGGREGATES.
+    """y (S, T), p (S, T) and patients (S,) of S studies; `aggregate` is max or mean.
 
     A study scores its views' maximum, as CheXpert does it (Irvin et al. 2019, section 4), or their mean. Labels repeat
     on a study's images, so their maximum is the label itself.

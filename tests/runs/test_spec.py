@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,6 @@ def test_the_paper_as_gradient_steps_has_five_checkpoints_and_as_images_more_tha
     steps = RunSpec(eval_unit="steps").images_between_evaluations(per_epoch)
     assert 3 * per_epoch // steps == 5
     assert 3 * per_epoch // images > 10
-
-
-def test_an_evaluation_an_epoch():
     assert RunSpec(eval_every=2, eval_unit="epochs").images_between_evaluations(592) == 1184
 
 
@@ -104,14 +101,10 @@ def test_a_batch_falls_into_equal_parts():
         RunSpec(accumulate=3)
 
 
-def test_a_misspelt_field_is_refused_with_the_nearest():
-    with pytest.raises(UserError, match="did you mean 'epochs'"):
-        RunSpec.make({"epoch": 3})
-
-
 @pytest.mark.parametrize(
     "values",
     [
+        {"epoch": 3},
         {"epochs": "3"},
         {"seed": True},
         {"arch": 18},
@@ -154,8 +147,3 @@ def test_a_weights_file_is_named_by_its_content(tmp_path):
 def test_numbers_are_read_as_people_write_them():
     """YAML takes 1e-4 for text."""
     assert RunSpec.make({"lr": "1e-4", "beta1": 0}) == RunSpec(lr=0.0001, beta1=0.0)
-
-
-def test_a_spec_cannot_be_changed():
-    with pytest.raises(FrozenInstanceError):
-        RunSpec().seed = 1

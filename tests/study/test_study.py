@@ -33,36 +33,19 @@ def test_an_entry_is_the_product_of_its_lists(tmp_path):
     assert {spec.size for spec in specs} == {64}
 
 
-def test_two_spellings_of_a_mix_are_one_run(tmp_path):
-    text = 'runs: [{policy: [u-mixed, "u-zeros, Edema=u-ones, Atelectasis=u-ones", u-multiclass]}]'
-    assert [spec.policy for spec in load_study(study_file(tmp_path, text)).specs()] == ["u-mixed", "u-multiclass"]
-
-
 def test_the_projects_studies_can_be_read():
     assert {"demo", "nih", "paper", "smoke"} <= set(study_names())
     for name in study_names():
         assert load_study(name).specs()
 
 
-def test_demo_has_every_architecture_all_truncations_and_the_lite_family_with_both_inits():
-    runs = {(spec.arch, spec.minus, spec.init) for spec in load_study("demo").specs()}
-    assert {(arch, 0, "random") for arch in ARCHITECTURES} <= runs
-    deepest = {"densenet121": 3, "mnasnet": 4, "resnet18": 3, "efficientnet_b0": 2, "efficientnet_lite0": 2}
-    assert {(arch, minus, "random") for arch, most in deepest.items() for minus in range(1, most + 1)} <= runs
-    assert {(f"efficientnet_lite{i}", 0, "imagenet") for i in range(3)} <= runs
-
-
-def test_nih_has_three_seeds_of_the_lite_family_and_its_truncations():
-    runs = {(spec.arch, spec.minus, spec.init, spec.seed) for spec in load_study("nih").specs()}
-    models = [
-        ("efficientnet_lite0", 0),
-        ("efficientnet_lite0", 1),
-        ("efficientnet_lite0", 2),
-        ("efficientnet_lite1", 0),
-        ("efficientnet_lite2", 0),
-    ]
-    assert {(*model, init, seed) for model in models for init in ("random", "imagenet") for seed in range(3)} <= runs
-    assert {arch for arch, *_ in runs} == set(ARCHITECTURES)
+def test_demo_and_nih_have_every_architecture_and_the_lite_family_with_both_inits():
+    for name in ("demo", "nih"):
+        specs = load_study(name).specs()
+        assert {spec.arch for spec in specs} == set(ARCHITECTURES)
+        for init in ("random", "imagenet"):
+            runs = {(spec.arch, spec.minus) for spec in specs if spec.init == init}
+            assert {(f"efficientnet_lite{i}", 0) for i in range(3)} <= runs
 
 
 def test_both_inits_of_a_network_share_everything_else():
@@ -121,11 +104,6 @@ def test_a_second_run_trains_nothing(smoke_store, capsys):
     assert main(["study", "run", "smoke", "--runs", str(smoke_store.folder)]) == 0
     assert [(run.folder / "done.json").stat().st_mtime_ns for run in smoke_store.planned("smoke")] == times
     assert "8 runs finished" in capsys.readouterr().out
-
-
-def test_status_counts_the_finished(smoke_store, capsys):
-    assert main(["study", "status", "smoke", "--runs", str(smoke_store.folder)]) == 0
-    assert "8 of 8 runs finished" in capsys.readouterr().out
 
 
 @pytest.fixture
