@@ -1,8 +1,5 @@
 """Printed numbers stand for all that round to them, and what counted networks leave open has the known answers."""
 
-from functools import reduce
-from operator import and_
-
 import pytest
 import timm
 import torch
@@ -49,30 +46,11 @@ def test_networks_built_anew_have_the_counts_of_the_tables():
     assert count("NASNetAMobile", 1000) == 5_289_978 and count("MNASNetMinus4") == 46_966
 
 
-def test_each_row_of_table_1_is_counted_with_one_known_head():
+def test_the_auxiliary_classifier_is_what_table_1_counts_of_inceptionv3():
     with torch.device("meta"):
-        auxiliary = timm.create_model("inception_v3", aux_logits=True)
-    for label, text in texts("table1")["parameters"].items():
-        heads = {14: count(label), 1000: count(label, 1000)}
-        if label == "InceptionV3":
-            heads["auxiliary"] = sum(one.numel() for one in auxiliary.parameters())
-        if label == "MNASNet":
-            heads["NASNet-A-Mobile"] = count("NASNetAMobile", 1000)
-        [fits] = [head for head, n in heads.items() if span(text).holds(n / 1e6)]
-        family = row(label)[0].family
-        assert fits in ("auxiliary", "NASNet-A-Mobile") or fits == (1000 if family in ("ResNet", "Inception") else 14)
-
-
-def test_the_times_smaller_need_the_known_wholes():
-    def needed(whole):
-        its = [label for label in CUTS if label.startswith(whole)]
-        return reduce(and_, [span(texts("table2")["times"][one]) * exactly(count(one) / 1e6) for one in its])
-
-    low, high = needed("MNASNet").low, needed("MNASNet").high
-    assert (round(low, 4), round(high, 4)) == (5.3001, 5.3048)
-    assert not needed("MNASNet").holds(5.289978) and needed("MNASNet").holds(5.289978 + 0.014014)
-    assert needed("ResNet18").holds(11.689512) and not needed("ResNet18").holds(11.183694)
-    assert needed("DenseNet121").holds(6.968206) and needed("EfficientNetB0").holds(4.025482)
+        network = timm.create_model("inception_v3", aux_logits=True)
+    n = sum(one.numel() for one in network.parameters())
+    assert span(texts("table1")["parameters"]["InceptionV3"]).holds(n / 1e6) and n > count("InceptionV3", 1000)
 
 
 def test_a_rank_correlation_is_a_step_and_that_of_a_rounded_table_has_many_values():

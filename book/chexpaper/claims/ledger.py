@@ -201,8 +201,9 @@ def judge(row: Statement, found: list[Measured]) -> tuple[str, str]:
         words.append(REPRODUCED if yes else NOT_REPRODUCED if no else OPEN)
     if criterion.most:
         half = max(one.of for one in found) / 2
-        return next((w for w, least in ((NOT_REPRODUCED, half), (REPRODUCED, half + 0.5)) if words.count(w) >= least),
-                    OPEN), ""  # fmt: skip
+        if words.count(NOT_REPRODUCED) >= half:
+            return NOT_REPRODUCED, ""
+        return REPRODUCED if words.count(REPRODUCED) > half else OPEN, ""
     return next((word for word in (NOT_REPRODUCED, OPEN) if word in words), REPRODUCED), ""
 
 
@@ -245,29 +246,35 @@ def text(judged: Iterable[Judged]) -> str:
     """The ledger to read on a terminal: a line a statement, and how often each verdict fell."""
     judged = list(judged)
     lines = [f"{'id':<26}{'study':<25}{'own numbers':<18}{'recount':<18}statement"]
-    for id, row in frame(judged).iterrows():
-        numbers = f" [{row['printed']}]" if row["printed"] else ""
-        head = f"{id:<26}{row['verdict']:<25}{row['own']:<18}{row['count']:<18}".replace(UNCHECKED, f"{'–':<16}")
-        lines.append(f"{head}{row['place']}: {row['statement']}{numbers}")
+    for one in judged:
+        checks = "".join(
+            f"{'–' if check.verdict == UNCHECKED else check.verdict:<18}" for check in (one.own, one.count)
+        )
+        lines.append(f"{one.statement.id:<26}{one.verdict:<25}{checks}{one.statement.place}: {one.statement.statement}")
     for name, words in tally(judged).items():
         lines.append(f"{name}: {', '.join(f'{n} {word}' for word, n in words.items())}")
     return "\n".join(lines)
 
 
 def tally(judged: Iterable[Judged]) -> dict[str, dict[str, int]]:
-    """How often each verdict fell: of "measurements", each judged by one criterion counted once however many statements
-    rest on it; of "statements"; of their "own" numbers and of the "count"."""
+    """How often each verdict fell: by measurement, by statement, on their own numbers, and on the count.
+
+    A measurement is counted once for each criterion that it is judged by, however many statements rest on it.
+    """
     judged = list(judged)
     once = {_asked(one.statement): one.verdict for one in judged if one.statement.measurement}
-    words = (REPRODUCED, NOT_REPRODUCED, OPEN, NOT_RUN, UNTESTABLE)
+    words, checks = (REPRODUCED, NOT_REPRODUCED, OPEN, NOT_RUN, UNTESTABLE), (CONSISTENT, INCONSISTENT, UNCHECKED)
     return {
-        "measurements": {word: Counter(once.values())[word] for word in words[:-1]},
-        "statements": {word: Counter(one.verdict for one in judged)[word] for word in words},
-    } | {
-        name: {word: Counter(getattr(one, name).verdict for one in judged)[word]
-               for word in (CONSISTENT, INCONSISTENT, UNCHECKED)}
-        for name in ("own", "count")
-    }  # fmt: skip
+        "measurements": _counted(once.values(), words[:-1]),
+        "statements": _counted((one.verdict for one in judged), words),
+        "own": _counted((one.own.verdict for one in judged), checks),
+        "count": _counted((one.count.verdict for one in judged), checks),
+    }
+
+
+def _counted(verdicts: Iterable[str], words: Iterable[str]) -> dict[str, int]:
+    counts = Counter(verdicts)
+    return {word: counts[word] for word in words}
 
 
 def _asked(row: Statement) -> tuple[str, str, str]:
