@@ -51,7 +51,7 @@ class Estimate:
     @property
     def reading(self) -> str:
         """The verdict in two or three words."""
-        return {"same": f"the same, to ±{self.margin:g}", "missing": "not estimated"}.get(self.verdict, self.verdict)
+        return {"same": f"the same, to ±{self.margin:g}", "missing": "no verdict"}.get(self.verdict, self.verdict)
 
     def __str__(self) -> str:
         if self.missing:
