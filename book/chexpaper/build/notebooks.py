@@ -157,7 +157,7 @@ def read_value(text: str) -> object:
 
 
 def declared_parameters(path: Path) -> list[str]:
-    """The names that its `parameters` cell assigns and that may be given; UserError without such a cell, or an odd one."""
+    """The names that its `parameters` cell assigns and that may be given; UserError without one, or for an odd one."""
     try:
         cells = [cell for cell in read_notebook(path)["cells"] if "parameters" in tags(cell)]
     except (ValueError, KeyError, TypeError):
