@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -16,18 +15,15 @@ from playwright.sync_api import expect
 
 import chexlib
 from chexlib.data.labels import FINDINGS, TASKS
-from chexlib.data.sources import SOURCES
-from chexlib.explain.cam import grad_cam
+from chexlib.explain.cam import cam, grad_cam
 from chexlib.explain.localisation import energy_inside, iou
 from chexlib.models import create_model
-from chexlib.results import open_results
-from chexlib.training.checkpoints import save_weights
 from chexlib.training.device import Normaliser
-from chexpaper.widgets import CamViewer, cam_viewer
+from chexpaper import maps
+from chexpaper.widgets import CamViewer, NetworkMaps
 from chexpaper.widgets.page import ASSETS
-from chexpaper.widgets.viewer import Shown, first_of_each, truncated_families, viewer_state
+from chexpaper.widgets.viewer import viewer_state
 from tests.book.conftest import DRIVE
-from tests.made_runs import make_store, study_file
 
 SIZE = 48
 MOUNT = Path(__file__).parents[2] / "book" / "_assets" / "mount.js"
@@ -52,19 +48,40 @@ def dataset(phantom_folder):
 
 
 @pytest.fixture(scope="module")
-def models() -> list[Shown]:
-    """Untrained networks, whose maps are 2 by 2, 3 by 3 and 6 by 6."""
-    prepare = Normaliser((0.5,), (0.25,))
-    return [
-        Shown(f"ResNet18{f'Minus{minus}' * (minus > 0)}", "ResNet18, random weights", network.eval(), prepare)
-        for minus in (0, 1, 2)
-        for network in [create_model("resnet18", minus=minus, seed=3)]
-    ]
+def rows(dataset) -> np.ndarray:
+    return maps.first_of_each(dataset, TASKS)
 
 
 @pytest.fixture(scope="module")
-def state(models, dataset) -> dict:
-    return viewer_state(models, dataset, first_of_each(dataset, TASKS), TASKS, "Made up for a test, no runs")
+def x(dataset, rows) -> torch.Tensor:
+    return Normaliser((0.5,), (0.25,))(dataset.pixels[rows])
+
+
+@pytest.fixture(scope="module")
+def models() -> list[torch.nn.Module]:
+    """Untrained networks, whose maps are 2 by 2, 3 by 3 and 6 by 6."""
+    return [create_model("resnet18", minus=minus, seed=3).eval() for minus in (0, 1, 2)]
+
+
+@pytest.fixture(scope="module")
+def given(models, dataset, rows, x) -> list:
+    """What the viewer's state is made of."""
+    with torch.inference_mode():
+        networks = [
+            NetworkMaps(model.label, "ResNet18, random weights", native.numpy(), p.numpy())
+            for model in models
+            for native in [cam(model, x, TASKS, upsample=False)]
+            for p in [model(x).sigmoid()[:, [FINDINGS.index(task) for task in TASKS]]]
+        ]
+    table = dataset.table.iloc[rows]
+    places = [[maps.mask(dataset, row, task) for task in TASKS] for row in rows]
+    caption = "Phantom images, made up for a test"
+    return [networks, dataset.pixels[rows], table[list(TASKS)], table["view"], places, TASKS, caption]
+
+
+@pytest.fixture(scope="module")
+def state(given) -> dict:
+    return viewer_state(*given)
 
 
 def in_javascript(browser, state, chosen) -> list[dict]:
@@ -82,10 +99,8 @@ def drawn(browser, state) -> list[tuple[dict, dict]]:
     return list(zip(chosen, in_javascript(browser, state, chosen), strict=True))
 
 
-def test_maps_are_stretched_as_grad_cam_does(drawn, models, dataset):
-    rows, columns = first_of_each(dataset, TASKS), [FINDINGS.index(task) for task in TASKS]
-    x = models[0].prepare(np.stack([dataset.pixels[row] for row in rows]))
-    maps = torch.stack([grad_cam(model.network, x, columns) for model in models]).numpy()  # (M, I, T, H, W)
+def test_maps_are_stretched_as_grad_cam_does(drawn, models, x):
+    maps = torch.stack([grad_cam(model, x, TASKS) for model in models]).numpy()  # (M, I, T, H, W)
     for choice, found in drawn:
         step = found["peak"] / 255  # of which rounding loses at most a half
         expected = maps[choice["model"], choice["image"], choice["finding"]]
@@ -101,8 +116,8 @@ def test_native_cells_are_shown_as_blocks(browser, state):
     assert np.ptp(cells, axis=(1, 3)).max() == 0 and len(np.unique(cells)) > 6
 
 
-def test_marked_places_are_the_data_sets_and_maps_lie_on_them_as_the_library_says(drawn, dataset):
-    rows, measured = first_of_each(dataset, TASKS), 0
+def test_marked_places_are_the_data_sets_and_maps_lie_on_them_as_the_library_says(drawn, dataset, rows):
+    measured = 0
     for choice, found in drawn:
         mask = dataset.mask(rows[choice["image"]], TASKS[choice["finding"]])
         if mask is None or not mask.any():
@@ -117,12 +132,8 @@ def test_marked_places_are_the_data_sets_and_maps_lie_on_them_as_the_library_say
     assert measured > 10
 
 
-def test_probabilities_and_labels_are_those_of_the_images(state, models, dataset):
-    rows = first_of_each(dataset, TASKS)
-    with torch.inference_mode():
-        p = models[1].network(models[1].prepare(np.stack([dataset.pixels[row] for row in rows]))).sigmoid()
-    ours = p[:, [FINDINGS.index(task) for task in TASKS]].numpy()
-    np.testing.assert_allclose(state["models"][1]["probabilities"], ours, atol=1e-5)
+def test_probabilities_and_labels_are_those_of_the_images(state, given, dataset, rows):
+    np.testing.assert_allclose(state["models"][1]["probabilities"], given[0][1].probabilities, atol=1e-5)
     words = {"present": 1, "absent": 0, "uncertain": -1}
     for image, row in zip(state["images"], rows, strict=True):
         assert [words[label] for label in image["labels"]] == list(dataset.table[list(TASKS)].iloc[row])
@@ -130,17 +141,9 @@ def test_probabilities_and_labels_are_those_of_the_images(state, models, dataset
         assert np.abs(np.asarray(shown).astype(int) - dataset.pixels[row]).mean() < 3
 
 
-def test_each_task_that_is_shown_has_an_image_and_none_is_a_side_view(dataset):
-    table = dataset.table.iloc[first_of_each(dataset, TASKS)]
-    assert set(table["split"]) == {"test"} and "LATERAL" not in set(table["view"])
-    test = dataset.table.query("split == 'test' and view != 'LATERAL'")
-    assert all((table[task] == 1).any() for task in TASKS if (test[task] == 1).any())
-
-
-def test_models_that_do_not_fit_are_left_out(state, models, dataset, monkeypatch):
+def test_networks_that_do_not_fit_are_left_out(state, given, monkeypatch):
     monkeypatch.setattr("chexpaper.widgets.viewer.ROOM", len(json.dumps(state)) - 100)
-    again = viewer_state(models, dataset, first_of_each(dataset, TASKS), TASKS, state["caption"])
-    assert again["models"] == state["models"][:2]
+    assert viewer_state(*given)["models"] == state["models"][:2]
 
 
 @pytest.fixture
@@ -201,34 +204,3 @@ def test_a_state_is_plain_data_without_ids(state, dataset):
     assert CamViewer(state, opacity=0.2).choice["opacity"] == 0.2
     with pytest.raises(Exception, match="opacity"):
         CamViewer(state, opacity=2.0)
-
-
-@pytest.fixture
-def made(tmp_path):
-    """Results of made-up runs, among them ResNet18 and its first truncation."""
-    store = make_store(tmp_path / "runs", study := study_file(tmp_path))
-    return open_results(study, store.folder, replicates=20)
-
-
-def test_images_that_may_not_be_shown_are_not(dataset, made):
-    kept_back = replace(dataset, source=SOURCES["chexpert"])
-    assert "terms of CheXpert" in cam_viewer(made, kept_back).data
-
-
-def test_a_studys_truncated_family_is_viewed(dataset, made):
-    for run in made.finished:
-        run.write("provenance.json", json.dumps({"normalisation": {"mean": [0.5], "std": [0.25]}}))
-    assert "hold no weights" in cam_viewer(made, dataset).data
-    for run in made.finished:
-        if run.spec.arch == "resnet18" and run.spec.seed == 0:
-            save_weights(run, create_model("resnet18", minus=run.spec.minus), 200)
-    viewer = cam_viewer(made, dataset)
-    assert [model["label"] for model in viewer.state["models"]] == ["ResNet18", "ResNet18Minus1"]
-    assert {model["group"] for model in viewer.state["models"]} == {"ResNet18, random weights"}
-    assert viewer.state["caption"].startswith(made.caption)
-
-
-def test_families_stand_in_figure_5s_order(made_up):
-    members = truncated_families(made_up.models)
-    places = list(zip(members["minus"], members["group"], strict=True))
-    assert places == [(m, f"DenseNet121, {w} weights") for w in ("ImageNet", "random") for m in (0, 1)]

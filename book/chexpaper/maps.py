@@ -1,0 +1,125 @@
+"""A study's truncated families, their weights and its images: what notebook 06 makes class activation maps of.
+
+Maps are made by `chexlib.explain`, and measured in the notebook; here it is only said which networks and images there
+are. torch is imported when a network is loaded, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from chexlib.data.dataset import Dataset, open_for
+from chexlib.results import Results
+from chexlib.runs.store import Run
+
+if TYPE_CHECKING:
+    from chexlib.models import Classifier
+    from chexlib.training.device import Normaliser
+
+
+def families(results: Results) -> pd.DataFrame:
+    """Rows of `results.models` of every truncated family, whole networks first; `whole` names a row's whole network.
+
+    DenseNet121, the paper's example, comes before the others, ImageNet weights before random ones.
+    """
+    table = results.models
+    whole = table[table["minus"] == 0].reset_index().set_index(["arch", "init"])["model"]
+    its = pd.MultiIndex.from_frame(table[["arch", "init"]])
+    table = table.assign(whole=whole.reindex(its).to_numpy()).dropna(subset=["whole"])
+    table = table[table.groupby("whole")["minus"].transform("max") > 0]
+    order = pd.DataFrame(
+        {
+            "other": table["arch"] != "densenet121",
+            "arch": table.groupby("arch", sort=False).ngroup(),
+            "init": table["init"] != "imagenet",
+            "minus": table["minus"],
+        }
+    )
+    return table.loc[order.sort_values(list(order)).index]
+
+
+def open_images(results: Results, data: str | Path = "") -> Dataset | None:
+    """The data set that the study's runs read, from the folder `data`; None where it needs a folder and none is given.
+
+    Raises UserError where the folder cannot be read.
+    """
+    if not data and results.dataset != "phantom":
+        return None
+    return open_for(results.finished[0].spec, data or None, progress=False)
+
+
+def why_none(results: Results, dataset: Dataset | None, networks: pd.DataFrame) -> str:
+    """Why no map can be made of these networks; empty where all can."""
+    if dataset is None:
+        return f"study {results.name} reads {results.dataset}, and no folder of it was given (parameter `data`)"
+    if networks.empty:
+        return f"study {results.name} holds no truncated network beside its whole one"
+    if not all(any(run.checkpoints.glob("*.safetensors")) for model in networks.index for run in _runs(results, model)):
+        return "weights are not there: published runs hold none, train the study to have them"
+    return ""
+
+
+def load(results: Results, model: str) -> Iterator[tuple[Classifier, Normaliser]]:
+    """Each seed of a network (a row's name in `results.models`): its best checkpoint, and what normalises its images.
+
+    On a GPU where there is one. Raises UserError where a seed's weights are gone or damaged.
+    """
+    import torch
+
+    from chexlib.training.checkpoints import load_model
+    from chexlib.training.device import device_type
+
+    for run in _runs(results, model):
+        network, prepare = load_model(run)
+        network = network.to(device_type(), memory_format=torch.channels_last)  # on a processor faster by a third
+        yield network, partial(prepare, device=device_type())
+
+
+def frontal(dataset: Dataset, split: str = "test", finding: str | None = None) -> np.ndarray:
+    """Rows of the frontal images of a split, those with the finding alone where one is given.
+
+    CheXpert's test set does not tell AP from PA.
+    """
+    rows = dataset.rows(split)
+    kept = (dataset.table["view"] != "LATERAL").to_numpy()[rows]
+    if finding is not None:
+        kept &= (dataset.table[finding] == 1).to_numpy()[rows]
+    return rows[kept]
+
+
+def first_of_each(dataset: Dataset, findings: Sequence[str], most: int = 6) -> np.ndarray:
+    """The first frontal test image that shows each finding, each once; the first of all where none shows any."""
+    shown = [frontal(dataset, finding=finding)[:1] for finding in findings]
+    rows = list(dict.fromkeys(np.concatenate([*shown, np.array([], dtype=int)]).tolist()))
+    return np.array(rows[:most] or frontal(dataset)[:1], dtype=int)
+
+
+def mask(dataset: Dataset, row: int, finding: str) -> np.ndarray | None:
+    """Where the finding is marked, (size, size) bool; None where nobody marked it or it covers nothing.
+
+    By the phantom's drawing, a box of NIH's, or CheXlocalize; a mark that is smaller than a point keeps one.
+    """
+    marked = dataset.mask(row, finding)
+    return fit(np.asarray(marked, dtype=bool), dataset.size) if marked is not None and np.any(marked) else None
+
+
+def fit(marked: np.ndarray, size: int) -> np.ndarray:
+    """A mask (h, w) bool at (size, size), by its nearest points; it keeps at least one."""
+    rows, columns = (((np.arange(size) + 0.5) * n / size).astype(int) for n in marked.shape)
+    fitted = marked[np.ix_(rows, columns)]
+    if not fitted.any():
+        y, x = (int(at.mean() * size / n) for at, n in zip(np.nonzero(marked), marked.shape, strict=True))
+        fitted[y, x] = True
+    return fitted
+
+
+def _runs(results: Results, model: str) -> list[Run]:
+    """A network's runs, by seed."""
+    runs = results.runs[results.runs["model"] == model].sort_values("seed")
+    return [Run(Path(folder)) for folder in runs["folder"]]
