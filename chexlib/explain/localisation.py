@@ -12,14 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import distance_transform_edt
 from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]
-
-TOLERANCE = 0.03
-"""In parts of the longer side: 15 pixels of VOC's 500 (Zhang et al., ECCV 2016)."""
 
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
 """Tried by `best_threshold`, in parts of a map's maximum."""
@@ -33,14 +29,6 @@ def hit_rate(maps: ArrayLike, masks: ArrayLike) -> Floats:
     maps, masks = _checked(maps, masks)
     peaks = maps == maps.max(axis=(1, 2), keepdims=True)  # (N, H, W)
     return (peaks & masks).sum(axis=(1, 2)) / peaks.sum(axis=(1, 2))
-
-
-def grown(masks: Masks, tolerance: float = TOLERANCE) -> Masks:
-    """Masks with every point that is within `tolerance`, in parts of the longer side, of one of theirs."""
-    if tolerance < 0:
-        raise ValueError(f"tolerance={tolerance}: it is a part of the image's longer side, 0 or more")
-    reach = tolerance * max(masks.shape[1:])
-    return np.stack([distance_transform_edt(~mask) <= reach for mask in masks]).reshape(masks.shape)
 
 
 def energy_inside(maps: ArrayLike, masks: ArrayLike) -> Floats:

@@ -37,12 +37,6 @@ def test_a_peak_on_the_finding_is_a_hit_and_of_equal_peaks_each_counts_alike():
     assert found == [1, 0, 0.5]
 
 
-def test_grown_masks_hold_what_is_just_beside_them():
-    maps, masks = spots(a5b5=1.0), mask((5, 8))
-    assert [lo.hit_rate(maps, lo.grown(masks, tolerance))[0] for tolerance in (0.3, 0.29)] == [1, 0]
-    np.testing.assert_array_equal(lo.grown(draw(0)[1], 0), draw(0)[1])
-
-
 def test_energy_is_the_share_of_the_sum_on_the_finding():
     assert lo.energy_inside(spots(a1b1=0.3, a4b4=0.1), mask((1, 1), (2, 2)))[0] == pytest.approx(0.75)
 
