@@ -213,7 +213,7 @@ def _measured(
         return _missing(what, f"{', '.join(absent)} not among the study's networks")
     n = len({name.partition(" · ")[0] for name in networks})
     if of == ALL and n < FEWEST:
-        return _missing(what, f"{n or 'none'} of the paper's architectures at hand: this needs {FEWEST}")
+        return _missing(what, f"{what}: {n or 'none'} of the paper's architectures at hand, {FEWEST} needed")
     value, draws = (np.asarray(statistic(auc)) - less for auc in (results.models[["auc"]].T, results.replicates))
     return [
         Measured(what, results.estimate(value[0], draws, **{"signed": True} | options), tuple(networks), n, of or n)
