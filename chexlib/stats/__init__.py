@@ -37,5 +37,5 @@ from chexlib.stats.intervals import (
     verdict,
     wilson,
 )
-from chexlib.stats.seeds import SeedDraws, SeedSpread, draw_seeds, seed_shifts, seed_spreads, seeds_interval
+from chexlib.stats.seeds import SeedSpread, seed_shifts, seed_spreads
 from chexlib.stats.thresholds import OperatingPoint, choose_threshold, operating_point

@@ -33,16 +33,13 @@ BLOCK = 4_000_000  # most counts held at once: 8 MB, which stay near the process
 class Difference:
     """A paired difference of mean areas: `value`, its interval `low` to `high`, two-sided bootstrap `p`.
 
-    These are over patients. `low_seeds` to `high_seeds` is over patients and seeds, NaN where it is not known. Numbers,
-    or (M, M) where all pairs of M models were asked for, the row's less the column's.
+    Numbers, or (M, M) where all pairs of M models were asked for, the row's less the column's.
     """
 
     value: float | Floats
     low: float | Floats
     high: float | Floats
     p: float | Floats
-    low_seeds: float = np.nan
-    high_seeds: float = np.nan
 
 
 @dataclass(frozen=True)
