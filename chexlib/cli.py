@@ -196,7 +196,12 @@ def weights_fetch(
     to: Annotated[Path | None, Option(metavar="FOLDER", help="also copy them there, for CHEXLIB_WEIGHTS")] = None,
 ) -> int:
     """Download what is missing, and check it."""
-    return _prepare(architectures, fetch=True, folder=to and to.expanduser())
+    from chexlib.models.weights import make_folder
+
+    folder = to and to.expanduser()
+    if folder:
+        make_folder(folder)
+    return _prepare(architectures, fetch=True, folder=folder)
 
 
 def weights_check(architectures: Architectures = None) -> int:

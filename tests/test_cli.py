@@ -55,6 +55,10 @@ from tests.command_line import parsed
         (["evaluate"], "PREDICTIONS"),
         (["evaluate", "a.csv", "--csv", "--json"], "--csv and --json"),
         (["cam", "x.png", "-o", "out"], "--model"),
+        (
+            ["weights", "fetch", "resnet18", "--to", "/dev/null/usb"],
+            "/dev/null/usb: cannot be written (Not a directory)",
+        ),
         (["data", "pack", "mimic"], "data set 'mimic' is unknown"),
         (["notebooks", "run", "--study", "smoke", "-p", "studdy", "x"], "study"),
     ],

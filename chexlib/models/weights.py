@@ -13,8 +13,10 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from chexlib.errors import UserError
@@ -104,8 +106,18 @@ def save(network: nn.Module, path: Path) -> None:
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
         partial.replace(path)
     except Exception as error:  # safetensors has an error of its own for a full disk
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise UserError(f"{path}: cannot be written ({error}): choose another folder") from None
+
+
+def make_folder(folder: Path) -> None:
+    """A folder for copies of weights, where there is none. Raises UserError where nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another folder with --to") from None
 
 
 def ways(row: Architecture) -> str:

@@ -29,8 +29,8 @@ IDS = ("split", "image", "study", "patient", "view", "sex", "age")
 ELSEWHERE = "free some space or choose another folder with CHEXLIB_RUNS"
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Writes the file whole or not at all. Raises UserError where the disk is full or the folder cannot be written."""
+def write_atomically(path: Path, content: bytes | str, elsewhere: str = ELSEWHERE) -> None:
+    """Writes the file whole or not at all. Raises UserError, with `elsewhere` as what to do, where it cannot be."""
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # each container has a process 1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         partial.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: {ELSEWHERE}") from None
+        raise UserError(f"{path}: {error.strerror}: {elsewhere}") from None
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)  # still there where writing failed, or was interrupted
