@@ -118,7 +118,7 @@ class Run:
         return rows
 
     def predictions(self) -> pd.DataFrame:
-        """One row an image of val and test (DESIGN: predictions.parquet). Raises UserError where it cannot be read."""
+        """One row an image of val and test: IDS, labels, probabilities. Raises UserError where it cannot be read."""
         try:
             return pd.read_parquet(self.folder / "predictions.parquet")
         except FileNotFoundError:

@@ -258,7 +258,7 @@ def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict]) -> No
 
 
 def _provenance(learner: Learner, dataset: Dataset, log: list[dict], members: list[int]) -> dict:
-    """What made these numbers (DESIGN: provenance.json)."""
+    """What made these numbers: provenance.json."""
     spec, network = learner.spec, learner.network
     return {
         "chexlib": chexlib.__version__,

@@ -64,7 +64,7 @@ def predict_with(run: Run, dataset: Dataset, rows: np.ndarray, title: str = "") 
 
 
 def table_of(dataset: Dataset, rows: np.ndarray, p: np.ndarray) -> pd.DataFrame:
-    """Labels and probabilities p (len(rows), 14) of these images (DESIGN: predictions.parquet)."""
+    """Labels and probabilities p (len(rows), 14) of these images as predictions.parquet has them."""
     return predictions_table(dataset.table.iloc[rows], FINDINGS, dataset.labels[rows], dataset.known[rows], p)
 
 
