@@ -142,7 +142,7 @@ class Results:
     @property
     def summary(self) -> pd.DataFrame:
         """What is at hand, in one column: runs, networks, who was tested, on which tasks, what is drawn anew."""
-        left_out = [row for row in self.rare.itertuples() if row.Index not in self.tasks]
+        left_out = [row for row in self.rare.itertuples() if not self.chosen and row.Index not in self.tasks]
         rows = {
             "study": self.caption,
             "networks": f"{len(self.models)} from {len(self.finished)} runs",
@@ -262,7 +262,7 @@ class Results:
 
     @property
     def caption(self) -> str:
-        """What stands at the foot of every figure: "Study demo on phantom images (not patients), 37 of 39 runs"."""
+        """What stands at the head of every figure: "Study demo on phantom images (not patients), 37 of 39 runs"."""
         title = SOURCES[self.dataset].title if self.dataset in SOURCES else self.dataset
         images = "phantom images (not patients)" if self.dataset == "phantom" else title
         n = len(self.finished)
