@@ -52,22 +52,12 @@ def pixel_auroc(maps: ArrayLike, masks: ArrayLike) -> Floats:
     return np.divide(wins, pairs, out=np.full(len(n), np.nan), where=pairs > 0)
 
 
-def iou(maps: ArrayLike, masks: ArrayLike, threshold: float | ArrayLike) -> Floats:
-    """Intersection over union, (N,), of the finding and the points at or above `threshold` times the map's maximum.
+def iou_curve(maps: ArrayLike, masks: ArrayLike, thresholds: ArrayLike = THRESHOLDS) -> Floats:
+    """Intersection over union, (N, K), of the finding and the points at or above a threshold times the map's maximum.
 
-    `threshold` is above 0 and at most 1, one for all or (N,); take it from other images (`best_threshold`). After
+    thresholds: (K,) ascending, above 0 and at most 1; take one from other images (`best_threshold`). After
     CheXlocalize's first measure, which also subtracts the map's minimum and leaves out maps with nothing above.
     """
-    maps, masks = _checked(maps, masks)
-    threshold = np.broadcast_to(np.asarray(threshold, dtype=float), len(maps))
-    if not ((threshold > 0) & (threshold <= 1)).all():
-        raise ValueError(f"threshold={threshold}: it is a part of the map's maximum, above 0 and at most 1")
-    kept = maps >= threshold[:, None, None] * maps.max(axis=(1, 2), keepdims=True)
-    return (kept & masks).sum(axis=(1, 2)) / (kept | masks).sum(axis=(1, 2))
-
-
-def iou_curve(maps: ArrayLike, masks: ArrayLike, thresholds: ArrayLike = THRESHOLDS) -> Floats:
-    """`iou` at each of K ascending thresholds, (N, K), in one pass over the points."""
     maps, masks = _checked(maps, masks)
     thresholds = np.asarray(thresholds, dtype=float)
     n, k = len(maps), len(thresholds)

@@ -95,18 +95,11 @@ class Run:
     def provenance(self) -> dict:
         return self._json("provenance.json")
 
-    def log(self) -> list[dict]:
-        """One dict an evaluation, in order; empty before the first."""
-        return [row for row in self._logged() if row["event"] == "eval"]
+    def log(self, event: str = "eval") -> list[dict]:
+        """One dict an evaluation, in order; for event "ensemble", a finished run's AUCs, a dict each of val and test.
 
-    def scores(self) -> dict[str, dict]:
-        """AUC of a finished run's ensemble on val and test: auc, the mean, and auc:<task>; {} where not logged."""
-        return {row["split"]: row for row in self._logged() if row["event"] == "ensemble"}
-
-    def write_log(self, rows: Iterable[dict]) -> None:
-        self.write("log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-
-    def _logged(self) -> list[dict]:
+        Empty before the first. Raises UserError where it cannot be read.
+        """
         try:
             rows = [json.loads(line) for line in (self.folder / "log.jsonl").read_text().splitlines()]
         except FileNotFoundError:
@@ -115,7 +108,10 @@ class Run:
             raise self._damaged("log.jsonl", "not readable as lines of JSON") from None
         if not all(isinstance(row, dict) and "event" in row for row in rows) or not rows:
             raise self._damaged("log.jsonl", "not the lines that were written")
-        return rows
+        return [row for row in rows if row["event"] == event]
+
+    def write_log(self, rows: Iterable[dict]) -> None:
+        self.write("log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def predictions(self) -> pd.DataFrame:
         """One row an image of val and test: IDS, labels, probabilities. Raises UserError where it cannot be read."""

@@ -15,14 +15,7 @@ from chexlib.stats.bootstrap import (
     resample_counts,
 )
 from chexlib.stats.calibration import Reliability, brier, reliability
-from chexlib.stats.correlation import (
-    Spearman,
-    rank_correlations,
-    spearman,
-    spearman_interval,
-    spearman_p,
-    spearman_rounded,
-)
+from chexlib.stats.correlation import Spearman, rank_correlations, spearman, spearman_p, spearman_rounded
 from chexlib.stats.delong import DeLong, delong, delong_covariance
 from chexlib.stats.effects import MeanEffect, mean_effect
 from chexlib.stats.intervals import (
@@ -38,4 +31,4 @@ from chexlib.stats.intervals import (
     wilson,
 )
 from chexlib.stats.seeds import SeedSpread, seed_shifts, seed_spreads
-from chexlib.stats.thresholds import OperatingPoint, choose_threshold, operating_point
+from chexlib.stats.thresholds import choose_threshold

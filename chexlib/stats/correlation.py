@@ -1,4 +1,4 @@
-"""Spearman's rank correlation, as the paper uses it between architectures, its intervals, and what rounding allows.
+"""Spearman's rank correlation, as the paper uses it between architectures, in replicates, and what rounding allows.
 
 With 16 architectures a rank correlation is uncertain for two reasons: the patients who happened to be in the test set,
 and the architectures that happened to be tried. Over patients it is biased toward 0, and its interval with it: the
@@ -17,7 +17,6 @@ from scipy.special import stdtr
 from scipy.stats import rankdata, spearmanr
 
 from chexlib.stats.auc import Floats
-from chexlib.stats.intervals import percentile_interval
 
 LARGEST = 16  # equal prints that `spearman_rounded` takes: 65,536 subsets, about a second
 
@@ -51,30 +50,8 @@ def spearman_p(rho: ArrayLike, n: int) -> Floats:
         return 2 * stdtr(freedom, -r * np.sqrt(freedom / ((1 - r) * (1 + r))))
 
 
-def spearman_interval(
-    x: ArrayLike, y_replicates: ArrayLike, level: float = 0.95, draw_architectures: bool = False, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile interval of Spearman's rho between x and a resampled y: over patients, so biased toward 0 (above).
-
-    x: (M,) a fact of each architecture (top-1, parameters). y_replicates: (R, M), each row y under one resample of
-    patients. With `draw_architectures` each replicate also draws M architectures with replacement. Columns where x is
-    NaN are left out; so are replicates without a rho (all one architecture, a NaN). Returns (low, high), NaN where no
-    replicate has a rho.
-    """
-    x, y = np.asarray(x, dtype=float), np.asarray(y_replicates, dtype=float)
-    if x.ndim != 1 or y.ndim != 2 or y.shape[1] != len(x):
-        raise ValueError(f"x {x.shape} and y_replicates {y.shape}: (M,) and (R, M) are needed")
-    x, y = x[~np.isnan(x)], y[:, ~np.isnan(x)]
-    x = np.broadcast_to(x, y.shape)  # (R, M)
-    if draw_architectures and y.shape[1]:
-        drawn = np.random.default_rng(seed).integers(y.shape[1], size=y.shape)
-        x, y = np.take_along_axis(x, drawn, axis=1), np.take_along_axis(y, drawn, axis=1)
-    low, high = percentile_interval(rank_correlations(x, y), level)
-    return float(low), float(high)
-
-
 def rank_correlations(x: Floats, y: Floats) -> Floats:
-    """Spearman's rho of each row, NaN where undefined. Two (R, M) -> (R,)."""
+    """Spearman's rho of each row, NaN where undefined. Two (R, M) -> (R,); over patients biased toward 0 (above)."""
     if x.shape[1] < 3:
         return np.full(len(x), np.nan)
     x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (rankdata(x, axis=1), rankdata(y, axis=1)))

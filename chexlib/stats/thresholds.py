@@ -1,36 +1,15 @@
-"""A threshold chosen on validation rows, and what it does on others.
+"""A threshold chosen on validation rows, for use on others.
 
 A row is called positive where its score is at or above the threshold. Choosing the threshold on the rows on which
 sensitivity and specificity are then stated would flatter both. Costs and prevalences as rules are left out.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chexlib.stats.auc import Floats, checked
-from chexlib.stats.intervals import wilson
+from chexlib.stats.auc import checked
 
 Rule = str | tuple[str, float]
-RULES = '"youden", ("sensitivity", least) or ("specificity", least)'
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """Sensitivity and specificity at a threshold, each with its 95 % Wilson interval, and of how many rows.
-
-    Numbers for one task, (T,) for several; NaN where the class has no row.
-    """
-
-    sensitivity: Floats
-    sensitivity_low: Floats
-    sensitivity_high: Floats
-    specificity: Floats
-    specificity_low: Floats
-    specificity_high: Floats
-    positives: Floats
-    negatives: Floats
 
 
 def choose_threshold(y: ArrayLike, p: ArrayLike, rule: Rule = "youden") -> float:
@@ -47,7 +26,8 @@ def choose_threshold(y: ArrayLike, p: ArrayLike, rule: Rule = "youden") -> float
     kind, least = rule if isinstance(rule, tuple) and len(rule) == 2 else (rule, None)
     reachable = kind in ("sensitivity", "specificity") and least is not None and 0 <= least <= 1
     if rule != "youden" and not reachable:
-        raise ValueError(f"rule={rule!r}: it must be {RULES}, with least in [0, 1]")
+        rules = '"youden", ("sensitivity", least) or ("specificity", least)'
+        raise ValueError(f"rule={rule!r}: it must be {rules}, with least in [0, 1]")
     positive, negative = np.sort(p[y == 1]), np.sort(p[y == 0])
     if not positive.size or not negative.size:
         raise ValueError(f"{positive.size} positives, {negative.size} negatives: a threshold needs both")
@@ -65,32 +45,3 @@ def choose_threshold(y: ArrayLike, p: ArrayLike, rule: Rule = "youden") -> float
 def _reaching(least: float, n: int) -> int:
     """How many of n are at least that share."""
     return int(np.ceil(least * n - 1e-9))
-
-
-def operating_point(y: ArrayLike, p: ArrayLike, threshold: ArrayLike) -> OperatingPoint:
-    """Sensitivity and specificity of calling rows positive whose score is at or above the threshold.
-
-    y: (N,) or (N, T) labels, 1, 0 or NaN (left out). p: scores of that shape. threshold: a number, or one a task (T,).
-    Raises ValueError where `auroc` does, and for thresholds of another shape.
-    """
-    y, p, _ = checked(y, p, None)
-    threshold = np.asarray(threshold, dtype=float)
-    if np.isnan(threshold).any():
-        raise ValueError("threshold is NaN: leave out the tasks that have none")
-    if threshold.shape not in ((), y.shape[1:]):
-        raise ValueError(f"threshold {threshold.shape}: a number is needed, or one a task, {y.shape[1:]}")
-    called, positive, negative = p >= threshold, y == 1, y == 0
-    positives, negatives = positive.sum(axis=0), negative.sum(axis=0)
-    found, left = (positive & called).sum(axis=0), (negative & ~called).sum(axis=0)
-    return OperatingPoint(
-        _share(found, positives),
-        *wilson(found, positives),
-        _share(left, negatives),
-        *wilson(left, negatives),
-        positives,
-        negatives,
-    )
-
-
-def _share(hits: Floats, n: Floats) -> Floats:
-    return np.divide(hits, n, out=np.full(np.shape(n), np.nan), where=n > 0)

@@ -131,7 +131,7 @@ def test_a_damaged_file_is_one_line_that_says_what_to_do(name, content, finished
 
 def test_a_run_that_has_not_begun_has_no_log_and_no_predictions(tmp_path):
     run = RunStore(tmp_path).run(SPECS[0])
-    assert run.log() == [] and run.scores() == {}
+    assert run.log() == run.log("ensemble") == []
     with pytest.raises(UserError, match="has the run been trained"):
         run.predictions()
 

@@ -43,7 +43,7 @@ def test_a_run_leaves_what_the_design_says(trained):
 
 def test_the_ensembles_scores_are_logged_for_each_task(trained):
     """As they follow from the predictions, a study's score being its images' maximum."""
-    table, scores = trained.predictions(), trained.scores()
+    table, scores = trained.predictions(), {row["split"]: row for row in trained.log("ensemble")}
     assert set(scores) == {"val", "test"}
     for split, found in scores.items():
         here = table[table["split"] == split].groupby("study").max(numeric_only=True)
