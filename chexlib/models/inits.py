@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 def initialise(network: nn.Module, row: Architecture, init: str, seed: int) -> Source | None:
     """Fill `network` (built at random) in place as `init` says; None where its weights come from no checkpoint."""
-    check(init)
     if init.startswith(FILE):
         return _from_file(network, row, init, seed)
     return INITS[init](network, row, init, seed)

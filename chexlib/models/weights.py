@@ -64,13 +64,18 @@ def load(network: nn.Module, row: Architecture) -> tuple[Path, Source]:
 
     Raises UserError, naming the ways to get them, without any, and where the file is not theirs.
     """
+    import torch
+
     found = locate(row, fetch=True)
     if found is None:
         raise UserError(f"no ImageNet weights for {row.name} ({row.tag}): {ways(row)}")
     place, path = found
     facts = source(place.origin(row), path, row)
     place.check(row, path, facts["sha256"])
-    tensors = load_tensors(path) if path.suffix == ".safetensors" else _unpickled(path)
+    if path.suffix == ".safetensors":
+        tensors = load_tensors(path)
+    else:
+        tensors = torch.load(path, weights_only=True, map_location="cpu")
     if place.by_position:  # the network may end earlier than the file (truncated, without its 1000-class head)
         tensors = dict(zip(network.state_dict(), tensors.values(), strict=False))
     fill(network, tensors, path.name)
@@ -150,13 +155,6 @@ def load_tensors(path: Path) -> Tensors:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is not a readable safetensors file: {error}") from error
-
-
-def _unpickled(path: Path) -> Tensors:
-    """A file of torch's own format, of which tensors alone are loaded."""
-    import torch
-
-    return torch.load(path, weights_only=True, map_location="cpu")
 
 
 def fill(network: nn.Module, tensors: Tensors, where: str) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import secrets
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,30 +47,25 @@ def export_study(study: Study, out: str | Path, store: RunStore | None = None, p
     published.plan(study.name, [])  # until all is written
     replicates_file(published.folder, study.name).unlink(missing_ok=True)
     _clear(published.folder, f".{study.name}.*.[0-9]*")
-    hashed = keyed_hash(secrets.token_bytes(32))
+    key = secrets.token_bytes(32)  # nobody can compute the hashes without it
     specs = [without_folders(run.spec) for run in runs]
     bar = tqdm(runs, f"exporting {study.name}", unit="run", disable=not progress, leave=False)
     for run, spec in zip(bar, specs, strict=True):
-        _export_run(run, published.run(spec), spec, hashed)
+        _export_run(run, published.run(spec), spec, key)
     if tested:
         publish_replicates(published.folder, study.name, [spec.run_id for spec in specs], tested)
     published.plan(study.name, specs)
     return published.folder
 
 
-def keyed_hash(key: bytes) -> Callable[[str], str]:
-    """A function from a text to 16 hexadecimal digits that nobody can compute without the key (BLAKE2b)."""
-    return lambda text: hashlib.blake2b(str(text).encode(), key=key, digest_size=8).hexdigest()
-
-
-def _export_run(run: Run, target: Run, spec: RunSpec, hashed: Callable[[str], str]) -> None:
+def _export_run(run: Run, target: Run, spec: RunSpec, key: bytes) -> None:
     """The run's files, done.json gone first and written last, so that half a run never looks finished."""
     (target.folder / "done.json").unlink(missing_ok=True)
     _clear(target.folder, ".*.[0-9]*")
     for name in FILES:
         content = (run.folder / name).read_bytes()
         if name == "predictions.parquet" and keeps_back(run):
-            content = _shown(run, hashed)
+            content = _shown(run, key)
         if name == "spec.json" and spec != run.spec:
             content = spec.to_json().encode()
         target.write(name, content)
@@ -83,7 +77,7 @@ def _clear(folder: Path, pattern: str) -> None:
         partial.unlink()
 
 
-def _shown(run: Run, hashed: Callable[[str], str]) -> bytes:
+def _shown(run: Run, key: bytes) -> bytes:
     """The run's predictions as its data set's terms let them be shown, as Parquet."""
     source = SOURCES[run.spec.dataset]
     table = run.predictions().drop(columns=METADATA, errors="ignore")
@@ -91,7 +85,8 @@ def _shown(run: Run, hashed: Callable[[str], str]) -> bytes:
         table = table.drop(columns=[name for name in table if name.startswith("y:")])
     if not source.share_ids:
         for name in IDS:
-            table[name] = [hashed(f"{name} {value}") for value in table[name]]
+            texts = (f"{name} {value}".encode() for value in table[name])
+            table[name] = [hashlib.blake2b(text, key=key, digest_size=8).hexdigest() for text in texts]
         table = table.sort_values("image")
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False, compression="zstd")

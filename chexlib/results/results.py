@@ -27,6 +27,7 @@ from chexlib.results.estimate import AUC_MARGIN, Estimate
 from chexlib.results.held_out import HeldOut, Published, open_tested
 from chexlib.runs.store import Run, RunStore, by_study, project_folder
 from chexlib.stats import BootstrapAreas, SeedSpread, percentile_interval, seed_shifts, seed_spreads, verdict
+from chexlib.stats.bootstrap import mean_over_tasks
 from chexlib.study import load_study
 
 RARE = 10
@@ -93,7 +94,7 @@ class Results:
         """
         table = pd.DataFrame([_row(run) for run in self.finished])
         table.insert(1, "model", table["label"] + " · " + table["init"])
-        return table.assign(auc=self._areas.mean)
+        return table.assign(auc=mean_over_tasks(self.bootstrap.area[:, self._kept]))  # (runs,)
 
     @cached_property
     def models(self) -> pd.DataFrame:
@@ -111,12 +112,12 @@ class Results:
     @cached_property
     def replicates(self) -> pd.DataFrame:
         """(R, M): the networks' mean AUC over `tasks`, with everything in `over` drawn anew in each row."""
-        return self._frame(self.task_replicates)
+        return self._means(self.task_replicates)
 
     @cached_property
     def patient_replicates(self) -> pd.DataFrame:
         """(R, M): as `replicates`, with patients alone drawn anew."""
-        return self._frame(self._patients)
+        return self._means(self._patients)
 
     @cached_property
     def task_auc(self) -> pd.DataFrame:
@@ -130,14 +131,13 @@ class Results:
         if self.over == "patients":
             return self._patients
         seeds = [len(places) for places in self._places.values()]
-        spreads = [self.spreads[model.rpartition(" · ")[2]] for model in self._places]
+        spreads = [self.spreads[init] for init in self._inits]
         return self._patients + seed_shifts(seeds, spreads, len(self._patients), self.seed)
 
     @cached_property
     def spreads(self) -> dict[str, SeedSpread | None]:
         """What a seed does to the AUCs, by init; None where the study trained every network once."""
-        inits = [model.rpartition(" · ")[2] for model in self._places]
-        return seed_spreads([self.bootstrap.area[places] for places in self._places.values()], inits)
+        return seed_spreads([self.bootstrap.area[places] for places in self._places.values()], self._inits)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -277,26 +277,26 @@ class Results:
     @cached_property
     def _places(self) -> dict[str, np.ndarray]:
         """For each network, the places of its seeds in `finished`."""
-        names = np.array([f"{_label(run)['label']} · {run.spec.init}" for run in self.finished])
-        return {str(name): np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+        return {name: np.flatnonzero(self.runs["model"] == name) for name in self.runs["model"].unique()}
+
+    @property
+    def _inits(self) -> list[str]:
+        """(M,) what each network was trained from."""
+        return [self.runs["init"][places[0]] for places in self._places.values()]
 
     @cached_property
     def _kept(self) -> list[int]:
         return [self.all_tasks.index(task) for task in self.tasks]
-
-    @property
-    def _areas(self) -> BootstrapAreas:
-        return self.bootstrap.select(self._kept)
 
     @cached_property
     def _patients(self) -> np.ndarray:
         """(R, M, T) with patients alone drawn anew."""
         return np.stack([self.bootstrap.replicates[:, at].mean(axis=1) for at in self._places.values()], axis=1)
 
-    def _frame(self, of_tasks: np.ndarray) -> pd.DataFrame:
-        """(R, M) the mean over `tasks`, of those that a draw has both classes of."""
-        kept = BootstrapAreas(of_tasks[0], of_tasks[:, :, self._kept], np.zeros(0, dtype=int))
-        return pd.DataFrame(kept.mean_replicates, columns=pd.Index(self._places, name="model"))
+    def _means(self, of_tasks: np.ndarray) -> pd.DataFrame:
+        """(R, M): the mean over `tasks` of (R, M, T), over those that a draw has both classes of."""
+        means = mean_over_tasks(of_tasks[:, :, self._kept])
+        return pd.DataFrame(means, columns=pd.Index(self._places, name="model"))
 
     def _check_seeds(self) -> None:
         """Only what differs in nothing but the seed is averaged."""
@@ -332,14 +332,14 @@ def _row(run: Run) -> dict:
         "minus": spec.minus,
         "init": spec.init,
         "seed": spec.seed,
-        **_label(run),
+        **_built(run),
         "top1": np.nan if spec.minus or row is None else row.top1,
         "in_paper": row is not None and row.in_paper,
         "folder": str(run.folder),
     }
 
 
-def _label(run: Run) -> dict:
+def _built(run: Run) -> dict:
     """A run's label, family and parameters: the table's where it has them, else what the run noted, else timm's."""
     arch, minus = run.spec.arch, run.spec.minus
     noted = None if pinned(arch, minus) else run.provenance.get("model")
