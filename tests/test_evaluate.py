@@ -85,8 +85,8 @@ def test_where_a_class_is_rare_intervals_are_bca_and_elsewhere_those_asked_for(f
         ):
             rows = found.table[found.table["task"] == task]
             np.testing.assert_allclose(rows[[f"{prefix}low", f"{prefix}high"]].to_numpy().T, ends)
-    pair = bootstrap_auroc(y, scores, patients, 200, jackknife=True).difference(0, 1, method=interval)
-    assert (found.pairs["low"][0], found.pairs["high"][0]) == pytest.approx((pair.low, pair.high))
+    pair = bootstrap_auroc(y, scores, patients, 200, jackknife=True).differences(method=interval)
+    assert (found.pairs["low"][0], found.pairs["high"][0]) == pytest.approx((pair.low[0, 1], pair.high[0, 1]))
 
 
 def test_a_model_ties_with_what_ranks_as_it_does(folder):

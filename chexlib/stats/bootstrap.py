@@ -31,9 +31,9 @@ BLOCK = 4_000_000  # most counts held at once: 8 MB, which stay near the process
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference of mean areas: `value`, its interval `low` to `high`, two-sided bootstrap `p`.
+    """A paired difference: `value`, its interval `low` to `high`, two-sided bootstrap `p`; numbers, or arrays of them.
 
-    Numbers, or (M, M) where all pairs of M models were asked for, the row's less the column's.
+    (M, M) where all pairs of M models were asked for, the row's less the column's.
     """
 
     value: float | Floats
@@ -60,24 +60,20 @@ class BootstrapAreas:
     @property
     def mean(self) -> Floats:
         """Mean over tasks of each model, (M,)."""
-        return _mean_over_tasks(self.area)
+        return mean_over_tasks(self.area)
 
     @property
     def mean_replicates(self) -> Floats:
         """Mean over tasks in each replicate, (R, M)."""
-        return _mean_over_tasks(self.replicates)
+        return mean_over_tasks(self.replicates)
 
     def interval(self, level: float = 0.95, method: str = "percentile") -> tuple[Floats, Floats]:
         """Interval of each area: low (M, T), high (M, T)."""
-        if self._corrected(method):
-            return bca_interval(self.area, self.replicates, self.jackknife, level)
-        return percentile_interval(self.replicates, level)
+        return self._interval(lambda areas: areas, level, method)
 
     def mean_interval(self, level: float = 0.95, method: str = "percentile") -> tuple[Floats, Floats]:
         """Interval of each model's mean over tasks: low (M,), high (M,)."""
-        if self._corrected(method):
-            return bca_interval(self.mean, self.mean_replicates, self._mean_jackknife, level)
-        return percentile_interval(self.mean_replicates, level)
+        return self._interval(mean_over_tasks, level, method)
 
     def select(self, tasks: Sequence[int]) -> "BootstrapAreas":
         """The same resamples with these tasks only, for a mean over fewer tasks."""
@@ -85,43 +81,27 @@ class BootstrapAreas:
         without = None if self.jackknife is None else self.jackknife[:, :, tasks]
         return BootstrapAreas(self.area[:, tasks], self.replicates[:, :, tasks], self.dropped[tasks], without)
 
-    def difference(
-        self, a: int | Sequence[int], b: int | Sequence[int], level: float = 0.95, method: str = "percentile"
-    ) -> Difference:
-        """Mean area over tasks of model a minus that of model b, on the same resamples.
-
-        a, b: index of a model, or several, which are averaged (seeds of one architecture).
-        """
-        a, b = np.atleast_1d(a), np.atleast_1d(b)
-
-        def apart(means: Floats) -> Floats:  # (..., M) -> (...)
-            return means[..., a].mean(axis=-1) - means[..., b].mean(axis=-1)
-
-        without = apart(self._mean_jackknife) if self._corrected(method) else None
-        found = _paired(apart(self.mean), apart(self.mean_replicates), level, without)
-        return Difference(*map(float, found))
-
     def differences(self, level: float = 0.95, method: str = "percentile") -> Difference:
-        """All paired differences of the models' means over tasks, each (M, M), as `difference` gives one.
+        """All paired differences of the models' means over tasks, on the same resamples; each (M, M).
 
         A model at a time against those after it, so that memory does not grow with the square of M.
         """
         mean, replicates = self.mean, self.mean_replicates  # (M,), (R, M)
-        without = self._mean_jackknife if self._corrected(method) else None  # (G, M)
+        without = mean_over_tasks(self.jackknife) if self._corrected(method) else None  # (G, M)
         found = np.zeros((4, len(mean), len(mean)))
         for a in range(len(mean)):
             b = slice(a, None)
             left_out = None if without is None else without[:, [a]] - without[:, b]
-            row = _paired(mean[a] - mean[b], replicates[:, [a]] - replicates[:, b], level, left_out)
-            value, low, high, p = row
+            value, low, high, p = _paired(mean[a] - mean[b], replicates[:, [a]] - replicates[:, b], level, left_out)
             found[:, b, a] = -value, -high, -low, p
-            found[:, a, b] = row
+            found[:, a, b] = value, low, high, p
         return Difference(*found)
 
-    @property
-    def _mean_jackknife(self) -> Floats:
-        """Mean over tasks without each group, (G, M)."""
-        return _mean_over_tasks(self.jackknife)
+    def _interval(self, of: Callable[[Floats], Floats], level: float, method: str) -> tuple[Floats, Floats]:
+        """Interval of what `of` makes of areas, those of each replicate, and those without each group."""
+        if self._corrected(method):
+            return bca_interval(of(self.area), of(self.replicates), of(self.jackknife), level)
+        return percentile_interval(of(self.replicates), level)
 
     def _corrected(self, method: str) -> bool:
         """Whether the method is BCa; ValueError where it is unknown or lacks its jackknife."""
@@ -222,7 +202,7 @@ def _paired(value: ArrayLike, replicates: ArrayLike, level: float, jackknife: Fl
     return np.array([value, low, high, np.where((n == 0) | np.isnan(value), np.nan, p)])
 
 
-def _mean_over_tasks(values: Floats) -> Floats:
+def mean_over_tasks(values: Floats) -> Floats:
     """Mean along the last axis over what is not NaN; NaN where nothing is. (..., T) -> (...)."""
     there = ~np.isnan(values)
     n = there.sum(axis=-1)

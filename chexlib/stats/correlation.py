@@ -3,10 +3,9 @@
 With 16 architectures a rank correlation is uncertain for two reasons: the patients who happened to be in the test set,
 and the architectures that happened to be tried. Over patients it is biased toward 0, and its interval with it: the
 areas at hand are the true ones and noise, those of a replicate have the noise twice, and noise hides order
-(attenuation; Spearman, The American Journal of Psychology 1904). Where noise is as large as what x leaves open, a true
-rho of 0.76 was 0.52 at hand and 0.43 in the mean of replicates, whose interval held it 25 % of the time, and the rho at
-hand 98 %. So it says how far the order at hand depends on who was tested. Corrections are left out: they need the
-noise's size, and leave [-1, 1].
+(attenuation; Spearman, The American Journal of Psychology 1904; measured in `tests/stats/test_correlation.py`). So it
+says how far the order at hand depends on who was tested. Corrections are left out: they need the noise's size, and
+leave [-1, 1].
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ of one task: the mean over tasks has no such formula, as tasks share patients an
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 
 from chexlib.stats.auc import Floats, check_labels, check_scores
@@ -40,7 +40,7 @@ def delong(y: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLong:
     y, a, b = (np.asarray(x, dtype=float) for x in (y, a, b))
     if y.ndim != 1 or not y.shape == a.shape == b.shape:
         raise ValueError(f"y {y.shape}, a {a.shape} and b {b.shape}: all three must be (N,)")
-    of_positives, of_negatives = _components(y, np.array([a, b]))  # (2, P), (2, Q)
+    of_positives, of_negatives = structural_components(y, np.array([a, b]))  # (2, P), (2, Q)
     auc, covariance = _areas(of_positives, of_negatives)
     if np.isnan(auc).any():
         return DeLong(auc, covariance, np.nan, np.nan)
@@ -62,25 +62,21 @@ def delong_covariance(y: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     y, scores = np.asarray(y, dtype=float), np.asarray(scores, dtype=float)
     if y.ndim != 1 or scores.ndim != 2 or scores.shape[1] != len(y):
         raise ValueError(f"y {y.shape} and scores {scores.shape}: (N,) and (M, N) are needed")
-    return _areas(*_components(y, scores))
+    return _areas(*structural_components(y, scores))
 
 
-def structural_components(positive: NDArray, negative: NDArray) -> tuple[NDArray, NDArray]:
+def structural_components(y: Floats, scores: Floats) -> tuple[Floats, Floats]:
     """DeLong's V10 and V01: each positive's share of negatives below it, each negative's share of positives above.
 
-    positive: (M, P), negative: (M, Q) scores -> (M, P), (M, Q), from midranks (Sun and Xu 2014, eq. 5 to 8).
+    y: (N,), scores: (M, N) -> (M, P), (M, Q), from midranks (Sun and Xu 2014, eq. 5 to 8).
     """
+    check_scores(scores, check_labels(y))
+    positive, negative = scores[:, y == 1], scores[:, y == 0]  # (M, P), (M, Q)
     p, q = positive.shape[1], negative.shape[1]
     together = rankdata(np.concatenate([positive, negative], axis=1), axis=1)  # (M, P + Q) midranks
     below = together[:, :p] - rankdata(positive, axis=1)
     above = p - (together[:, p:] - rankdata(negative, axis=1))
     return below / max(q, 1), above / max(p, 1)
-
-
-def _components(y: Floats, scores: Floats) -> tuple[Floats, Floats]:
-    """Structural components (M, P) and (M, Q) of scores (M, N), of which those with known labels count."""
-    check_scores(scores, check_labels(y))
-    return structural_components(scores[:, y == 1], scores[:, y == 0])
 
 
 def _areas(of_positives: Floats, of_negatives: Floats) -> tuple[Floats, Floats]:

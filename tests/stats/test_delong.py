@@ -36,7 +36,7 @@ def test_equals_the_definition(decimals):
 
 def test_components_and_variance_by_hand():
     """Positives 2, 3 and negatives 1, 2: 2 beats 1 and ties 2; 3 beats both."""
-    of_positives, of_negatives = structural_components(np.array([[2.0, 3.0]]), np.array([[1.0, 2.0]]))
+    of_positives, of_negatives = structural_components(np.array([1.0, 1, 0, 0]), np.array([[2.0, 3, 1, 2]]))
     np.testing.assert_allclose([*of_positives, *of_negatives], [[0.75, 1.0], [1.0, 0.75]])
     d = delong([1, 1, 0, 0], [2, 3, 1, 2], [3, 2, 2, 1])
     np.testing.assert_allclose(d.auc, 0.875)

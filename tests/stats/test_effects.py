@@ -71,7 +71,7 @@ def test_where_an_architecture_has_one_seed_tau_holds_what_seeds_do():
 
 
 @pytest.mark.parametrize(("tau", "common", "covered"), [(0, 1, 0.96), (1, 0, 0.98), (1, 1, 0.95), (2, 1, 0.95)])
-def test_intervals_cover_the_truth_as_often_as_the_module_says(tau, common, covered):
+def test_intervals_cover_the_truth_as_often_as_they_say(tau, common, covered):
     """Five architectures; give or take three standard errors of 400 worlds."""
     rng, held = np.random.default_rng(1), []
     for _ in range(400):

@@ -67,8 +67,9 @@ def test_bootstrap_agrees_with_delong_on_asah():
     b = bootstrap_auroc(ASAH_Y[:, None], scores, n_boot=4000)
     exact = delong(ASAH_Y, *scores[:, :, 0])
     np.testing.assert_allclose(np.cov(b.replicates[:, :, 0].T), exact.covariance, rtol=0.2)
-    assert b.difference(0, 1).value == pytest.approx(exact.difference)
-    assert b.difference(0, 1).p < 0.05
+    found = b.differences()
+    assert found.value[0, 1] == pytest.approx(exact.difference)
+    assert found.p[0, 1] < 0.05
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +101,8 @@ def test_columns_that_two_entries_share_tie_exactly(leaderboard):
     for t in shared:
         found = delong(y[:, t], scores[a, :, t], scores[b, :, t])
         assert (found.difference, found.z, found.p) == (0, 0, 1)
-    d = bootstrap_auroc(y, scores, patients, 500).select(shared).difference(a, b)
-    assert (d.value, d.low, d.high, d.p) == (0, 0, 0, 1)
+    d = bootstrap_auroc(y, scores, patients, 500).select(shared).differences()
+    assert (d.value[a, b], d.low[a, b], d.high[a, b], d.p[a, b]) == (0, 0, 0, 1)
 
 
 @needs_chexpert
