@@ -105,17 +105,31 @@ def sums(
 
     Without `negatives` the maps are cut off below zero before they are weighted and summed.
     """
-    _check(model, images, method)
-    found = []
+    found, logits = sums_by_method(model, images, findings, (method,), negatives)
+    return found[method], logits
+
+
+def sums_by_method(
+    model: Classifier,
+    images: Tensor,
+    findings: Sequence[int | str] | None,
+    methods: Sequence[str],
+    negatives: bool = True,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """As `sums`, by several methods at once: the images go through the network once."""
+    for method in methods:
+        _check(model, images, method)
+    found, of_logits = {method: [] for method in methods}, []
     with evaluating(model), torch.no_grad():
         for part in parts(images):
             maps = maps_of(model, part)  # (n, C, h, w)
             logits = model.logits(maps)  # (n, all findings)
             columns = columns_of(findings, logits.shape[1])
+            of_logits.append(logits[:, columns].float())
             summed = maps if negatives else maps.relu()
-            found.append((_sums(model, part, maps, logits, summed, columns, method), logits[:, columns].float()))
-    of_maps, of_logits = zip(*found, strict=True)
-    return torch.cat(of_maps), torch.cat(of_logits)
+            for method in methods:
+                found[method].append(_sums(model, part, maps, logits, summed, columns, method))
+    return {method: torch.cat(sums) for method, sums in found.items()}, torch.cat(of_logits)
 
 
 def _sums(

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from chexlib.errors import UserError
-from chexlib.explain.cam import at_once, sums
+from chexlib.explain.cam import at_once, sums_by_method
 from chexlib.stats.correlation import rank_correlations
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ def _maps(
     model: Classifier, images: Tensor, findings: Sequence[int | str] | None, methods: Sequence[str]
 ) -> dict[str, Tensor]:
     """Weighted sums of the feature maps, (N, T, points), by method."""
-    return {method: sums(model, images, findings, method)[0].flatten(2) for method in methods}
+    found, _ = sums_by_method(model, images, findings, methods)
+    return {method: sums.flatten(2) for method, sums in found.items()}
 
 
 def _similarity(a: Tensor, b: Tensor) -> np.ndarray:
