@@ -31,9 +31,9 @@ IN_BOOK = "CHEXPAPER_BOOK"
 def glue(name: str, value: object) -> None:
     """Keeps a value for the book's sentences (`{glue:text}`); in JupyterLab the cell shows it.
 
-    Text is glued without quotes, an Estimate as "+0.016 (0.010 to 0.022)".
+    What is glued is its text, without quotes: an Estimate as "+0.016 (0.010 to 0.022)", or "0.120" with its last digit.
     """
-    myst_nb.glue(name, value, display=False)
+    myst_nb.glue(name, str(value), display=False)
     if IN_BOOK not in os.environ:
         display(Markdown(value) if isinstance(value, str) else value)
 

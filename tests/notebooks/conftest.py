@@ -23,7 +23,7 @@ def execute(tmp_path_factory) -> Callable[..., dict]:
     """
     stores: dict[str, dict] = {}
 
-    def executed(notebook: str, runs: list[dict], table: Callable | None = None, **parameters: object) -> dict:
+    def executed(notebook: str, runs: list[dict], table: Callable | None = None, /, **parameters: object) -> dict:
         key = f"{runs} {table}"
         if key not in stores:
             folder = tmp_path_factory.mktemp("made")
