@@ -47,6 +47,7 @@ def test_independent_errors_are_counted_as_the_poisson_binomial_foretells(execut
     table = names["misread"]["missed"]
     assert len(set(rates)) == 3 and table["if independent"].iloc[-1] == pytest.approx(n * rates.prod())
     assert table["if independent"].sum() == table["observed"].sum() == n
+    assert names["by_all"]["missed"].value == pytest.approx(100 * table["observed"].iloc[-1] / n)
     assert abs(table["observed"].iloc[-1] - n * rates.prod()) < 4 * np.sqrt(n * rates.prod())
 
 
