@@ -170,15 +170,12 @@ def data_describe(
     policy: Annotated[str, Option(metavar="POLICY", help="also count the targets under it, e.g. u-ones")] = "",
     unmentioned: Annotated[str, Option(metavar="absent|unknown", help="with it: what is not mentioned is")] = "absent",
     as_json: AsJson = False,
-    plot: Annotated[str | None, Option(metavar="FILE.png", help="draw them, too")] = None,
 ) -> None:
     """Count people, views and findings of a data set or a label file."""
-    from chexlib.data.describe import describe_source
+    from chexlib.data.describe import describe_source, text
 
-    description = describe_source(source, data, policy, unmentioned, **_values(option))
-    if plot:
-        description.plot(plot)
-    print(json.dumps(description.to_json(), indent=1) if as_json else description.text())
+    described = describe_source(source, data, policy, unmentioned, **_values(option))
+    print(json.dumps(described, indent=1) if as_json else text(described))
 
 
 def weights_list(architectures: Architectures = None) -> None:

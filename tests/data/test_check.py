@@ -15,7 +15,7 @@ import chexlib
 from chexlib.cli import main
 from chexlib.data import check as checking
 from chexlib.data.check import check
-from chexlib.data.describe import describe
+from chexlib.data.describe import describe, text
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import KINDS
 from chexlib.data.readers import nih
@@ -195,4 +195,4 @@ def test_images_without_labels_can_be_checked_and_described(phantom_folder):
     table = listing.table.assign(**dict.fromkeys(FINDINGS, np.float32(np.nan)))
     unlabelled = replace(listing, table=table, covered=np.zeros_like(listing.covered))
     assert check(unlabelled, progress=False).exit_code == 0
-    assert "136 images" in describe(unlabelled).text()
+    assert "136 images" in text(describe(unlabelled))

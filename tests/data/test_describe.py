@@ -40,7 +40,7 @@ def four():
 
 def test_four_rows_are_counted(four):
     labelled = np.array([np.isin(FINDINGS, ["Edema", "Fracture"])] * 3 + [np.isin(FINDINGS, ["Edema"])])
-    shown = describe(Listing(four, labelled, None)).to_json()
+    shown = describe(Listing(four, labelled, None))
     assert (shown["rows"], shown["studies"], shown["patients"]) == (4, 3, 2)
     assert shown["views"] == {"PA": 1, "AP": 1, "unknown": 1, "LATERAL": 1}
     assert shown["sex"] == {"F": 3, "M": 0, "unknown": 1}
@@ -64,7 +64,7 @@ def test_four_rows_are_counted(four):
 )
 def test_a_policy_adds_the_targets_of_the_same_rows(four, policy, unmentioned, expected):
     labelled = np.tile(np.isin(FINDINGS, ["Edema"]), (4, 1))
-    shown = describe(Listing(four, labelled, None), policy, unmentioned).to_json()
+    shown = describe(Listing(four, labelled, None), policy, unmentioned)
     assert tuple(shown["findings"]["Edema"][name] for name in TARGETS) == expected
     assert tuple(shown["findings"]["Fracture"][name] for name in TARGETS) == (0, 0, 4)  # not labelled: unknown
 
@@ -88,16 +88,6 @@ def test_the_text_fits_100_columns_and_names_every_finding(phantom_folder, capsy
         shown = capsys.readouterr().out
         assert max(map(len, shown.splitlines())) <= 100
         assert all(finding in shown for finding in FINDINGS) and ("target 1" in shown) == bool(policy)
-
-
-def test_a_plot_is_a_png(phantom_folder, tmp_path, capsys):
-    command = ["data", "describe", "phantom", "--data", str(phantom_folder), "--plot"]
-    assert main([*command, str(tmp_path / "counts.png")]) == 0
-    assert (tmp_path / "counts.png").read_bytes()[:4] == b"\x89PNG"
-    for wrong in (tmp_path / "counts.txt", tmp_path / "nowhere" / "counts.png"):
-        capsys.readouterr()
-        assert main([*command, str(wrong)]) == 2
-        assert len(capsys.readouterr().err.splitlines()) == 1 and not wrong.exists()
 
 
 @pytest.mark.parametrize("arguments", [["--policy", "u-onse"], ["--data", "/nowhere"]])
