@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from chexlib.data.images import BadImage, read_grey
 from chexlib.data.labels import FINDINGS, TASKS
-from chexlib.data.names import finding_of, is_known
+from chexlib.data.names import finding_of
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError, nearest
 from chexlib.models import architecture
@@ -123,7 +123,7 @@ def _learned(run: Run, names: Sequence[str] = ()) -> list[str]:
     """
     table = run.predictions()
     known = [f for f in FINDINGS if f"y:{f}" in table and table[f"y:{f}"].notna().any()]
-    found = [finding_of(name) if is_known(name) else None for name in names]
+    found = [finding_of(name) for name in names]
     for name, finding in zip(names, found, strict=True):
         if finding is None:
             raise UserError(f"finding {name!r} is not one that run {run.run_id} learned: {nearest(name, known)}")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chexlib.data.names import finding_of, is_known
+from chexlib.data.names import finding_of
 from chexlib.data.readers.label_files import read_csv
 from chexlib.errors import UserError
 from chexlib.runs.store import Run
@@ -313,7 +313,7 @@ def _read(path: str | Path, prefix: str, what: str) -> Table:
     """Numbers, NaN where a cell is empty. Raises UserError for a file that cannot be read."""
     path = Path(path)
     path = path / "predictions.parquet" if path.is_dir() else path  # a run's folder
-    rows = _parquet(path) if path.suffix == ".parquet" else read_csv(path, (), f"a file of {what}", dtype=str)
+    rows = _parquet(path) if path.suffix == ".parquet" else read_csv(path, f"a file of {what}", dtype=str)
     ours = [column for column in rows if str(column).startswith(prefix)]
     if ours and "split" in rows:  # a run's predictions.parquet
         rows = rows[rows["split"] == "test"]
@@ -368,7 +368,7 @@ def _name_column(path: Path, rows: pd.DataFrame, plain: dict[str, str], ours: bo
 def _task_name(name: str) -> str:
     """CheXpert's name of a finding, however it is spelt; another task's own."""
     name = name.strip()
-    return (finding_of(name) if is_known(name) else None) or name
+    return finding_of(name) or name
 
 
 def _numbers(path: Path, cells: pd.Series, names: pd.Series) -> np.ndarray:

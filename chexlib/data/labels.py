@@ -108,14 +108,14 @@ def targets(
     raw: np.ndarray,
     policy: str = "u-ones",
     unmentioned: str = "absent",
-    covered: tuple[str, ...] | np.ndarray = FINDINGS,
+    covered: np.ndarray | bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels to learn, and which of them are known.
 
-    raw (N, 14) holds 1, 0, -1 or NaN in the order of FINDINGS; `covered` names the findings that the data set labels
-    at all, or says it for each entry, (N, 14) bool. Returns labels (N, 14) float32 in [0, 1] and known (N, 14) float32
-    in {0, 1}; where known is 0 the label is 0 and means nothing. Uncertain labels under u-multiclass and u-selftrained
-    are not known here: training makes a class of them, or asks the teacher.
+    raw (N, 14) holds 1, 0, -1 or NaN in the order of FINDINGS; `covered` (N, 14) bool says which the data set labels
+    at all, (14,) the same of each row. Returns labels (N, 14) float32 in [0, 1] and known (N, 14) float32 in {0, 1};
+    where known is 0 the label is 0 and means nothing. Uncertain labels under u-multiclass and u-selftrained are not
+    known here: training makes a class of them, or asks the teacher.
 
     Where unmentioned="unknown", an empty No Finding beside another finding that is present or uncertain is known to be
     absent all the same: the labeler writes 1 exactly where there is none, Support Devices aside (Irvin et al. 2019,
@@ -125,28 +125,22 @@ def targets(
     """
     becomes = np.array(list(parse_policy(policy).becomes.values()), dtype=np.float32)  # (14,), NaN for None
     absent = _choice(UNMENTIONED, unmentioned, "unmentioned")
-    raw, covers = _checked(raw, covered)
+    raw = _checked(raw)
     labels = np.where(raw == -1, becomes, raw)  # (N, 14), NaN where there is no label
     if absent is None:
         found = np.isin(raw[:, PATHOLOGIES], (1, -1)).any(axis=1)  # (N,)
         labels[found & np.isnan(raw[:, NO_FINDING]), NO_FINDING] = 0
     else:
         labels[np.isnan(raw)] = absent
-    known = ~np.isnan(labels) & covers
+    known = ~np.isnan(labels) & covered
     return np.where(known, labels, 0).astype(np.float32), known.astype(np.float32)
-
-
-def uncertain(raw: np.ndarray, covered: tuple[str, ...] | np.ndarray = FINDINGS) -> np.ndarray:
-    """(N, 14) bool: where a finding that the data set labels is labelled uncertain; raw and covered as in `targets`."""
-    raw, covers = _checked(raw, covered)
-    return (raw == -1) & covers
 
 
 def counts(
     raw: np.ndarray,
     policy: str | None = None,
     unmentioned: str = "absent",
-    covered: tuple[str, ...] | np.ndarray = FINDINGS,
+    covered: np.ndarray | bool = True,
 ) -> pd.DataFrame:
     """How often each finding has each label, and under a policy each target: a row a finding, the index named finding.
 
@@ -156,7 +150,7 @@ def counts(
     """
     import pandas as pd
 
-    raw, _ = _checked(raw, covered)
+    raw = _checked(raw)
     columns = {"positive": raw == 1, "negative": raw == 0, "uncertain": raw == -1, "unmentioned": np.isnan(raw)}
     if policy is not None:
         labels, known = targets(raw, policy, unmentioned, covered)
@@ -165,15 +159,14 @@ def counts(
     return pd.DataFrame(sums, index=pd.Index(FINDINGS, name="finding"))
 
 
-def _checked(raw: np.ndarray, covered: tuple[str, ...] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """raw as float32 and, of its shape, whether each entry is of a finding that is labelled at all."""
+def _checked(raw: np.ndarray) -> np.ndarray:
+    """raw as float32. Raises UserError for a value that is no label."""
     raw = np.asarray(raw, dtype=np.float32)
     strange = ~(np.isnan(raw) | np.isin(raw, (0.0, 1.0, -1.0)))
     if strange.any():
         row, column = np.argwhere(strange)[0]
         raise UserError(f"row {row}, {FINDINGS[column]}: label {raw[row, column]:g} is none of 1, 0, -1 and empty")
-    covers = covered if isinstance(covered, np.ndarray) else np.isin(FINDINGS, covered)  # (N, 14) or (14,)
-    return raw, np.broadcast_to(covers, raw.shape)
+    return raw
 
 
 def _choice(table: dict, name: str, what: str):

@@ -55,8 +55,8 @@ def is_known(name: str) -> bool:
 
 
 def finding_of(name: str) -> str | None:
-    """CheXpert's finding of that name, or None where it maps to nothing. Raises KeyError where nobody knows it."""
-    return NAMES[_plain(name)]
+    """CheXpert's finding of that name, or None where it maps to nothing or nobody knows it."""
+    return NAMES.get(_plain(name))
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class Mapped:
 
 def map_names(names: Sequence[str]) -> Mapped:
     """Sorts names (P,) by what the table says of them."""
-    known = [finding_of(name) if is_known(name) else None for name in names]
+    mapped = [finding_of(name) for name in names]
     return Mapped(
-        {finding: tuple(i for i, f in enumerate(known) if f == finding) for finding in FINDINGS if finding in known},
-        tuple(name for name, finding in zip(names, known) if finding is None and is_known(name)),
+        {finding: tuple(i for i, f in enumerate(mapped) if f == finding) for finding in FINDINGS if finding in mapped},
+        tuple(name for name, finding in zip(names, mapped) if finding is None and is_known(name)),
         tuple(name for name in names if not is_known(name)),
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from chexlib.data.names import finding_of, is_known
+from chexlib.data.names import finding_of
 from chexlib.errors import UserError
 
 FILES = ("gt_segmentations_val.json", "gt_segmentations_test.json")
@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     try:
         images = json.loads(path.read_text(encoding="utf-8"))
         return {
-            image: {finding_of(name): item for name, item in findings.items() if is_known(name) and finding_of(name)}
+            image: {finding_of(name): item for name, item in findings.items() if finding_of(name)}
             for image, findings in images.items()
         }
     except (OSError, ValueError, AttributeError) as error:

@@ -152,7 +152,7 @@ def read_label_file(path: str | Path) -> Listing:
     Raises UserError where it cannot be read or is none of these.
     """
     path = Path(path).expanduser()
-    rows = read_csv(path, (), "a label file")
+    rows = read_csv(path, "a label file")
     for column, read in KNOWN_BY.items():
         if column in rows:
             return read(path, rows)

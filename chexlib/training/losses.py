@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from chexlib.data.dataset import Dataset
-from chexlib.data.labels import FINDINGS, parse_policy, uncertain
+from chexlib.data.labels import FINDINGS, parse_policy
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run
@@ -96,4 +96,4 @@ def labels_to_learn(run: Run, spec: RunSpec, dataset: Dataset) -> tuple[np.ndarr
 def _uncertain_in_training(dataset: Dataset) -> np.ndarray:
     """(N, 14) bool."""
     is_training = (dataset.table["split"] == "train").to_numpy()
-    return uncertain(dataset.table[list(FINDINGS)].to_numpy(), dataset.covered) & is_training[:, None]
+    return (dataset.table[list(FINDINGS)].to_numpy() == -1) & dataset.covered & is_training[:, None]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from chexlib.data.dataset import open_dataset
-from chexlib.data.labels import FINDINGS, POLICIES, uncertain
+from chexlib.data.labels import FINDINGS, POLICIES
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
@@ -31,7 +31,7 @@ def dataset(phantom_folder):
 @pytest.fixture(scope="module")
 def in_doubt(dataset):
     """(N, 14) bool: the uncertain training labels."""
-    where = uncertain(dataset.table[list(FINDINGS)].to_numpy())
+    where = dataset.table[list(FINDINGS)].to_numpy() == -1
     where[(dataset.table["split"] != "train").to_numpy()] = False
     assert where.any()
     return where

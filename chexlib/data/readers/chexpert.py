@@ -67,7 +67,7 @@ def read(root: Path) -> Listing:
     """
     release, remarks, tables, columns = find_release(root), Remarks(), {}, {}
     for path in release.label_files():
-        rows = read_csv(path, (), FORMS)
+        rows = read_csv(path, FORMS)
         file = label_file(path, rows)
         remarks.problems += file.problems
         remarks.notes += file.notes

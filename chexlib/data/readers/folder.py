@@ -48,7 +48,7 @@ def read(root: Path, split_seed: int = 0) -> Listing:
 
 def read_rows(path: Path) -> pd.DataFrame:
     """The rows of labels.csv as text; IMAGE_COLUMNS in small letters, empty where there are none, `image` excepted."""
-    rows = read_csv(path, (), WHAT, dtype=str)
+    rows = read_csv(path, WHAT, dtype=str)
     rows = rows.rename(columns={name: name.lower() for name in rows if name.lower() in IMAGE_COLUMNS})
     for name in IMAGE_COLUMNS:
         if name not in rows and name != "image":

@@ -33,10 +33,10 @@ NO_CSV = (
 )
 
 
-def read_csv(path: Path, needed: tuple[str, ...], what: str, dtype: type | None = None) -> pd.DataFrame:
-    """The rows of a CSV, gzipped or not, that has the columns `needed`; `what` names the file that was expected.
+def read_csv(path: Path, what: str, dtype: type | None = None) -> pd.DataFrame:
+    """The rows of a CSV, gzipped or not; `what` names the file that was expected.
 
-    Raises UserError where it is missing, not readable, without one of the columns, or empty.
+    Raises UserError where it is missing, not readable, or empty.
     """
     try:
         with warnings.catch_warnings():
@@ -50,7 +50,6 @@ def read_csv(path: Path, needed: tuple[str, ...], what: str, dtype: type | None 
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}): give a CSV file") from None
     rows.columns = rows.columns.str.strip()
-    need(path, rows, needed, what)
     if rows.empty:
         raise UserError(f"{path}: no rows: download it again")
     return rows

@@ -50,7 +50,7 @@ def read(root: Path, split_seed: int = 0) -> Listing:
     source = _file(root, "Data_Entry_2017*.csv")
     if source is None:
         raise UserError(f"{root}: no Data_Entry_2017*.csv: give the folder that holds NIH's label file and images/")
-    file = label_file(source, read_csv(source, (), WHAT), split_seed)
+    file = label_file(source, read_csv(source, WHAT), split_seed)
     names = file.table["image"]
     split = _official(root, file.table, split_seed, file.remarks)
     table = file.table.assign(split=split, image=_locate(root, names))
@@ -123,7 +123,8 @@ def _boxes(root: Path, places: dict[str, str], remarks: Remarks) -> pd.DataFrame
     path = _file(root, "BBox_List_2017.csv*")
     if path is None:
         return None
-    rows = read_csv(path, BOXES[:2], WHAT_BOXES).iloc[:, : len(BOXES)]
+    rows = read_csv(path, WHAT_BOXES).iloc[:, : len(BOXES)]
+    need(path, rows, BOXES[:2], WHAT_BOXES)
     rows = rows.set_axis(BOXES[: rows.shape[1]], axis=1)
     need(path, rows, BOXES, WHAT_BOXES)
     name = rows["Finding Label"].astype("str")
@@ -131,7 +132,7 @@ def _boxes(root: Path, places: dict[str, str], remarks: Remarks) -> pd.DataFrame
     strange = ~(name.map(is_known) & (x >= 0) & (y >= 0) & (w > 0) & (h > 0) & (x + w <= 1) & (y + h <= 1))
     items = [f"row {row + 2}: {', '.join(map(str, rows.iloc[row]))}" for row in np.flatnonzero(strange)]
     remarks.wrong("box", items, f"{path}, ", " is no box")
-    finding = name.map(lambda name: finding_of(name) if is_known(name) else None).mask(strange)
+    finding = name.map(finding_of).mask(strange)
     if nothing := int((finding.isna() & ~strange).sum()):
         remarks.notes.append(f"{path.name}: {nothing} boxes of findings that are none of CheXpert's are left out")
     sides = {"left": x, "top": y, "right": x + w, "bottom": y + h}
