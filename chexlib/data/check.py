@@ -46,7 +46,6 @@ phantoms. Of images as they come it names one, an X-ray of NIH's that does stand
 SMALL = 0.5
 """Of the median shorter side."""
 
-
 WIDTH = 100
 """Columns of the terminal that a report is written for."""
 

@@ -36,7 +36,6 @@ class Dataset:
     size: int
     policy: str
     unmentioned: str
-    views: str
     table: pd.DataFrame = field(repr=False)  # IMAGE_COLUMNS, then FINDINGS as 1, 0, -1 or NaN
     covered: np.ndarray = field(repr=False)  # (N, 14) bool: whether the set labels the finding of the image at all
     pixels: Pixels = field(repr=False)  # (N, size, size) uint8, read from the disk as it is indexed
@@ -50,10 +49,6 @@ class Dataset:
     @property
     def shareable(self) -> bool:
         return self.source.shareable
-
-    @property
-    def per(self) -> str:
-        return self.listing.per
 
     @cached_property
     def _targets(self) -> tuple[np.ndarray, np.ndarray]:
@@ -158,7 +153,7 @@ def open_dataset(
     kept = table.index.to_numpy()
     table, covered, pixels = table.reset_index(drop=True), listing.covered[kept], pixels.at(kept)
     flow = pd.concat(flow)
-    return Dataset(source, root, size, policy, unmentioned, views, table, covered, pixels, listing, flow)
+    return Dataset(source, root, size, policy, unmentioned, table, covered, pixels, listing, flow)
 
 
 def _count(step: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -147,6 +147,11 @@ def covers(findings: Sequence[str], table: pd.DataFrame) -> np.ndarray:
     return np.tile(np.isin(FINDINGS, findings), (len(table), 1))
 
 
+def covers_labelled(table: pd.DataFrame) -> np.ndarray:
+    """`covered` (n, 14) of a table's n rows, where a finding without any label is not covered."""
+    return covers([finding for finding in FINDINGS if table[finding].notna().any()], table)
+
+
 def split_by_patient(
     patients: Sequence[str], fractions: tuple[float, float, float] = (0.60, 0.15, 0.25), seed: int = 0
 ) -> np.ndarray:

@@ -16,7 +16,7 @@ from chexlib.errors import UserError
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from, how it is read, and what its terms let be shown to others: by default nothing.
+    """Where a data set comes from, how it is read, and whether its terms let it be shown to others.
 
     `read(root, **options)` gives its Listing. `signs` are patterns of files by which a folder of it is known.
     """
@@ -27,17 +27,8 @@ class Source:
     signs: tuple[str, ...]
     get_it: str  # one line: how a user comes by it
     attribution: str
-    share_labels: bool = False
-    share_ids: bool = False  # of images, studies and patients
-    share_pixels: bool = False
+    shareable: bool = False  # labels, pixels, and the ids of images, studies and patients
 
-    @property
-    def shareable(self) -> bool:
-        """Whether labels, ids and pixels may all be shown."""
-        return self.share_labels and self.share_ids and self.share_pixels
-
-
-OPEN = {"share_labels": True, "share_ids": True, "share_pixels": True}
 
 SOURCES = {
     source.name: source
@@ -49,7 +40,7 @@ SOURCES = {
             ("masks/train",),  # but for its masks, its folder looks like CheXpert's
             "it is made here, from a seed",
             "Drawn by chexlib; no patient is in it.",
-            **OPEN,
+            shareable=True,
         ),
         Source(
             "chexpert",
@@ -66,7 +57,7 @@ SOURCES = {
             ("Data_Entry_2017*.csv",),
             "download it from nihcc.app.box.com/v/ChestXray-NIHCC",
             "Provided by the NIH Clinical Center; Wang et al. 2017.",
-            **OPEN,
+            shareable=True,
         ),
         Source(
             "chestmnist",
@@ -75,7 +66,7 @@ SOURCES = {
             tuple(chestmnist.RESOLUTIONS.values()),
             f"in Python, {chestmnist.GET_IT}",
             "MedMNIST, Yang et al. 2023, CC BY 4.0; from NIH ChestX-ray14, Wang et al. 2017.",
-            **OPEN,
+            shareable=True,
         ),
         Source(
             "torchxrayvision",  # each set has terms of its own, which nobody tells here; so it is for the next two

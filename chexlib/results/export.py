@@ -1,6 +1,6 @@
 """Publishing a study: predictions, logs and provenance of its finished runs, without weights and without images.
 
-What goes into the predictions depends on the data set's terms (`chexlib.data.sources`). Where they keep labels or ids
+What goes into the predictions depends on the data set's terms (`chexlib.data.sources`). Where they keep labels and ids
 back, view, sex and age are left out, too, and the study's replicates are published beside the runs
 (`chexlib.results.held_out`): results are computed from those. Ids become hashes under a key that is drawn for the
 export and then forgotten, for plain hashes of ids that can be listed are no secret; rows are sorted by them. One key
@@ -17,7 +17,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.results.held_out import keeps_back, open_tested, publish_replicates, replicates_file
 from chexlib.runs.spec import RunSpec
@@ -78,16 +77,13 @@ def _clear(folder: Path, pattern: str) -> None:
 
 
 def _shown(run: Run, key: bytes) -> bytes:
-    """The run's predictions as its data set's terms let them be shown, as Parquet."""
-    source = SOURCES[run.spec.dataset]
+    """The run's predictions without labels, under hashed ids and in their order, as Parquet."""
     table = run.predictions().drop(columns=METADATA, errors="ignore")
-    if not source.share_labels:
-        table = table.drop(columns=[name for name in table if name.startswith("y:")])
-    if not source.share_ids:
-        for name in IDS:
-            texts = (f"{name} {value}".encode() for value in table[name])
-            table[name] = [hashlib.blake2b(text, key=key, digest_size=8).hexdigest() for text in texts]
-        table = table.sort_values("image")
+    table = table.drop(columns=[name for name in table if name.startswith("y:")])
+    for name in IDS:
+        texts = (f"{name} {value}".encode() for value in table[name])
+        table[name] = [hashlib.blake2b(text, key=key, digest_size=8).hexdigest() for text in texts]
+    table = table.sort_values("image")
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()

@@ -118,9 +118,8 @@ def read_held_out(study: str, runs: Sequence[Run], tasks: Sequence[str]) -> Held
 
 
 def keeps_back(run: Run) -> bool:
-    """Whether the terms of the run's data set keep its labels or ids from being shared."""
-    source = SOURCES[run.spec.dataset]
-    return not (source.share_labels and source.share_ids)
+    """Whether the terms of the run's data set keep its labels and ids from being shared."""
+    return not SOURCES[run.spec.dataset].shareable
 
 
 def private_seed(labels: np.ndarray, patients: np.ndarray) -> int:

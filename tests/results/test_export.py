@@ -1,4 +1,4 @@
-"""What an export holds and what it keeps back, under each set of terms, from runs that are made up here."""
+"""What an export holds and what it keeps back, from runs that are made up here."""
 
 import re
 from dataclasses import replace
@@ -34,10 +34,6 @@ def store(tmp_path, study):
 
 def exported(study, store, name="out"):
     return RunStore(export_study(load_study(study), study.parent / name, store, progress=False))
-
-
-def on_terms(monkeypatch, **terms):
-    monkeypatch.setitem(SOURCES, "chexpert", replace(SOURCES["chexpert"], **terms))
 
 
 def test_shareable_runs_are_copied_byte_for_byte(tmp_path):
@@ -85,21 +81,6 @@ def test_hashes_are_no_function_of_the_id_and_give_the_order_of_rows(study, stor
     assert not np.array_equal(first["p:Edema"], store.planned("made")[0].predictions()["p:Edema"])
 
 
-@pytest.mark.parametrize(("labels", "ids"), [(True, False), (False, True), (True, True)])
-def test_each_term_is_obeyed_by_itself(study, store, monkeypatch, labels, ids):
-    on_terms(monkeypatch, share_labels=labels, share_ids=ids)
-    run = exported(study, store).planned("made")[0]
-    before, table = store.planned("made")[0].predictions(), run.predictions()
-    assert any(name.startswith("y:") for name in table) == labels
-    assert set(table["image"]) == set(before["image"]) if ids else not names_a_patient(run.folder)
-    assert {"view", "sex", "age"} <= set(table) if labels and ids else not {"view", "sex", "age"} & set(table)
-    assert held_out.replicates_file(run.folder.parent, "made").exists() == (not (labels and ids))
-    if labels:  # each row's labels went with its scores
-        columns = ["p:Edema", "y:Edema", "y:Consolidation"]
-        rows = [t[columns].sort_values("p:Edema", ignore_index=True) for t in (before, table)]
-        pd.testing.assert_frame_equal(*rows)
-
-
 def test_results_of_an_export_are_those_of_the_runs(study, store):
     ours, theirs = open_results(study, store.folder), open_results(study, exported(study, store).folder)
     assert theirs.withheld and not ours.withheld
@@ -135,7 +116,7 @@ def test_replicates_do_not_tell_who_is_positive():
 def test_only_sets_that_keep_something_back_have_draws_of_their_own(study, store, monkeypatch):
     ours = open_results(study, store.folder).replicates
     again = open_results(study, store.folder).replicates
-    on_terms(monkeypatch, share_labels=True, share_ids=True)
+    monkeypatch.setitem(SOURCES, "chexpert", replace(SOURCES["chexpert"], shareable=True))
     public = open_results(study, store.folder).replicates
     assert ours.equals(again) and not np.isclose(ours, public).any()
 

@@ -27,8 +27,8 @@ import pyarrow.compute as pc
 
 from chexlib.data.images import Files
 from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import SPLITS, Listing, Remarks, covers
-from chexlib.data.readers.label_files import covered_of, need, read_ages, read_codes, read_csv, read_labels
+from chexlib.data.listing import SPLITS, Listing, Remarks, covers, covers_labelled
+from chexlib.data.readers.label_files import need, read_ages, read_codes, read_csv, read_labels
 from chexlib.errors import UserError
 
 LABEL_FILES = {
@@ -53,11 +53,7 @@ AP_PA = {"AP": "AP", "PA": "PA", "LL": "", "RL": ""}
 
 SHAPE = r"(?:^|/)(?P<folder>train|valid|val|test)/(?P<patient>patient[^/]+)/(?P<study>study[^/]+)"
 SHAPES = {"image": SHAPE + r"/(?P<file>[^/.][^/]*)$", "study": SHAPE + "$"}
-SPLIT_OF_FOLDER = {"train": "train", "valid": "val", "val": "val", "test": "test"}
 FORMS = "CheXpert's train.csv, valid.csv, test_labels.csv or groundtruth.csv"
-
-WITH_METADATA = ("train.csv", "valid.csv")
-"""Files that come with METADATA."""
 
 
 def read(root: Path) -> Listing:
@@ -76,13 +72,12 @@ def read(root: Path) -> Listing:
             _compare(tables[split], path, file.table, remarks)
         else:
             tables[split] = file.table if file.per == "image" else _images(release, path, file.table, remarks)
-            columns[split] = set(rows.columns)
+            columns[split] = list(rows.columns)
     table = pd.concat(tables.values(), ignore_index=True)
-    labelled = covered_of(table)  # an empty column labels nothing
-    covered = [covers([name for name in labelled if name in columns[split]], tables[split]) for split in tables]
+    covered = covers_labelled(table) & np.concatenate([covers(columns[split], tables[split]) for split in tables])
     remarks.notes += [f"{release.home}: no label file of split {split}" for split in SPLITS if split not in tables]
     images = Files(release.root, release.on_disk(table["image"]).array)
-    return Listing(table, np.concatenate(covered), images, remarks)
+    return Listing(table, covered, images, remarks)
 
 
 def label_file(path: Path, rows: pd.DataFrame) -> Listing:
@@ -92,11 +87,11 @@ def label_file(path: Path, rows: pd.DataFrame) -> Listing:
     """
     remarks, name = Remarks(), path.name.removesuffix(".gz")
     per, key = ("study", "Study") if "Study" in rows and "Path" not in rows else ("image", "Path")
-    need(path, rows, (key, *(METADATA if name in WITH_METADATA else ())), FORMS)
+    need(path, rows, (key, *(METADATA if name in ("train.csv", "valid.csv") else ())), FORMS)
     where = _paths(path, rows[key], per, remarks)
     labels = read_labels(path, rows, FINDINGS, remarks)
     image = where["study"] if per == "study" else where["study"] + "/" + where["file"]
-    split = LABEL_FILES.get(name) or where["folder"].map(SPLIT_OF_FOLDER)
+    split = LABEL_FILES.get(name) or where["folder"].replace("valid", "val")
     columns = {"split": split, "image": image, "study": where["study"], "patient": where["patient"]}
     columns |= _metadata(path, rows, image, remarks) | dict(zip(FINDINGS, labels.T))
     table = pd.DataFrame(columns).astype({"split": "str"})
@@ -111,7 +106,7 @@ def label_file(path: Path, rows: pd.DataFrame) -> Listing:
             f"{path.name}: Lung Lesion stands before Lung Opacity, as in the radiologists' files and unlike train.csv: "
             "columns are taken by name, which undoes it"
         )
-    return Listing(table, covers(covered_of(table), table), None, remarks, per=per)
+    return Listing(table, covers_labelled(table), None, remarks, per=per)
 
 
 def _paths(path: Path, paths: pd.Series, per: str, remarks: Remarks) -> dict[str, pd.Series]:

@@ -14,9 +14,9 @@ import pandas as pd
 
 from chexlib.data.images import Files
 from chexlib.data.labels import FINDINGS
-from chexlib.data.listing import IMAGE_COLUMNS, Listing, Remarks, covers
+from chexlib.data.listing import IMAGE_COLUMNS, Listing, Remarks, covers_labelled
 from chexlib.data.readers.folder import WHAT, read_rows, read_split
-from chexlib.data.readers.label_files import VIEW_CODES, covered_of, need, read_findings, read_people
+from chexlib.data.readers.label_files import VIEW_CODES, need, read_findings, read_people
 from chexlib.errors import UserError
 
 SUFFIXES = {".dcm", ".dicom"}
@@ -51,7 +51,7 @@ def read(root: Path, split_seed: int = 0) -> Listing:
     }
     table = pd.DataFrame(columns | read_people(root, headers, remarks, PEOPLE, VIEWS)).join(labels)
     table = table[listed].reset_index(drop=True)
-    return Listing(table, covers(covered_of(table), table), Files(root, list(table["image"])), remarks)
+    return Listing(table, covers_labelled(table), Files(root, list(table["image"])), remarks)
 
 
 def _headers(root: Path, files: list[str], remarks: Remarks) -> pd.DataFrame:

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from chexlib.data.images import Files
-from chexlib.data.listing import IMAGE_COLUMNS, Listing, Remarks, covers, split_by_patient
-from chexlib.data.readers.label_files import covered_of, need, read_codes, read_csv, read_findings, read_people
+from chexlib.data.listing import IMAGE_COLUMNS, Listing, Remarks, covers_labelled, split_by_patient
+from chexlib.data.readers.label_files import need, read_codes, read_csv, read_findings, read_people
 
 WHAT = "labels.csv, with a column `image` and a column for each finding"
 
@@ -43,7 +43,7 @@ def read(root: Path, split_seed: int = 0) -> Listing:
     columns = {"split": split, "image": image, "study": study, "patient": patient}
     table = pd.DataFrame(columns | read_people(path, rows, remarks)).join(labels)
     table = table[~outside].reset_index(drop=True)
-    return Listing(table, covers(covered_of(table), table), Files(root, list(table["image"])), remarks)
+    return Listing(table, covers_labelled(table), Files(root, list(table["image"])), remarks)
 
 
 def read_rows(path: Path) -> pd.DataFrame:

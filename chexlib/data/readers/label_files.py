@@ -140,8 +140,3 @@ def read_findings(path: Path, rows: pd.DataFrame, remarks: Remarks) -> pd.DataFr
     known = tuple(name for name in rows if name not in names.nothing + names.unknown)
     values = read_labels(path, rows, known, remarks)
     return pd.DataFrame(map_names(known).labels(values), rows.index, FINDINGS)
-
-
-def covered_of(rows: pd.DataFrame) -> tuple[str, ...]:
-    """The findings of a table of which a label is there at all."""
-    return tuple(finding for finding in FINDINGS if rows[finding].notna().any())
