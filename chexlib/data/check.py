@@ -92,7 +92,9 @@ class Report:
         lines = [line for note in self.notes for line in _wrapped(note)]
         for row in self.table.itertuples():
             lines += [f"{row.severity:<8}{row.count:>8,}  {row.found}", *_wrapped(row.message, indent=18)]
-        return "\n".join([*lines, *[""][: len(lines)], *_wrapped(self.verdict)])
+        if lines:
+            lines.append("")
+        return "\n".join([*lines, *_wrapped(self.verdict)])
 
     def to_json(self) -> dict:
         """All of it, every item too, for machines."""

@@ -1,17 +1,14 @@
 """`data check` finds each planted defect, and nothing in a folder without one."""
 
 import json
-import re
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-import chexlib
 from chexlib.cli import main
 from chexlib.data import check as checking
 from chexlib.data.check import check
@@ -182,12 +179,6 @@ def test_equal_hashes_at_a_small_size_do_not_make_duplicates(copy, monkeypatch):
 def test_a_finding_that_is_not_labelled_has_no_class_to_be_too_small(real):
     shown = " ".join(item for problem in check(real, pixels=False).found for item in problem.items)
     assert not any(finding in shown for finding in FINDINGS if finding not in nih.COVERED)
-
-
-def test_every_kind_that_a_reader_names_is_in_the_table():
-    readers = [path.read_text() for path in (Path(chexlib.__file__).parent / "data").rglob("*.py")]
-    named = {kind for text in readers for kind in re.findall(r"(?:wrong|read_codes)\(\"([\w-]+)\"", text)}
-    assert len(named) > 8 and named <= set(KINDS)
 
 
 def test_images_without_labels_can_be_checked_and_described(phantom_folder):

@@ -397,7 +397,7 @@ def test_metadata_that_train_csv_must_have_and_others_need_not(tmp_path, refused
 PART = st.text(st.characters(codec="utf-8", exclude_characters="/\\\r\n\x00\"',"), min_size=1, max_size=6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(prefix=st.lists(PART, max_size=3), patient=PART, study=PART, name=PART)
 def test_no_prefix_changes_an_image_and_no_path_leaves_the_folder(prefix, patient, study, name):
     image = f"train/patient{patient}/study{study}/{name}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -38,14 +38,12 @@ def test_every_finding_has_its_own_name_and_nothing_has_two_meanings():
     ]
 
 
-@settings(deadline=None)
 @given(st.sampled_from([*FINDINGS, *NOTHING, *sum(SYNONYMS.values(), ())]), st.data())
 def test_case_spaces_underscores_and_hyphens_do_not_matter(name, data):
     other = "".join(data.draw(st.sampled_from([c.upper(), c.lower(), c + "_", " " + c, c + "-"])) for c in name)
     assert finding_of(other) == finding_of(name)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([1.0, 0.0, -1.0, np.nan]), min_size=3, max_size=3))
 def test_several_names_of_one_finding_are_present_where_one_is(values):
     mapped = map_names(["Mass", "Hernia", "Nodule", "Edema"])

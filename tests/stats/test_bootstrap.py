@@ -50,7 +50,7 @@ def test_equals_a_loop_over_replicates_with_sklearn(area, bootstrapped, sklearns
     np.testing.assert_allclose(ours.area, [area(y, model) for model in scores], atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(2, 25), st.integers(0, 1))
 def test_equals_the_loop_on_any_small_input(seed, n, decimals):
     y, scores, patients = made(n=n, patients=n, models=2, tasks=2, seed=seed, decimals=decimals)
@@ -166,7 +166,7 @@ def test_all_differences_are_those_of_each_pair(method):
     np.testing.assert_array_equal(found.low, -found.high.T)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6))
 def test_neither_increasing_maps_nor_turning_labels_and_scores_round_change_a_replicate(seed):
     y, scores, patients = made(n=30, patients=20, seed=seed)
