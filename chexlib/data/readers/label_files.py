@@ -17,7 +17,7 @@ import pandas as pd
 
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import Remarks
-from chexlib.data.names import map_names
+from chexlib.data.names import finding_of, map_names
 from chexlib.errors import UserError
 
 VIEW_CODES = {"PA": "PA", "AP": "AP"} | dict.fromkeys(("LATERAL", "L", "LL", "RL"), "LATERAL") | {"FRONTAL": ""}
@@ -137,6 +137,6 @@ def read_findings(path: Path, rows: pd.DataFrame, remarks: Remarks) -> pd.DataFr
         remarks.wrong("column", names.unknown, message=message)
     if names.nothing:
         remarks.notes.append(f"{path.name}: {', '.join(names.nothing)} left out: no finding of CheXpert's")
-    known = tuple(name for name in rows if name not in names.nothing + names.unknown)
+    known = tuple(name for name in rows if finding_of(name))
     values = read_labels(path, rows, known, remarks)
     return pd.DataFrame(map_names(known).labels(values), rows.index, FINDINGS)
