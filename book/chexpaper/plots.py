@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 WIDTH = 6.4
-"""Inches. Type is large for it, so that it stays legible when a phone shows the figure at 360 pixels."""
+"""Inches, near the width of a page's text."""
 
 STYLE = {
     "font.family": "DejaVu Sans",
