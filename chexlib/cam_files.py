@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain, count
 from pathlib import Path
@@ -41,21 +40,6 @@ SIDES = (512, 1024)  # pixels of an overlay's longer side: at least and at most
 STRIP, NARROWEST = 56, 512  # pixels: height of the strip below, and its least width
 
 
-@dataclass(frozen=True, eq=False)
-class WrittenCams:
-    """What was written: `table` is cams.csv, a row an image and finding; `note` is README.txt's text."""
-
-    out: Path
-    table: pd.DataFrame
-    note: str
-
-    def text(self) -> str:
-        """A line an overlay, then where they are, then the note."""
-        rows = self.table.itertuples()
-        lines = [f"{row.file}  {row.finding}  p = {row.probability:.3f}  {row.overlay}" for row in rows]
-        return "\n".join([*lines, f"wrote {len(lines)} overlays, {CSV} and {NOTE} to {self.out}", "", self.note])
-
-
 def write_cams(
     files: Sequence[str | Path],
     run: str | Path,
@@ -65,8 +49,8 @@ def write_cams(
     store: RunStore | None = None,
     force: bool = False,
     progress: bool = True,
-) -> WrittenCams:
-    """Writes an overlay (PNG) an image and finding, cams.csv and README.txt into the folder `out`.
+) -> pd.DataFrame:
+    """Writes an overlay (PNG) an image and finding, cams.csv (also returned) and README.txt into the folder `out`.
 
     files: PNG, JPEG, DICOM or whatever else Pillow reads. run: a run's folder, or its run_id in the store. findings:
     any spelling of CheXpert's names; by default those of the paper's six that the run learned. method: a row of
@@ -97,7 +81,7 @@ def write_cams(
     table, note = pd.DataFrame(rows, columns=columns), _note(run, label, method, grid)
     write_atomically(out / NOTE, f"{note}\n", ELSEWHERE)
     write_atomically(out / CSV, table.to_csv(index=False), ELSEWHERE)  # last: it lists only what is there
-    return WrittenCams(out, table, note)
+    return table
 
 
 def _find_run(name: str | Path, store: RunStore) -> Run:
@@ -123,14 +107,11 @@ def _learned(run: Run, names: Sequence[str] = ()) -> list[str]:
     """
     table = run.predictions()
     known = [f for f in FINDINGS if f"y:{f}" in table and table[f"y:{f}"].notna().any()]
-    found = [finding_of(name) for name in names]
-    for name, finding in zip(names, found, strict=True):
-        if finding is None:
-            raise UserError(f"finding {name!r} is not one that run {run.run_id} learned: {nearest(name, known)}")
+    found = {name: finding_of(name) for name in names}
+    for name, finding in found.items():
         if finding not in known:
-            among = f"which learned {', '.join(known)}"
-            raise UserError(f"finding {finding!r} has no label in the data of run {run.run_id}, {among}")
-    return list(dict.fromkeys(found)) or [task for task in TASKS if task in known] or known
+            raise UserError(f"finding {name!r} is not one that run {run.run_id} learned: {nearest(name, known)}")
+    return list(dict.fromkeys(found.values())) or [task for task in TASKS if task in known] or known
 
 
 def _read(files: list[Path], size: int) -> np.ndarray:

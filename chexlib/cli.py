@@ -350,17 +350,14 @@ def study_plan(
 
 def study_status(
     study: StudyName,
-    seconds: Annotated[float | None, Argument(metavar="SECONDS", help="with --watch: from look to look")] = None,
     runs: Runs = None,
-    watch: Annotated[bool, Option("--watch", help="again and again, until all runs are finished")] = False,
+    watch: Annotated[bool, Option("--watch", help="every 5 s, until all runs are finished")] = False,
 ) -> None:
     """How far each run of a study is."""
     import time
 
     from chexlib.study import status
 
-    if seconds is not None and (seconds <= 0 or not watch):
-        raise UserError(f"SECONDS {seconds:g}: a number above 0 goes with --watch, e.g. --watch 5")
     chosen, store = _study(study, runs)
     while True:
         table = status.study_status(chosen.name, store)
@@ -368,7 +365,7 @@ def study_status(
         print(f"{clear}{status.text(table, store)}", flush=True)
         if not watch or (table["state"] == "finished").all():
             return
-        time.sleep(seconds or 5)
+        time.sleep(5)
 
 
 def study_export(
@@ -410,8 +407,6 @@ def evaluate(
     Where patients can be told (patient64741 in the names, or a column patient), they are drawn.
     Example: chexlib evaluate a.csv b.csv --truth groundtruth.csv --tasks Edema,Atelectasis
     """
-    import shutil
-
     from chexlib.evaluate import evaluate as scored
 
     if as_csv and as_json:
@@ -425,7 +420,7 @@ def evaluate(
     elif as_csv:
         print(found.table.to_csv(index=False), end="")
     else:
-        print(found.text(shutil.get_terminal_size((100, 24)).columns))
+        print(found.text())
 
 
 def cam(
@@ -442,11 +437,13 @@ def cam(
     Writes a PNG an image and finding, cams.csv with the probabilities, and README.txt. Not for clinical use: the maps
     show what a network weighed, and not where a disease is.
     """
-    from chexlib.cam_files import write_cams
+    from chexlib.cam_files import CSV, NOTE, write_cams
     from chexlib.runs.store import RunStore
 
-    found = write_cams(images, model, out, finding or [], method, RunStore.open(runs), force)
-    print(found.text())
+    table = write_cams(images, model, out, finding or [], method, RunStore.open(runs), force)
+    print(table[["file", "finding", "probability", "overlay"]].to_string(index=False, float_format="{:.3f}".format))
+    print(f"wrote {len(table)} overlays, {CSV} and {NOTE} to {out}\n")
+    print((Path(out).expanduser() / NOTE).read_text(), end="")
 
 
 if __name__ == "__main__":
