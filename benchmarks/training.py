@@ -20,8 +20,7 @@ from chexlib.models import create_model
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.runs.spec import RunSpec
 from chexlib.study.one import default_workers
-from chexlib.study.plan import settle, tune_networks
-from chexlib.study.study import shape
+from chexlib.study.plan import tune_networks
 from chexlib.training.device import device_type, start
 from chexlib.training.loop import Learner, step
 
@@ -33,8 +32,8 @@ FINDINGS, BATCH = 14, 16
 def main() -> None:
     specs = [RunSpec(arch=name, size=SIZE) for name in PAPER]
     workers = default_workers(specs)
-    settings, _ = tune_networks(specs, speed_alone, device_type(), workers, progress=True)
-    ratios = [compare_one(settle(spec, settings[shape(spec)]), workers) for spec in specs]
+    fastest = tune_networks(specs, speed_alone, device_type(), workers, progress=True)
+    ratios = [compare_one(spec, workers) for spec, _ in fastest.values()]
     mean = geometric_mean(ratios)
     print(f"training, {len(ratios)} networks: {mean:.2f} times a plain loop, geometric mean ({machine()})", flush=True)
 

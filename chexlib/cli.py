@@ -262,7 +262,7 @@ def _train_verb(offered: bool) -> Callable:
             words = f"one of {', '.join(CHOICES[field.name])}; " if field.name in CHOICES else ""
             kind, shown, words = str, "VALUE", f"{words}default {field.default}"
             if field.type.startswith("Mapping"):
-                kind, shown, words = list[str], "NAME=VALUE", "default none; repeatable, or as YAML"
+                kind, shown, words = list[str], "NAME=VALUE", "default none; repeatable"
             if field.name not in FILLED_IN:
                 option = Annotated[kind | None, Option(metavar=shown, help=words)]
                 parameters.append(Parameter(field.name, Parameter.KEYWORD_ONLY, default=None, annotation=option))
@@ -282,34 +282,29 @@ def chosen_fields(texts: Texts, options: Mapping[str, str | list[str] | None]) -
         if name in values:
             option = f"--{name.replace('_', '-')}"
             raise UserError(f"{name}: given twice, as {name}={values[name]} and with {option}: choose one")
-        if isinstance(given, str):
-            values[name] = given if types[name] == "str" else _yaml(given, given)
+        if isinstance(given, list):
+            values[name] = _values(given)
+        elif types[name] == "str":
+            values[name] = given
         else:
-            values[name] = {}
-            for text in given:
-                found = _yaml(text, text)
-                values[name] |= found if isinstance(found, dict) else _values([text])
+            values |= _values([f"{name}={given}"])
     return values
 
 
 def _values(texts: Texts) -> dict:
     """NAME=VALUE texts as names and values; a value is read as YAML."""
+    import yaml
+
     values = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"{text!r}: fields are given as NAME=VALUE, e.g. arch=resnet18")
-        values[name] = _yaml(value, text)
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"{text!r}: not readable as YAML: {error}") from None
     return values
-
-
-def _yaml(value: str, text: str) -> object:
-    import yaml
-
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"{text!r}: not readable as YAML: {error}") from None
 
 
 def study_run(
@@ -392,7 +387,7 @@ def _study(name: str, runs: str | None) -> tuple:
 def evaluate(
     predictions: Annotated[list[str], Argument(metavar="PREDICTIONS", help="CSV, Parquet, or a run's folder")],
     truth: Annotated[str | None, Option(metavar="FILE", help="the labels: 1, 0 or empty (none for a run's)")] = None,
-    tasks: Annotated[Texts, Option(metavar="TASK,TASK", help="default: those of all files (repeatable)")] = None,
+    tasks: Annotated[str, Option(metavar="TASK,TASK", help="default: those of all files")] = "",
     inner: Annotated[bool, Option("--inner", help="score what all files have, where one lacks some rows")] = False,
     draws: Annotated[int, Option(metavar="N", help="draws of the bootstrap")] = 1000,
     interval: Annotated[Interval, Option(help="bca is taken anyway where a class is rare")] = "percentile",
@@ -411,8 +406,7 @@ def evaluate(
 
     if as_csv and as_json:
         raise UserError("--csv and --json: choose one")
-    names = [task.strip() for text in tasks or () for task in text.split(",")]
-    found = scored(predictions, truth, names or None, inner, draws, interval)
+    found = scored(predictions, truth, tasks.split(",") if tasks else None, inner, draws, interval)
     if plot:
         found.plot(plot)
     if as_json:

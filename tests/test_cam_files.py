@@ -58,7 +58,7 @@ def test_a_data_sets_image_gets_the_probability_that_the_run_predicts_of_it(run,
     found = write_cams(files, run.run_id, tmp_path / "out", ["Edema"], store=store, progress=False)
     expected = predict_with(run, dataset, rows)[:, FINDINGS.index("Edema")]
     assert expected.std() > 0
-    np.testing.assert_allclose(found.table["probability"], expected, atol=1e-5)
+    np.testing.assert_allclose(found["probability"], expected, atol=1e-5)
 
 
 def test_maps_are_the_mean_of_the_checkpoints_maps(run, image):
@@ -105,7 +105,7 @@ def test_png_jpeg_and_dicom_of_the_same_image_agree(run, store, image, tmp_path)
     file.PixelData = RAMP.tobytes()
     file.save_as(tmp_path / "x.dcm", enforce_file_format=True)
     files = [image, tmp_path / "x.jpg", tmp_path / "x.dcm"]
-    found = write_cams(files, run.run_id, tmp_path / "out", ["Edema"], store=store, progress=False).table
+    found = write_cams(files, run.run_id, tmp_path / "out", ["Edema"], store=store, progress=False)
     png, jpeg, dicom = found["probability"]
     assert dicom == pytest.approx(png, abs=1e-6) and jpeg == pytest.approx(png, abs=0.01)
     assert list(found["overlay"]) == ["x.edema.png", "x-2.edema.png", "x-3.edema.png"]
@@ -194,7 +194,7 @@ def test_a_methods_maps_are_its_own(run, store, image, tmp_path):
     made = {}
     for method in ("paper", "grad-cam"):
         found = write_cams([image], run.run_id, tmp_path / method, (), method, store, progress=False)
-        assert sorted(found.table["finding"]) == sorted(TASKS)  # the paper's six, where none is asked for
+        assert sorted(found["finding"]) == sorted(TASKS)  # the paper's six, where none is asked for
         made[method] = (tmp_path / method / "x.edema.png").read_bytes()
         assert f"method '{method}'" in (tmp_path / method / "README.txt").read_text()
     assert made["paper"] != made["grad-cam"]

@@ -100,7 +100,7 @@ def test_every_field_of_a_training_is_an_option_too():
     offered = set(parsed(["train"]).params) - {"values", "data", "runs"}
     assert offered == {field.name for field in fields(RunSpec)} - {"fingerprint", "weights", "numerics"}
     options = ["--dataset", "nih", "--arch=convnext_tiny", "--lr", "1e-3", "--policy", "u-zeros", "--options", "n=5",
-               "--options", "{seed: 1}", "--augment", "rotation=5", "--batch-size", "4"]  # fmt: skip
+               "--options", "seed=1", "--augment", "rotation=5", "--batch-size", "4"]  # fmt: skip
     assert RunSpec.make(chosen(*options, "memory_format=contiguous", "seed=3")) == spec
     assert RunSpec.make(chosen()) == RunSpec()
 

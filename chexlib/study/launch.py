@@ -42,7 +42,10 @@ def run_study(
         raise UserError(f"workers={workers}: at least 1 run trains at once")
     store = store or RunStore.open()
     failed: dict[str, str] = {}
-    place = cluster.connect(ray, gpus, study.specs(), root, store) if ray else _this_machine(workers)
+    if ray:
+        place = cluster.connect(ray, gpus, study.specs(), root, store)
+    else:
+        place = nullcontext((None, partial(_train_all, workers=workers)))  # None: this machine's own settings
     with place as (settings, train_all):
         specs = resolve_study(study, root, store, progress, settings)
         todo = [spec for spec in specs if not store.run(spec).finished]
@@ -57,11 +60,6 @@ def run_study(
         run_id, error = next(iter(failed.items()))
         raise UserError(f"study {study.name}: {len(failed)} of {len(specs)} runs failed, the first ({run_id}): {error}")
     return [store.run(spec) for spec in specs]
-
-
-def _this_machine(workers: int | None):
-    """What a cluster would give: the settings of its devices (this one's), and what trains runs."""
-    return nullcontext((None, partial(_train_all, workers=workers)))
 
 
 def _train_all(specs: list[RunSpec], root, store: RunStore, workers: int | None):

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from itertools import chain, product
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,25 +115,24 @@ def plan_study(
         return _seconds(spec, speed, images[having(spec, DATA)])
 
     if tune:
-        settings, speeds = tune_networks(first.values(), seconds, device_type(), workers, progress)
+        chosen = tune_networks(first.values(), seconds, device_type(), workers, progress)
+        settings = {name: {field: getattr(spec, field) for field in SETTINGS} for name, (spec, _) in chosen.items()}
         write_settings(study, store, device_name(), settings)
     else:
         settings = dict.fromkeys(first, safe_settings()) | read_settings(study, store)
-        speeds = measured((settle(spec, settings[name]) for name, spec in first.items()), workers, progress)
-        for problem in speeds.values():
-            if isinstance(problem, UserError):
-                raise problem
-    settled = {name: settle(spec, settings[name]) for name, spec in first.items()}
-    runs = [seconds(spec, speeds[settled[shape(spec)].to_json()]) for spec in specs]
+        settled = {name: settle(spec, settings[name]) for name, spec in first.items()}
+        speeds = measured(settled.values(), workers, progress)
+        chosen = {name: _fastest([spec], speeds, seconds) for name, spec in settled.items()}
+    runs = [seconds(spec, chosen[shape(spec)][1]) for spec in specs]
     return Plan(
-        study.name,
-        device_name(),
-        workers,
-        images[having(specs[0], DATA)],
-        _networks(specs, settled, speeds, runs),
-        runs,
-        cache_bytes,
-        sum(_bytes(spec) for spec in specs),
+        study=study.name,
+        device=device_name(),
+        workers=workers,
+        images=images[having(specs[0], DATA)],
+        networks=_networks(specs, runs, chosen),
+        runs=runs,
+        cache_bytes=cache_bytes,
+        store_bytes=sum(spec.keep * 4 * parameters(architecture(spec.arch), spec.minus) for spec in specs),
     )
 
 
@@ -144,43 +143,39 @@ def settle(spec: RunSpec, settings: dict[str, str]) -> RunSpec:
 
 def tune_networks(
     specs: Iterable[RunSpec], seconds: Callable[[RunSpec, Speed], float], device: str, workers: int, progress: bool
-) -> tuple[dict[str, dict[str, str]], dict[str, Speed]]:
-    """The fastest settings of each network, by `shape`, and all speeds that were measured, by a spec's JSON.
+) -> dict[str, tuple[RunSpec, Speed]]:
+    """Each network in its fastest settings, and how fast it is in them, by `shape`.
 
     Settings that cannot be had here, or whose first losses leave the reference's by more than 2 %, are left out.
     `seconds` says how long a run of a spec takes at a speed. Raises UserError where the reference cannot be had.
     """
     networks = {shape(spec): spec for spec in specs}
-    pairs = list(product(PRECISIONS[device], FORMATS))
-    tried = {
-        name: [settle(spec, {"precision": precision, "memory_format": layout}) for precision, layout in pairs]
-        for name, spec in networks.items()
-    }
+    pairs = [
+        {"precision": precision, "memory_format": layout} for precision in PRECISIONS[device] for layout in FORMATS
+    ]
+    tried = {name: [settle(spec, pair) for pair in pairs] for name, spec in networks.items()}
     speeds = measured(chain(*tried.values()), workers, progress)
     best = {name: _fastest(candidates, speeds, seconds) for name, candidates in tried.items()}
-    for name, spec in networks.items():
-        if spec.execution == "auto" and seconds(best[name], speeds[best[name].to_json()]) > COMPILING_PAYS:
-            tried[name].append(replace(best[name], execution="compiled"))
-    speeds |= measured((candidates[-1] for candidates in tried.values()), workers, progress, known=speeds)
-    best = {name: _fastest(candidates, speeds, seconds) for name, candidates in tried.items()}
-    settings = {name: {field: getattr(spec, field) for field in SETTINGS} for name, spec in best.items()}
-    return settings, {text: speed for text, speed in speeds.items() if not isinstance(speed, UserError)}
+    long = (name for name in best if networks[name].execution == "auto" and seconds(*best[name]) > COMPILING_PAYS)
+    compiled = {name: replace(best[name][0], execution="compiled") for name in long}
+    speeds |= measured(compiled.values(), workers, progress)
+    return best | {name: _fastest([*tried[name], spec], speeds, seconds) for name, spec in compiled.items()}
 
 
-def _fastest(candidates: list[RunSpec], speeds: dict[str, Speed | UserError], seconds: Callable) -> RunSpec:
-    reference = speeds[candidates[0].to_json()]
-    if isinstance(reference, UserError):
-        raise reference
-    found = ((spec, speeds[spec.to_json()]) for spec in candidates)
-    right = [spec for spec, speed in found if not isinstance(speed, UserError) and speed.agrees(reference)]
-    return min(right, key=lambda spec: seconds(spec, speeds[spec.to_json()]))
+def _fastest(
+    candidates: list[RunSpec], speeds: dict[str, Speed | UserError], seconds: Callable[[RunSpec, Speed], float]
+) -> tuple[RunSpec, Speed]:
+    """Of those that agree with the first; UserError where that one cannot be had."""
+    reference, *others = ((spec, speeds[spec.to_json()]) for spec in candidates)
+    if isinstance(reference[1], UserError):
+        raise reference[1]
+    right = [found for found in others if not isinstance(found[1], UserError) and found[1].agrees(reference[1])]
+    return min([reference, *right], key=lambda found: seconds(*found))
 
 
-def measured(
-    specs: Iterable[RunSpec], workers: int, progress: bool, known: Iterable[str] = ()
-) -> dict[str, Speed | UserError]:
-    """How fast each distinct spec trains, or what is in its way, by its JSON; without those that are known."""
-    texts = list(dict.fromkeys(text for spec in specs if (text := spec.to_json()) not in known))
+def measured(specs: Iterable[RunSpec], workers: int, progress: bool) -> dict[str, Speed | UserError]:
+    """How fast each distinct spec trains, or what is in its way, by its JSON."""
+    texts = list(dict.fromkeys(spec.to_json() for spec in specs))
     with fresh_processes(workers) as pool, tqdm(total=len(texts), desc="measuring", disable=not progress) as bar:
         futures = {text: pool.submit(_measure, text) for text in texts}
         found = {}
@@ -228,31 +223,23 @@ def _seconds(spec: RunSpec, speed: Speed, images: Images) -> float:
     return once * (2 if spec.teacher else 1)
 
 
-def _bytes(spec: RunSpec) -> int:
-    """What a finished run's kept weights take."""
-    return spec.keep * 4 * parameters(architecture(spec.arch), spec.minus)
-
-
-def _networks(
-    specs: list[RunSpec], settled: Mapping[str, RunSpec], speeds: Mapping[str, Speed], runs: list[float]
-) -> pd.DataFrame:
-    rows = []
-    for name, spec in settled.items():
-        speed = speeds[spec.to_json()]
-        theirs = [seconds for other, seconds in zip(specs, runs, strict=True) if shape(other) == name]
-        rows.append(
-            {
-                "network": architecture(spec.arch).label(spec.minus),
-                "px": spec.size,
-                "runs": len(theirs),
-                "precision": spec.precision,
-                "memory format": spec.memory_format,
-                "execution": spec.execution,
-                "images/s": speed.images_per_second,
-                "seconds": max(theirs),
-                "MB": speed.memory_mb,
-            }
-        )
+def _networks(specs: list[RunSpec], runs: list[float], chosen: Mapping[str, tuple[RunSpec, Speed]]) -> pd.DataFrame:
+    """Plan.networks."""
+    longest = pd.Series(runs).groupby([shape(spec) for spec in specs]).agg(["size", "max"])
+    rows = [
+        {
+            "network": architecture(spec.arch).label(spec.minus),
+            "px": spec.size,
+            "runs": longest.loc[name, "size"],
+            "precision": spec.precision,
+            "memory format": spec.memory_format,
+            "execution": spec.execution,
+            "images/s": speed.images_per_second,
+            "seconds": longest.loc[name, "max"],
+            "MB": speed.memory_mb,
+        }
+        for name, (spec, speed) in chosen.items()
+    ]
     return pd.DataFrame(rows)
 
 
