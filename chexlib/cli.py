@@ -311,7 +311,7 @@ def study_run(
     study: StudyName,
     data: Data = None,
     runs: Runs = None,
-    workers: Annotated[int | None, Option(metavar="N", help="runs at once (default: what the cores can take)")] = None,
+    workers: Annotated[int | None, Option(min=1, metavar="N", help="runs at once (default: as many as fit)")] = None,
     ray: Annotated[str, Option(metavar="ADDRESS", help="on a Ray cluster: HOST:PORT of its head, auto, or local")] = "",
     gpus: Annotated[float | None, Option(metavar="N", help="GPUs a run with --ray (default: 1 where any are)")] = None,
 ) -> None:
@@ -389,7 +389,7 @@ def evaluate(
     truth: Annotated[str | None, Option(metavar="FILE", help="the labels: 1, 0 or empty (none for a run's)")] = None,
     tasks: Annotated[str, Option(metavar="TASK,TASK", help="default: those of all files")] = "",
     inner: Annotated[bool, Option("--inner", help="score what all files have, where one lacks some rows")] = False,
-    draws: Annotated[int, Option(metavar="N", help="draws of the bootstrap")] = 1000,
+    draws: Annotated[int, Option(min=1, max=100_000, metavar="N", help="draws of the bootstrap")] = 1000,
     interval: Annotated[Interval, Option(help="bca is taken anyway where a class is rare")] = "percentile",
     as_csv: Annotated[bool, Option("--csv", help="print the table as CSV, a row a model and task")] = False,
     as_json: AsJson = False,

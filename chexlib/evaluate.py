@@ -31,9 +31,6 @@ ABOUT = {*PATIENTS, "split", "view", "sex", "age", "frontal/lateral", "ap/pa", "
 """Columns that say whose a row is, and all that are neither a score nor a label."""
 
 MEAN, SHOWN = "mean", 3  # the row of means over tasks; names that an error lists
-MOST = 100_000  # draws: more would take hours, and change no third digit
-
-
 COLUMNS = ["auroc", "low", "high", "auprc", "auprc_low", "auprc_high"]
 
 
@@ -95,12 +92,12 @@ class Evaluation:
         path = Path(path).expanduser()
         if path.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise UserError(f"{path}: figures are PNG, SVG or PDF: give a name that ends in .png, .svg or .pdf")
-        wide = {name: self.table.pivot_table(name, "model", "task", sort=False) for name in ("auroc", "low", "high")}
-        areas = wide["auroc"]
+        wide = self.table.pivot(index="model", columns="task")
+        areas, low, high = (wide[name][[MEAN, *self.tasks]] for name in COLUMNS[:3])
         rows = -(-areas.shape[1] // 3)
         panels = areas.plot(
             subplots=True, layout=(rows, 3), figsize=(9, 2 + 2 * rows), sharey=True, legend=False,
-            yerr=np.stack([areas - wide["low"], wide["high"] - areas]).transpose(2, 0, 1), marker="o", linestyle="",
+            yerr=np.stack([areas - low, high - areas]).transpose(2, 0, 1), marker="o", linestyle="",
             xticks=range(len(areas)), rot=90, title=list(areas), ylabel="AUROC",
         )  # fmt: skip
         try:
@@ -131,8 +128,6 @@ def evaluate(
     or "bca"; BCa whatever it says for tasks with fewer than FEW studies of a class. Raises UserError for what cannot be
     scored.
     """
-    if not 1 <= n_boot <= MOST:
-        raise UserError(f"{n_boot:,} draws: give a number from 1 to {MOST:,}, e.g. 1000")
     files = [_file(path) for path in predictions]
     models = _models(files)
     if truth is None and files[0].suffix != ".parquet":

@@ -135,7 +135,7 @@ def test_the_scale_ends_as_the_colours_do():
         (["{image}", "--finding", "Edma"], "nearest: Edema"),
         (["{image}", "--finding", "Hernia"], "choose from No Finding, Enlarged Cardiomediastinum"),
         (["{image}", "--finding", "Fracture"], "finding 'Fracture' is not one that run"),
-        (["{image}", "--method", "gradcam"], "method 'gradcam' is unknown: nearest: grad-cam"),
+        (["{image}", "--method", "gradcam"], "method='gradcam': there is no such map; nearest: grad-cam"),
         (["{image}", "--model", "resnet"], "resnet: no run; {runs} holds 1, among them phantom48-resnet18"),
         (["{image}", "--model", "{runs}"], "{runs}: no run; {runs} holds 1, among them phantom48-resnet18"),
         (["{image}", "--runs", "{here}/none", "--model", "a"], "a: no run, and {here}/none holds none"),

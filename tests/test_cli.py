@@ -21,7 +21,7 @@ from tests.command_line import parsed
         (["study", "run", "dmeo"], "study 'dmeo'"),
         (["study", "run", "paper", "--data", "nowhere"], "nowhere: no such folder"),
         (["study", "run", "paper"], "needs its folder (--data FOLDER)"),
-        (["study", "run", "smoke", "--workers", "-1"], "workers=-1"),
+        (["study", "run", "smoke", "--workers", "-1"], "'--workers': Input should be greater than"),
         (["book", "serve", "--port", "99999999"], "port 99999999"),
         (["study", "status", "demo", "--watch", "-1"], "-1"),
         (["study", "status", "demo", "--runs", "nowhere"], "was never planned"),

@@ -211,8 +211,8 @@ def test_labels_that_are_wrong_are_refused_in_one_line(folder, capsys, change, w
     [
         (["a.csv"], "a.csv: holds no labels: give them with --truth"),
         (["a.csv", "a.csv", "--truth", "truth.csv"], "given twice"),
-        (["a.csv", "--truth", "truth.csv", "--draws", "0"], "0 draws: give a number from 1"),
-        (["a.csv", "--truth", "truth.csv", "--draws", "1000000000"], "from 1 to 100,000"),
+        (["a.csv", "--truth", "truth.csv", "--draws", "0"], "'--draws': Input should be greater than"),
+        (["a.csv", "--truth", "truth.csv", "--draws", "1000000000"], "'--draws': Input should be less than"),
         (["nowhere.csv", "--truth", "truth.csv"], "nowhere.csv: no such file"),
         (["a.csv", "--truth", "nowhere.csv"], "nowhere.csv: no such file"),
         (["nowhere.parquet", "--truth", "truth.csv"], "nowhere.parquet: no such file"),

@@ -38,8 +38,6 @@ def run_study(
     `gpus` of a GPU. A run that fails does not stop the others; at the end a UserError names those that failed, with
     the first one's reason.
     """
-    if workers is not None and workers < 1:
-        raise UserError(f"workers={workers}: at least 1 run trains at once")
     store = store or RunStore.open()
     failed: dict[str, str] = {}
     if ray:

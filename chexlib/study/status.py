@@ -52,7 +52,4 @@ def text(table: pd.DataFrame, store: RunStore) -> str:
     """The table for a terminal, and under it how many runs are in which state."""
     counts = table["state"].value_counts()
     others = "".join(f", {counts[state]} {state}" for state in ("running", "stopped", "waiting") if state in counts)
-    longest = table.index.str.len().max()
-    shown = table.assign(run=table.index.str.ljust(longest)).to_string(index=False, justify="left")
-    shown = "\n".join(line.rstrip() for line in shown.splitlines())
-    return f"{shown}\n{counts.get('finished', 0)} of {len(table)} runs finished{others} in {store.folder}"
+    return f"{table.to_string()}\n{counts.get('finished', 0)} of {len(table)} runs finished{others} in {store.folder}"

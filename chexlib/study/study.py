@@ -88,17 +88,12 @@ def load_study(name: str | Path) -> Study:
         raise UserError(f"{path}: each entry of `runs` is a mapping of fields to values, e.g. {{arch: [resnet18]}}")
     if unknown := set(content) - set(FIELDS):
         raise UserError(f"{path}: {', '.join(sorted(unknown))} is no part of a study: it has {', '.join(FIELDS)}")
-    if not isinstance(content.get("common") or {}, dict) or not isinstance(content.get("tasks", []), list):
+    content = {"title": path.stem, "tasks": list(TASKS), "common": {}} | content
+    if not isinstance(content["common"], dict) or not isinstance(content["tasks"], list):
         raise UserError(f"{path}: `common` is a mapping of fields to values, and `tasks` a list of findings")
-    if strange := set(content.get("tasks", TASKS)) - set(FINDINGS):
-        raise UserError(f"{path}: task {', '.join(sorted(strange))} is none of {', '.join(FINDINGS)}")
-    study = Study(
-        name=path.stem,
-        title=content.get("title", path.stem),
-        tasks=tuple(content.get("tasks", TASKS)),
-        common=content.get("common") or {},
-        axes=tuple(content["runs"]),
-    )
+    if strange := [str(task) for task in content["tasks"] if task not in FINDINGS]:
+        raise UserError(f"{path}: task {', '.join(strange)} is none of {', '.join(FINDINGS)}")
+    study = Study(path.stem, content["title"], tuple(content["tasks"]), content["common"], tuple(content["runs"]))
     try:
         if not study.specs():
             raise UserError("`runs` is empty")
