@@ -92,7 +92,7 @@ class Evaluation:
         path = Path(path).expanduser()
         if path.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise UserError(f"{path}: figures are PNG, SVG or PDF: give a name that ends in .png, .svg or .pdf")
-        wide = self.table.pivot(index="model", columns="task")
+        wide = self.table.pivot(index="model", columns="task").sort_values(("auroc", MEAN), ascending=False)
         areas, low, high = (wide[name][[MEAN, *self.tasks]] for name in COLUMNS[:3])
         rows = -(-areas.shape[1] // 3)
         panels = areas.plot(
