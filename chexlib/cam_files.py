@@ -111,22 +111,17 @@ def _learned(run: Run, names: Sequence[str] = ()) -> list[str]:
 
 
 def _read(files: list[Path], size: int) -> np.ndarray:
-    """(N, size, size) uint8. Raises UserError for the first file that cannot be read, and says how many others."""
-    pixels, bad = [], []
+    """(N, size, size) uint8. Raises UserError for the first file that cannot be read."""
+    pixels = []
     for file in files:
+        if not file.is_file():
+            why = "a folder: name the image files in it" if file.is_dir() else "no such file"
+            raise UserError(f"{file}: {why}; nothing was written")
         try:
-            if not file.is_file():
-                raise UserError(
-                    f"{file}: {'a folder: name the image files in it' if file.is_dir() else 'no such file'}"
-                )
             pixels.append(read_grey(file, size))
         except BadImage as error:
-            bad.append(f"{file}: cannot be decoded ({error.reason}): give PNG, JPEG or DICOM files")
-        except UserError as error:
-            bad.append(str(error))
-    if bad:
-        others = f"; {len(bad) - 1} more cannot be read" if len(bad) > 1 else ""
-        raise UserError(f"{bad[0]}{others}; nothing was written")
+            why = f"cannot be decoded ({error.reason}): give PNG, JPEG or DICOM files"
+            raise UserError(f"{file}: {why}; nothing was written") from None
     return np.stack(pixels)
 
 

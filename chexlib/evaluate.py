@@ -284,6 +284,8 @@ def _read(file: Path, prefix: str, what: str) -> tuple[pd.DataFrame, pd.DataFram
     ours = [column for column in rows if str(column).startswith(prefix)]
     if ours and "split" in rows:  # a run's predictions.parquet
         rows = rows[rows["split"] == "test"]
+    if rows.empty:
+        raise UserError(f"{file}: no rows{' of split test' if ours else ''}: give a file of {what}")
     by_name = {str(column).strip().casefold(): column for column in rows}
     names = _filled(file, rows[_name_column(file, rows, by_name)])
     rows = rows.set_axis(names)

@@ -227,6 +227,8 @@ def test_a_command_that_cannot_be_followed_says_why_in_one_line(folder, capsys, 
 def test_broken_files_are_refused_in_one_line(folder, capsys):
     Path("broken.parquet").write_bytes(b"PAR1" + bytes(50))
     assert "broken.parquet: not readable as Parquet" in said(capsys, "broken.parquet", "--truth", "truth.csv")
+    pd.read_csv("a.csv").assign(split="val", **{"p:Edema": 0.5}).to_parquet("val.parquet")
+    assert "val.parquet: no rows of split test" in said(capsys, "val.parquet", "--truth", "truth.csv")
     Path("bytes.csv").write_bytes(bytes(range(256)))
     assert "bytes.csv" in said(capsys, "bytes.csv", "--truth", "truth.csv")
 

@@ -124,14 +124,13 @@ def _asked(spec: RunSpec, share: float) -> dict[str, float]:
 
 
 def _refuse_too_large(address: str, asked: dict[str, float], alive: list[dict]) -> None:
-    for node in alive:
-        there = node["Resources"]
-        if there.get("CPU", 0) >= asked["num_cpus"] and there.get("GPU", 0) >= asked["num_gpus"]:
-            return
-    raise UserError(
-        f"--ray {address}: no node has what a run asks for, cores: {asked['num_cpus']}, GPUs: {asked['num_gpus']:g}: "
-        "lower --gpus, or threads or processes in the study"
-    )
+    cpus, gpus = asked["num_cpus"], asked["num_gpus"]
+    there = [node["Resources"] for node in alive]
+    if not any(one.get("CPU", 0) >= cpus and one.get("GPU", 0) >= gpus for one in there):
+        raise UserError(
+            f"--ray {address}: no node has what a run asks for, cores: {cpus}, GPUs: {gpus:g}: "
+            "lower --gpus, or threads or processes in the study"
+        )
 
 
 def _ask_nodes(address: str, share: float, alive: list[dict], root, store: RunStore) -> dict[str, str]:
