@@ -37,33 +37,30 @@ class Policy:
 
     name: str  # a mix's is its canonical text
     meaning: str
-    uncertain: float | None = None  # the label that it becomes; None: it has none, and is not known
-    but: tuple[tuple[str, float | None], ...] = ()  # findings whose uncertain labels become something else
+    becomes: dict[str, float | None]  # of each of FINDINGS, the label; None: it has none, and is not known
     classes: int = 1  # outputs of a network for each finding; 3 where uncertain is a class of its own
     teacher: str = ""  # the policy of the run whose predictions become the uncertain labels
 
-    @property
-    def becomes(self) -> dict[str, float | None]:
-        """What each finding's uncertain labels become, in the order of FINDINGS."""
-        return dict.fromkeys(FINDINGS, self.uncertain) | dict(self.but)
 
+MIXABLE = {"u-ones": 1.0, "u-zeros": 0.0, "u-ignore": None}
+"""Policies that single findings can follow, and what an uncertain label becomes under them."""
 
-MIXED = (("Edema", 1.0), ("Atelectasis", 1.0))  # as LibAUC and most others have it
+ONES, ZEROS, NONE = (dict.fromkeys(FINDINGS, label) for label in MIXABLE.values())
+MIXED = ZEROS | {"Edema": 1.0, "Atelectasis": 1.0}  # as LibAUC and most others have it
 
 POLICIES = {
     policy.name: policy
     for policy in (
-        Policy("u-ones", "uncertain counts as present", 1.0),
-        Policy("u-zeros", "uncertain counts as absent", 0.0),
-        Policy("u-ignore", "uncertain is left out of the loss"),
-        Policy("u-multiclass", "uncertain is a class of its own, beside absent and present", classes=3),
-        Policy("u-selftrained", "uncertain becomes the probability that a u-ignore run predicts", teacher="u-ignore"),
-        Policy("u-mixed", "uncertain counts as present for Edema and Atelectasis, as absent elsewhere", 0.0, MIXED),
+        Policy("u-ones", "uncertain counts as present", ONES),
+        Policy("u-zeros", "uncertain counts as absent", ZEROS),
+        Policy("u-ignore", "uncertain is left out of the loss", NONE),
+        Policy("u-multiclass", "uncertain is a class of its own, beside absent and present", NONE, classes=3),
+        Policy(
+            "u-selftrained", "uncertain becomes the probability that a u-ignore run predicts", NONE, teacher="u-ignore"
+        ),
+        Policy("u-mixed", "uncertain counts as present for Edema and Atelectasis, as absent elsewhere", MIXED),
     )
 }
-
-MIXABLE = {1.0: "u-ones", 0.0: "u-zeros", None: "u-ignore"}
-"""What an uncertain label becomes to the name of the policy that does no more; single findings can follow it."""
 
 UNMENTIONED = {"absent": 0.0, "unknown": None}
 """What a finding that the report does not mention becomes; CheXpert's convention is absent."""
@@ -81,27 +78,28 @@ def parse_policy(text: str) -> Policy:
     """
     base, *exceptions = (part.strip() for part in str(text).split(","))
     row = _choice(POLICIES, base.lower(), "policy")
-    values, named = row.becomes, set()
+    becomes, named = dict(row.becomes), set()
     for part in exceptions:
         finding, equals, name = (word.strip() for word in part.partition("="))
         if not equals or finding in named:
             reason = "is named twice" if equals else "is not of the form FINDING=POLICY, e.g. Edema=u-ones"
             raise UserError(f"policy={text!r}: {finding!r} {reason}")
-        _choice(values, finding, "finding")
-        values[finding] = _choice(POLICIES, name.lower(), "policy").uncertain
-        if row.classes > 1 or row.teacher or name.lower() not in MIXABLE.values():
-            raise UserError(f"policy={text!r}: only {', '.join(MIXABLE.values())} can be mixed")
+        _choice(becomes, finding, "finding")
+        other = _choice(POLICIES, name.lower(), "policy")
+        if row.classes > 1 or row.teacher or other.name not in MIXABLE:
+            raise UserError(f"policy={text!r}: only {', '.join(MIXABLE)} can be mixed")
+        becomes[finding] = MIXABLE[other.name]
         named.add(finding)
     if not exceptions:
         return row
-    times = Counter(values.values())
-    most = max(MIXABLE, key=lambda value: times[value])  # the first of equals: a mix begins with what most become
-    but = tuple((finding, value) for finding, value in values.items() if value != most)
-    for name in (*MIXABLE.values(), "u-mixed"):
-        if POLICIES[name].becomes == values:
+    for name in (*MIXABLE, "u-mixed"):
+        if POLICIES[name].becomes == becomes:
             return POLICIES[name]
-    name = ", ".join([MIXABLE[most], *(f"{finding}={MIXABLE[value]}" for finding, value in but)])
-    return Policy(name, "uncertain becomes what the finding's own policy says", most, but)
+    names = {label: name for name, label in MIXABLE.items()}
+    times = Counter(becomes.values())
+    most = max(names, key=lambda label: times[label])  # the first of equals: a mix begins with what most become
+    others = (f"{finding}={names[label]}" for finding, label in becomes.items() if label != most)
+    return Policy(", ".join([names[most], *others]), "uncertain becomes what the finding's own policy says", becomes)
 
 
 def targets(

@@ -7,7 +7,7 @@ A reader raises UserError only where nothing can be read. What is wrong with sin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -142,9 +142,9 @@ class Listing:
                 raise UserError(problem.message)
 
 
-def covers(findings: Sequence[str], table: pd.DataFrame) -> np.ndarray:
+def covers(findings: Iterable[str], table: pd.DataFrame) -> np.ndarray:
     """`covered` (n, 14) of n rows for which a set labels these findings."""
-    return np.tile(np.isin(FINDINGS, findings), (len(table), 1))
+    return np.tile(np.isin(FINDINGS, list(findings)), (len(table), 1))
 
 
 def covers_labelled(table: pd.DataFrame) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -59,33 +58,17 @@ def finding_of(name: str) -> str | None:
     return NAMES.get(_plain(name))
 
 
-@dataclass(frozen=True)
-class Mapped:
-    """How P names of a data set map to CheXpert's findings."""
+def merged(names: Sequence[str], values: np.ndarray) -> np.ndarray:
+    """Labels (N, P) of 1, 0, -1 and NaN under a data set's P names as CheXpert's (N, 14) float32.
 
-    findings: dict[str, tuple[int, ...]]  # finding, in CheXpert's order, to the places of its names
-    nothing: tuple[str, ...]
-    unknown: tuple[str, ...]
-
-    def labels(self, values: np.ndarray) -> np.ndarray:
-        """Labels (N, P) of 1, 0, -1 and NaN as (N, 14) float32, NaN where no name maps.
-
-        Several names of one finding: present where one is, else uncertain where one is, else absent where all are,
-        else NaN.
-        """
-        merged = np.full((len(values), len(FINDINGS)), np.nan, dtype=np.float32)
-        for finding, places in self.findings.items():
-            theirs = values[:, places]  # (N, p)
+    Several names of one finding: present where one is, else uncertain where one is, else absent where all are, else
+    NaN; NaN, too, for a finding that no name maps to.
+    """
+    findings = np.array([finding_of(name) or "" for name in names], dtype=str)
+    labels = np.full((len(values), len(FINDINGS)), np.nan, dtype=np.float32)
+    for column, finding in enumerate(FINDINGS):
+        theirs = values[:, findings == finding]  # (N, p)
+        if theirs.size:
             rules = [(theirs == 1).any(axis=1), (theirs == -1).any(axis=1), (theirs == 0).all(axis=1)]
-            merged[:, FINDINGS.index(finding)] = np.select(rules, [1, -1, 0], np.nan)
-        return merged
-
-
-def map_names(names: Sequence[str]) -> Mapped:
-    """Sorts names (P,) by what the table says of them."""
-    mapped = [finding_of(name) for name in names]
-    return Mapped(
-        {finding: tuple(i for i, f in enumerate(mapped) if f == finding) for finding in FINDINGS if finding in mapped},
-        tuple(name for name, finding in zip(names, mapped) if finding is None and is_known(name)),
-        tuple(name for name in names if not is_known(name)),
-    )
+            labels[:, column] = np.select(rules, [1, -1, 0], np.nan)
+    return labels

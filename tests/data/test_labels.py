@@ -19,8 +19,8 @@ tables = st.lists(
 ).map(np.array)
 mixes = st.builds(
     lambda base, exceptions: ", ".join([base, *(f"{finding}={name}" for finding, name in exceptions.items())]),
-    st.sampled_from(list(MIXABLE.values())),
-    st.dictionaries(st.sampled_from(FINDINGS), st.sampled_from(list(MIXABLE.values()))),
+    st.sampled_from(list(MIXABLE)),
+    st.dictionaries(st.sampled_from(FINDINGS), st.sampled_from(list(MIXABLE))),
 )
 policies = st.sampled_from(list(POLICIES)) | mixes
 unmentioneds = st.sampled_from(["absent", "unknown"])

@@ -23,7 +23,7 @@ from PIL import Image
 from chexlib.data.images import stretch
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import SPLITS, Listing, Remarks, covers
-from chexlib.data.names import map_names
+from chexlib.data.names import finding_of, merged
 from chexlib.data.packed import cache_folder
 from chexlib.errors import UserError
 
@@ -50,8 +50,7 @@ def read(root: Path, resolution: int | None = None) -> Listing:
     path = root / RESOLUTIONS[max(sides)]
     labels = _labels(path)
     counts = {split: len(labels[split]) for split in SPLITS}
-    mapped = map_names(NAMES)
-    values = mapped.labels(np.concatenate([labels[split] for split in SPLITS]).astype(np.float32))
+    values = merged(NAMES, np.concatenate([labels[split] for split in SPLITS]))
     names = [(split, f"{split}/{i:06d}") for split in SPLITS for i in range(counts[split])]
     split, image = (pd.Series(column, dtype="str") for column in zip(*names))
     unsaid = pd.Series("", image.index, dtype="str")
@@ -60,7 +59,7 @@ def read(root: Path, resolution: int | None = None) -> Listing:
     note = f"{path.name}: patients are not published, so each image counts as one"
     stat = path.stat()
     arrays = Arrays(path, f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}", image.array, counts)
-    return Listing(table, covers(tuple(mapped.findings), table), arrays, Remarks(notes=[note]))
+    return Listing(table, covers(map(finding_of, NAMES), table), arrays, Remarks(notes=[note]))
 
 
 def _labels(path: Path) -> dict[str, np.ndarray]:

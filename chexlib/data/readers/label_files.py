@@ -17,7 +17,7 @@ import pandas as pd
 
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import Remarks
-from chexlib.data.names import finding_of, map_names
+from chexlib.data.names import finding_of, is_known, merged
 from chexlib.errors import UserError
 
 VIEW_CODES = {"PA": "PA", "AP": "AP"} | dict.fromkeys(("LATERAL", "L", "LL", "RL"), "LATERAL") | {"FRONTAL": ""}
@@ -131,12 +131,11 @@ def read_findings(path: Path, rows: pd.DataFrame, remarks: Remarks) -> pd.DataFr
 
     A name that nobody knows is a Problem: a misspelt finding would count as never mentioned.
     """
-    names = map_names(list(rows))
-    for first in names.unknown[:1]:
+    unknown = [name for name in rows if not is_known(name)]
+    for first in unknown[:1]:
         message = f"{path}: column {first!r} is no finding that is known: rename it or take it out"
-        remarks.wrong("column", names.unknown, message=message)
-    if names.nothing:
-        remarks.notes.append(f"{path.name}: {', '.join(names.nothing)} left out: no finding of CheXpert's")
-    known = tuple(name for name in rows if finding_of(name))
-    values = read_labels(path, rows, known, remarks)
-    return pd.DataFrame(map_names(known).labels(values), rows.index, FINDINGS)
+        remarks.wrong("column", unknown, message=message)
+    if nothing := [name for name in rows if is_known(name) and not finding_of(name)]:
+        remarks.notes.append(f"{path.name}: {', '.join(nothing)} left out: no finding of CheXpert's")
+    names = tuple(name for name in rows if finding_of(name))
+    return pd.DataFrame(merged(names, read_labels(path, rows, names, remarks)), rows.index, FINDINGS)

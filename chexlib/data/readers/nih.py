@@ -16,7 +16,7 @@ import pandas as pd
 from chexlib.data.images import Files
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import Listing, Remarks, covers, split_by_patient
-from chexlib.data.names import finding_of, is_known, map_names
+from chexlib.data.names import finding_of, is_known, merged
 from chexlib.data.readers.label_files import need, read_csv, read_people
 from chexlib.errors import UserError
 
@@ -26,7 +26,7 @@ NAMES = (
 )
 """What `Finding Labels` may hold."""
 
-COVERED = tuple(map_names(NAMES).findings)
+COVERED = {finding_of(name) for name in NAMES} - {None}
 
 PEOPLE = ("View Position", "Patient Gender", "Patient Age")
 COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", *reversed(PEOPLE))
@@ -65,7 +65,7 @@ def label_file(path: Path, rows: pd.DataFrame, split_seed: int = 0) -> Listing:
     need(path, rows, COLUMNS, WHAT)
     sets, kinds = pd.factorize(rows["Finding Labels"].fillna("").astype("str"))  # (N,) of the hundreds of combinations
     named = [text.split("|") for text in kinds]
-    labels = map_names(NAMES).labels(np.array([[name in names for name in NAMES] for names in named], dtype=np.float32))
+    labels = merged(NAMES, np.array([[name in names for name in NAMES] for names in named], dtype=np.float32))
     strange = {k: names for k, name in enumerate(named) if (names := sorted(set(name).difference(NAMES)))}
     unknown = np.flatnonzero(np.isin(sets, list(strange)))  # their rows would count as without the finding
     items = [f"row {row + 2}: {', '.join(strange[sets[row]]) or 'nothing'}" for row in unknown]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from chexlib.data.images import BadImage, stretch
 from chexlib.data.listing import Listing, Remarks, split_by_patient
-from chexlib.data.names import map_names
+from chexlib.data.names import is_known
 from chexlib.data.readers.label_files import VIEW_CODES, read_ages, read_codes, read_findings
 from chexlib.errors import UserError
 
@@ -72,10 +72,10 @@ def listing(dataset, root: Path, split_seed: int = 0) -> Listing:
     patient = csv["patientid"].astype("str").fillna(image) if "patientid" in csv else image
     if "patientid" not in csv:
         remarks.notes.append(f"{where}: patients are not known, so each image counts as one")
-    names = map_names([str(name) for name in dataset.pathologies])
     findings = pd.DataFrame(dataset.labels, columns=[str(name) for name in dataset.pathologies])
-    labels = read_findings(where, findings.drop(columns=list(names.unknown)), remarks)
-    remarks.notes += [f"{where}: {name} has no row in chexlib.data.names and is left out" for name in names.unknown]
+    unknown = [name for name in findings if not is_known(name)]
+    labels = read_findings(where, findings.drop(columns=unknown), remarks)
+    remarks.notes += [f"{where}: {name} has no row in chexlib.data.names and is left out" for name in unknown]
     sex = pd.Series("", csv.index, dtype="str")
     for name, code in (("sex_male", "M"), ("sex_female", "F")):
         sex = sex.mask(_column(csv, name).fillna(False).astype(bool), code)
