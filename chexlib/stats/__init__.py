@@ -5,7 +5,7 @@ throughout; an unknown label leaves its row out of that task alone. A part of th
 the same call on these rows.
 """
 
-from chexlib.stats.auc import auroc, average_precision
+from chexlib.stats.auc import auroc
 from chexlib.stats.bootstrap import (
     BootstrapAreas,
     Difference,

@@ -27,35 +27,18 @@ def auroc(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> Float
     y, p, row = checked(y, p, weights)
     if y.ndim == 1:
         return auroc(y[:, None], p[:, None], row)[0]
-    p, positive, negative = _in_order(y, p, row)  # (N, T) each
-    below = np.cumsum(negative, axis=0)  # negatives up to and with this row
-    first, last = _tie_bounds(p)
-    before = np.take_along_axis(below - negative, first, axis=0)  # negatives that score strictly lower
-    through = np.take_along_axis(below, last, axis=0)  # ... and those that tie
-    wins = (positive * (before + through) / 2).sum(axis=0)  # (T,)
-    pairs = positive.sum(axis=0) * negative.sum(axis=0)
-    return np.divide(wins, pairs, out=np.full(y.shape[1], np.nan), where=pairs > 0)
+    return np.array([_auroc(y[:, t], p[:, t], row) for t in range(y.shape[1])])
 
 
-def average_precision(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> Floats:
-    """AUPRC of each task, as average precision.
-
-    y: (N, T) labels, 1, 0 or NaN (left out). p: (N, T) scores on any scale. weights: (N,), as for `auroc`. Returns
-    (T,), in [0, 1], NaN where a task lacks a class (scikit-learn gives 0 without positives and 1 without negatives);
-    a 0-d value for (N,) and (N,). Raises ValueError where `auroc` does.
-    """
-    y, p, row = checked(y, p, weights)
-    if y.ndim == 1:
-        return average_precision(y[:, None], p[:, None], row)[0]
-    p, positive, negative = _in_order(y, p, row)  # (N, T) each
-    first, _ = _tie_bounds(p)
-    # the positives and negatives that are called positive at this row's score
-    found, wrongly = (np.take_along_axis(np.cumsum(w[::-1], axis=0)[::-1], first, axis=0) for w in (positive, negative))
-    called = found + wrongly
-    precision = np.divide(found, called, out=np.zeros_like(called), where=called > 0)
-    total = positive.sum(axis=0)  # (T,)
-    both = (total > 0) & (negative.sum(axis=0) > 0)
-    return np.divide((positive * precision).sum(axis=0), total, out=np.full(len(total), np.nan), where=both)
+def _auroc(y: Floats, p: Floats, weights: Floats) -> float:
+    """AUROC of one task; all (N,)."""
+    known = ~np.isnan(y)
+    y, p, weights = y[known], p[known], weights[known]
+    place = np.unique(p, return_inverse=True)[1]  # of each row's score among those there are, ascending
+    positive, negative = (np.bincount(place, weights * (y == label)) for label in (1, 0))  # at each score
+    pairs = positive.sum() * negative.sum()
+    wins = (positive * (np.cumsum(negative) - negative / 2)).sum()  # over lower scores, and half of the ties
+    return wins / pairs if pairs > 0 else np.nan
 
 
 def checked(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
@@ -86,32 +69,6 @@ def check_scores(p: Floats, known: NDArray[np.bool_]) -> None:
     missing = np.isnan(p) & known
     if missing.any():
         raise ValueError(f"p holds {missing.sum()} NaN where the label is known: a model must score every such row")
-
-
-def _in_order(y: Floats, p: Floats, row: Floats) -> tuple[Floats, Floats, Floats]:
-    """Each task's scores, ascending, and the weights of its positives and negatives in that order; (N, T) each.
-
-    y, p: (N, T). row: (N,) weights. A row of unknown label weighs nothing, whatever its score.
-    """
-    known = ~np.isnan(y)
-    p = np.where(known, p, 0.0)
-    order = np.argsort(p, axis=0)
-    p, y, known = (np.take_along_axis(a, order, axis=0) for a in (p, y, known))
-    weight = np.where(known, row[order], 0.0)
-    return p, weight * (y == 1), weight * (y == 0)
-
-
-def _tie_bounds(p: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First and last row of each row's run of equal values, for columns in ascending order. (N, T) -> two (N, T)."""
-    n = len(p)
-    rows = np.arange(n)[:, None]
-    starts = np.ones(p.shape, dtype=bool)
-    starts[1:] = p[1:] != p[:-1]
-    ends = np.ones(p.shape, dtype=bool)
-    ends[:-1] = starts[1:]
-    first = np.maximum.accumulate(np.where(starts, rows, 0), axis=0)
-    last = np.minimum.accumulate(np.where(ends, rows, n - 1)[::-1], axis=0)[::-1]
-    return first, last
 
 
 @dataclass(frozen=True)

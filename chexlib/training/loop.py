@@ -29,7 +29,7 @@ import chexlib
 from chexlib.data.augment import augmenter
 from chexlib.data.dataset import Dataset, open_for
 from chexlib.data.images import decoder
-from chexlib.data.labels import FINDINGS, TASKS, parse_policy
+from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.errors import UserError
 from chexlib.models import architecture
 from chexlib.models.networks import count
@@ -39,7 +39,7 @@ from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.training import checkpoints, processes
 from chexlib.training.device import Normaliser, device_name, peak_memory_mb, placed, safe_settings, start
-from chexlib.training.losses import LOSSES, has_soft_labels, labels_to_learn, write_soft_labels
+from chexlib.training.losses import has_soft_labels, labels_to_learn, masked_cross_entropy, write_soft_labels
 from chexlib.training.predict import aucs, predict, predict_ensemble, table_of
 
 LOOK = 16
@@ -160,7 +160,7 @@ def step(
         last = len(losses) == len(parts) - 1
         with nullcontext() if last else accelerator.no_sync(learner.model):
             logits = learner.model(images)  # (n, T) or (n, T, 3), under autocast where the precision asks for it
-            loss = learner.loss_of(logits, y, k, total)
+            loss = masked_cross_entropy(logits, y, k, total)
             accelerator.backward(loss * spec.processes)  # gradients are averaged over processes
         losses.append(loss.detach())
     learner.optimizer.step()
@@ -176,7 +176,6 @@ class Learner:
     model: torch.nn.Module
     prepare: Normaliser
     optimizer: torch.optim.Optimizer
-    loss_of: Callable
     augment: Callable | None
 
     @classmethod
@@ -185,8 +184,8 @@ class Learner:
         model, prepare = checkpoints.build(spec, train_mean_std)
         model = placed(model, spec, accelerator)
         optimizer = torch.optim.Adam(model.parameters(), lr=spec.lr, betas=(spec.beta1, spec.beta2), fused=True)
-        loss_of, augment = LOSSES[parse_policy(spec.policy).classes], augmenter(spec.augment, spec.size)
-        return cls(spec, accelerator, model, prepare, accelerator.prepare(optimizer), loss_of, augment)
+        augment = augmenter(spec.augment, spec.size)
+        return cls(spec, accelerator, model, prepare, accelerator.prepare(optimizer), augment)
 
     @property
     def network(self) -> torch.nn.Module:

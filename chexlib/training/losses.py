@@ -1,4 +1,4 @@
-"""What training minimises, a loss for each number of outputs that a policy gives a finding, and the labels in it.
+"""What training minimises, and the labels in it.
 
 Labels are the data set's, but where a policy does more with an uncertain one than choose 1, 0 or nothing. Under
 U-MultiClass it is a class of its own. Under U-SelfTrained it is the probability that a teacher predicts, a run of the
@@ -34,30 +34,18 @@ predict again, and a finished run can be asked what it learned from."""
 def masked_cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor, total: float | None = None
 ) -> torch.Tensor:
-    """Binary cross-entropy averaged over the known entries; 0 where none is known.
+    """Cross-entropy averaged over the known entries; 0 where none is known.
 
-    logits, labels, known: (N, T); labels in [0, 1], known in {0, 1}. `total` is the number of known entries of the
-    whole batch where these images are a part of it. The paper says "cross-entropy" (section 3.1); the mean over known
-    entries, so that unknown labels weigh nothing, is ours.
+    logits (N, T): binary, labels (N, T) in [0, 1]. logits (N, T, 3): softmax over absent, present and uncertain
+    (U-MultiClass, Irvin et al. 2019, section 4), labels in {0, 1, UNCERTAIN}. known: (N, T) in {0, 1}. `total` is the
+    number of known entries of the whole batch where these images are a part of it. The paper says "cross-entropy"
+    (section 3.1); the mean over known entries, so that unknown labels weigh nothing, is ours.
     """
-    loss = F.binary_cross_entropy_with_logits(logits.float(), labels, reduction="none")  # (N, T)
+    if logits.ndim == 3:
+        loss = F.cross_entropy(logits.float().movedim(2, 1), labels.long(), reduction="none")  # (N, T)
+    else:
+        loss = F.binary_cross_entropy_with_logits(logits.float(), labels, reduction="none")  # (N, T)
     return (loss * known).sum() / (total or known.sum().clamp(min=1))
-
-
-def masked_three_class_cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor, total: float | None = None
-) -> torch.Tensor:
-    """Softmax cross-entropy over absent, present and uncertain, averaged over the known entries; 0 where none is.
-
-    logits (N, T, 3); labels, known (N, T); labels in {0, 1, UNCERTAIN}, known in {0, 1} and 1 where uncertain, too.
-    U-MultiClass (Irvin et al. 2019, section 4).
-    """
-    loss = F.cross_entropy(logits.float().movedim(2, 1), labels.long(), reduction="none")  # (N, T)
-    return (loss * known).sum() / (total or known.sum().clamp(min=1))
-
-
-LOSSES = {1: masked_cross_entropy, 3: masked_three_class_cross_entropy}
-"""By the classes of a policy, which are the outputs of its network for each finding."""
 
 
 def has_soft_labels(run: Run) -> bool:
