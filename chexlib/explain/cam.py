@@ -36,11 +36,8 @@ if TYPE_CHECKING:
 METHODS = {**WEIGHTINGS, "score-cam": score_cam}
 """A method's name to its weighting."""
 
-PIXELS = {"cpu": 2**19}
+PIXELS = {"cpu": 2**19, "cuda": 2**23}
 """Of the images that go through the network at once: on a processor, ten of 224 px stay near its cache."""
-
-MOST_PIXELS = 2**23
-"""The same for all other devices."""
 
 GRADIENTS = 2**24
 """Derivatives that are held at once where there is no closed form (64 MiB in single precision)."""
@@ -142,24 +139,19 @@ def _sums(
     if getattr(model, "pools_last", False):
         gradients = model.head.directions[columns].float() / maps[0, 0].numel()  # (T, C)
         return _weighted(weigh(gradients[None, :, :, None, None], summed.float()), summed)
-    if _sees_means(model, maps, logits):
-        gradients = _gradients(model, _means(maps), columns) / maps[0, 0].numel()  # (n, T, C, 1, 1)
+    means = maps.mean(dim=(2, 3), keepdim=True)  # (n, C, 1, 1)
+    if _sees_means(model, means, logits):
+        gradients = _gradients(model, means, columns) / maps[0, 0].numel()  # (n, T, C, 1, 1)
         return _weighted(weigh(gradients, summed.float()), summed)
     most = max(1, GRADIENTS // (len(columns) * maps[0].numel()))  # images whose derivatives are held at once
     pairs = zip(maps.split(most), summed.split(most), strict=True)
     return torch.cat([_weighted(weigh(_gradients(model, at, columns), part.float()), part) for at, part in pairs])
 
 
-def _sees_means(model: Classifier, maps: Tensor, logits: Tensor) -> bool:
+def _sees_means(model: Classifier, means: Tensor, logits: Tensor) -> bool:
     """Whether means over pixels give the logits: to 1e-4 of what the maps make of each finding's logit."""
-    means = _means(maps)
     made = (logits - model.logits(torch.zeros_like(means))).abs().amax(dim=0)  # (all findings,)
     return bool(((model.logits(means) - logits).abs() <= 1e-4 * made).all())
-
-
-def _means(maps: Tensor) -> Tensor:
-    """(n, C, 1, 1)."""
-    return maps.mean(dim=(2, 3), keepdim=True)
 
 
 def _weighted(weights: Tensor, maps: Tensor) -> Tensor:
@@ -188,7 +180,7 @@ def parts(images: Tensor) -> Iterator[Tensor]:
 
 def at_once(images: Tensor) -> int:
     """How many images of this size go through the network at once."""
-    return max(1, PIXELS.get(images.device.type, MOST_PIXELS) // images[0, 0].numel())
+    return max(1, PIXELS.get(images.device.type, PIXELS["cuda"]) // images[0, 0].numel())
 
 
 def _check(model: nn.Module, images: Tensor, method: str) -> None:

@@ -26,6 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from chexlib.errors import UserError
 from chexlib.explain.cam import at_once, sums_by_method
+from chexlib.stats.bootstrap import mean_over_tasks
 from chexlib.stats.correlation import rank_correlations
 
 if TYPE_CHECKING:
@@ -139,11 +140,4 @@ def _maps(
 def _similarity(a: Tensor, b: Tensor) -> np.ndarray:
     """(N,): the mean over findings of the rank correlations of two sets of maps (N, T, points)."""
     each = rank_correlations(*(maps.flatten(0, 1).double().numpy(force=True) for maps in (a, b)))  # (N T,)
-    each = each.reshape(a.shape[:2])
-    defined = ~np.isnan(each)
-    return np.divide(
-        np.where(defined, each, 0).sum(axis=1),
-        defined.sum(axis=1),
-        out=np.full(len(each), np.nan),
-        where=defined.any(axis=1),
-    )
+    return mean_over_tasks(each.reshape(a.shape[:2]))

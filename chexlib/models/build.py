@@ -18,9 +18,6 @@ from chexlib.models.zoo import ARCHITECTURES, CBR, Architecture
 if TYPE_CHECKING:
     from chexlib.models.networks import Classifier
 
-CLASSES = (1, 3)
-"""Outputs for each finding: how present it is, or how absent, present and uncertain."""
-
 
 def architecture(name: str) -> Architecture:
     """The row called `name` of the table or of Transfusion's, else one for timm's network of that name.
@@ -47,7 +44,7 @@ def create_model(
     Raises `UserError` for an unknown name or init, a network of timm that takes one size of images or makes no maps, a
     `minus` that the architecture does not have, or weights that cannot be reached.
     """
-    if classes not in CLASSES:
+    if classes not in (1, 3):
         raise UserError(f"classes={classes}: a finding has 1 output, or 3 for absent, present and uncertain")
     if not isinstance(findings, int) or findings < 1:
         raise UserError(f"findings={findings}: a model needs at least 1")

@@ -24,8 +24,6 @@ from chexlib.runs.store import Run, RunStore
 from chexlib.study.study import Study
 
 FILES = ("spec.json", "log.jsonl", "predictions.parquet", "provenance.json", "done.json")
-METADATA = ["view", "sex", "age"]
-IDS = ["image", "study", "patient"]
 
 
 def export_study(study: Study, out: str | Path, store: RunStore | None = None, progress: bool = True) -> Path:
@@ -78,9 +76,9 @@ def _clear(folder: Path, pattern: str) -> None:
 
 def _shown(run: Run, key: bytes) -> bytes:
     """The run's predictions without labels, under hashed ids and in their order, as Parquet."""
-    table = run.predictions().drop(columns=METADATA, errors="ignore")
+    table = run.predictions().drop(columns=["view", "sex", "age"], errors="ignore")
     table = table.drop(columns=[name for name in table if name.startswith("y:")])
-    for name in IDS:
+    for name in ("image", "study", "patient"):
         texts = (f"{name} {value}".encode() for value in table[name])
         table[name] = [hashlib.blake2b(text, key=key, digest_size=8).hexdigest() for text in texts]
     table = table.sort_values("image")
@@ -92,9 +90,6 @@ def _shown(run: Run, key: bytes) -> bytes:
 def without_folders(spec: RunSpec) -> RunSpec:
     """The spec with the names, and not the places, of files on this machine: its weights' file, and in its options."""
     init = f"file:{Path(spec.init).name}" if spec.init.startswith(("file:/", "file:~")) else spec.init
-    options = {name: Path(value).name if _is_place(value) else value for name, value in spec.options.items()}
+    places = {name: str(value) for name, value in spec.options.items() if str(value).startswith(("/", "~"))}
+    options = {**spec.options, **{name: Path(place).name for name, place in places.items()}}
     return replace(spec, init=init, options=options)
-
-
-def _is_place(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(("/", "~"))

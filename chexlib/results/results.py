@@ -258,13 +258,12 @@ class Results:
     @property
     def shareable(self) -> bool:
         """Whether the data set's terms let labels, ids and pixels be shown."""
-        return self.dataset in SOURCES and SOURCES[self.dataset].shareable
+        return SOURCES[self.dataset].shareable
 
     @property
     def caption(self) -> str:
         """What stands at the head of every figure: "Study demo on phantom images (not patients), 37 of 39 runs"."""
-        title = SOURCES[self.dataset].title if self.dataset in SOURCES else self.dataset
-        images = "phantom images (not patients)" if self.dataset == "phantom" else title
+        images = "phantom images (not patients)" if self.dataset == "phantom" else SOURCES[self.dataset].title
         n = len(self.finished)
         count = f"{n} of {self.planned} runs" if n < self.planned else f"{n} run" + "s" * (n != 1)
         toy = "; every task is rare" if len(self.rare) == len(self.all_tasks) else ""

@@ -74,13 +74,8 @@ class Run:
     @property
     def locked(self) -> bool:
         """Whether a process is training it now."""
-        try:
-            with open(self.folder / ".lock") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except FileNotFoundError:
-            return False
+        with suppress(FileNotFoundError), open(self.folder / ".lock") as file:
+            return not _take(file, fcntl.LOCK_SH)
         return False
 
     @property
@@ -167,10 +162,10 @@ class Run:
         return UserError(f"{self.folder / name}: {how}: {todo}")
 
 
-def _take(file) -> bool:
+def _take(file, how: int = fcntl.LOCK_EX) -> bool:
     """Locks an open file, and says whether that could be done at once."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -19,7 +19,6 @@ from chexlib.stats.correlation import Spearman, rank_correlations, spearman, spe
 from chexlib.stats.delong import DeLong, delong, delong_covariance
 from chexlib.stats.effects import MeanEffect, mean_effect
 from chexlib.stats.intervals import (
-    Equivalence,
     bca_interval,
     benjamini_hochberg,
     equivalence,

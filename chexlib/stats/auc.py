@@ -41,7 +41,7 @@ def _auroc(y: Floats, p: Floats, weights: Floats) -> float:
     return wins / pairs if pairs > 0 else np.nan
 
 
-def checked(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
+def checked(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floats, Floats]:
     """Labels, scores and the weights of rows, (N,), as numbers; ValueError where `auroc` says."""
     y, p = np.asarray(y, dtype=float), np.asarray(p, dtype=float)
     if y.ndim not in (1, 2) or y.shape != p.shape:

@@ -49,7 +49,7 @@ class BootstrapAreas:
     area: (M, T). replicates: (R, M, T), NaN where that replicate lacks a class of that task.
     dropped: (T,) how many replicates do. A mean over tasks is over those that are not NaN.
     jackknife: (G, M, T) the area without each of the G groups, which BCa intervals need; None unless asked for.
-    Methods take the `level` of their interval, and `method`, "percentile" or "bca"; they raise ValueError for others.
+    Methods take the `method` of their interval, "percentile" or "bca", and raise ValueError for others.
     """
 
     area: Floats
@@ -67,13 +67,13 @@ class BootstrapAreas:
         """Mean over tasks in each replicate, (R, M)."""
         return mean_over_tasks(self.replicates)
 
-    def interval(self, level: float = 0.95, method: str = "percentile") -> tuple[Floats, Floats]:
+    def interval(self, method: str = "percentile") -> tuple[Floats, Floats]:
         """Interval of each area: low (M, T), high (M, T)."""
-        return self._interval(lambda areas: areas, level, method)
+        return self._interval(lambda areas: areas, method)
 
-    def mean_interval(self, level: float = 0.95, method: str = "percentile") -> tuple[Floats, Floats]:
+    def mean_interval(self, method: str = "percentile") -> tuple[Floats, Floats]:
         """Interval of each model's mean over tasks: low (M,), high (M,)."""
-        return self._interval(mean_over_tasks, level, method)
+        return self._interval(mean_over_tasks, method)
 
     def select(self, tasks: Sequence[int]) -> "BootstrapAreas":
         """The same resamples with these tasks only, for a mean over fewer tasks."""
@@ -81,7 +81,7 @@ class BootstrapAreas:
         without = None if self.jackknife is None else self.jackknife[:, :, tasks]
         return BootstrapAreas(self.area[:, tasks], self.replicates[:, :, tasks], self.dropped[tasks], without)
 
-    def differences(self, level: float = 0.95, method: str = "percentile") -> Difference:
+    def differences(self, method: str = "percentile") -> Difference:
         """All paired differences of the models' means over tasks, on the same resamples; each (M, M).
 
         A model at a time against those after it, so that memory does not grow with the square of M.
@@ -92,16 +92,16 @@ class BootstrapAreas:
         for a in range(len(mean)):
             b = slice(a, None)
             left_out = None if without is None else without[:, [a]] - without[:, b]
-            value, low, high, p = _paired(mean[a] - mean[b], replicates[:, [a]] - replicates[:, b], level, left_out)
+            value, low, high, p = _paired(mean[a] - mean[b], replicates[:, [a]] - replicates[:, b], left_out)
             found[:, b, a] = -value, -high, -low, p
             found[:, a, b] = value, low, high, p
         return Difference(*found)
 
-    def _interval(self, of: Callable[[Floats], Floats], level: float, method: str) -> tuple[Floats, Floats]:
+    def _interval(self, of: Callable[[Floats], Floats], method: str) -> tuple[Floats, Floats]:
         """Interval of what `of` makes of areas, those of each replicate, and those without each group."""
         if self._corrected(method):
-            return bca_interval(of(self.area), of(self.replicates), of(self.jackknife), level)
-        return percentile_interval(of(self.replicates), level)
+            return bca_interval(of(self.area), of(self.replicates), of(self.jackknife))
+        return percentile_interval(of(self.replicates))
 
     def _corrected(self, method: str) -> bool:
         """Whether the method is BCa; ValueError where it is unknown or lacks its jackknife."""
@@ -178,24 +178,24 @@ def resample_counts(n: int, groups: ArrayLike | None = None, n_boot: int = 1000,
     return np.concatenate([block.T for block in _count_blocks(_groups(n, groups), n_boot, seed)]).astype(int)
 
 
-def paired_difference(value: float, replicates: ArrayLike, level: float = 0.95) -> Difference:
+def paired_difference(value: float, replicates: ArrayLike) -> Difference:
     """Interval and two-sided p of a difference, from its replicates (R,).
 
     p = 2 min(1 + #{d <= 0}, 1 + #{d >= 0}) / (R + 1), at most 1 (Davison and Hinkley 1997, sec. 4.2): never 0, and
     1 for two models that do not differ in any replicate. NaN replicates are left out; with none, p is NaN.
     """
-    return Difference(*map(float, _paired(value, replicates, level)))
+    return Difference(*map(float, _paired(value, replicates)))
 
 
-def _paired(value: ArrayLike, replicates: ArrayLike, level: float, jackknife: Floats | None = None) -> Floats:
+def _paired(value: ArrayLike, replicates: ArrayLike, jackknife: Floats | None = None) -> Floats:
     """Value, low, high, p of differences (...), (4, ...), from replicates (R, ...); BCa where a jackknife is given."""
     value, d = np.array(value, dtype=float), np.array(replicates, dtype=float)
     d[np.abs(d) < 1e-12] = 0.0  # averages differ by rounding alone
     value[np.abs(value) < 1e-12] = 0.0
     if jackknife is None:
-        low, high = percentile_interval(d, level) if len(d) else (np.full(value.shape, np.nan),) * 2
+        low, high = percentile_interval(d) if len(d) else (np.full(value.shape, np.nan),) * 2
     else:
-        low, high = bca_interval(value, d, jackknife, level)
+        low, high = bca_interval(value, d, jackknife)
     n = (~np.isnan(d)).sum(axis=0)
     tail = np.minimum((d <= 0).sum(axis=0), (d >= 0).sum(axis=0))
     p = np.minimum(1.0, 2 * (1 + tail) / (1 + n))

@@ -26,21 +26,17 @@ class Reliability:
     high: Floats
 
 
-def brier(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+def brier(y: ArrayLike, p: ArrayLike) -> Floats:
     """Mean squared difference of probability and label of each task (Brier, Monthly Weather Review 1950).
 
-    y: (N, T) labels, 1, 0 or NaN (left out). p: (N, T) probabilities. weights: (N,), as for `auroc`. Returns (T,), 0
-    best, NaN where nothing is known. Raises ValueError where `auroc` does, and for p outside [0, 1].
+    y: (N, T) labels, 1, 0 or NaN (left out). p: (N, T) probabilities. Returns (T,), 0 best, NaN where nothing is
+    known; a 0-d value for (N,) and (N,). Raises ValueError where `auroc` does, and for p outside [0, 1].
     """
-    y, p, row = checked(y, p, weights)
+    y, p, _ = checked(y, p)
     _check_probabilities(y, p)
-    if y.ndim == 1:
-        return brier(y[:, None], p[:, None], row)[0]
     known = ~np.isnan(y)
-    weight = np.where(known, row[:, None], 0.0)  # (N, T)
-    squares = (weight * np.where(known, p - y, 0.0) ** 2).sum(axis=0)
-    total = weight.sum(axis=0)
-    return np.divide(squares, total, out=np.full(y.shape[1], np.nan), where=total > 0)
+    squares, total = (np.where(known, p - y, 0.0) ** 2).sum(axis=0), known.sum(axis=0)
+    return np.divide(squares, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
 def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10) -> Reliability:
@@ -49,7 +45,7 @@ def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10) -> Reliability:
     y: (N,) labels, 1, 0 or NaN (left out). p: (N,) probabilities. bins: how many classes of equally many rows; rows of
     equal probability share one, so that there may be fewer. Raises ValueError as `brier`, and for bins below 1.
     """
-    y, p, _ = checked(y, p, None)
+    y, p, _ = checked(y, p)
     if y.ndim != 1:
         raise ValueError(f"y {y.shape} and p {p.shape}: reliability is of one task, both must be (N,)")
     if bins < 1:

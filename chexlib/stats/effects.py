@@ -24,7 +24,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import stdtrit
 
 from chexlib.stats.auc import Floats
-from chexlib.stats.intervals import check_level
+from chexlib.stats.intervals import TAILS
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class MeanEffect:
 
     se^2 is the sum of the squares of se_patients, se_seeds and se_between, what patients, seeds and the choice of
     architectures add. tau: standard deviation between architectures beyond patients and seeds; another architecture's
-    effect lies that far from the mean, and from low_another to high_another with the level of the interval. se_seeds is
+    effect lies that far from the mean, and from low_another to high_another 95 % of the time. se_seeds is
     NaN where an architecture has one seed: se_between and tau then hold what its seeds add.
     """
 
@@ -50,7 +50,7 @@ class MeanEffect:
     k: int
 
 
-def mean_effect(values: ArrayLike, patients: ArrayLike, seeds: ArrayLike, level: float = 0.95) -> MeanEffect:
+def mean_effect(values: ArrayLike, patients: ArrayLike, seeds: ArrayLike) -> MeanEffect:
     """Mean of K estimates that share a test set.
 
     values: (K,). patients: (K, K) their covariance over patients. seeds: (K,) the variance of each over seeds, NaN
@@ -63,7 +63,6 @@ def mean_effect(values: ArrayLike, patients: ArrayLike, seeds: ArrayLike, level:
         raise ValueError(f"values {y.shape}, patients {shared.shape}, seeds {own.shape}: (K,), (K, K), (K,), K > 1")
     if not (np.isfinite(y).all() and np.isfinite(shared).all()):
         raise ValueError("values and patients must be finite: leave out what was not estimated")
-    check_level(level)
     if (own < 0).any() or np.isinf(own).any() or (np.diag(shared) < 0).any():
         raise ValueError("patients and seeds hold variances: they must be finite and not negative")
     of_seeds = np.nan_to_num(own)
@@ -83,8 +82,8 @@ def mean_effect(values: ArrayLike, patients: ArrayLike, seeds: ArrayLike, level:
     se = np.sqrt(parts.sum())
     spread = _trace_of_squared_projection(one, variance)
     freedom = max(k - 1, parts.sum() ** 2 * spread / (weights @ weights) ** 2)
-    half = stdtrit(freedom, (1 + level) / 2) * se
-    another = stdtrit(k - 1, (1 + level) / 2) * np.sqrt(tau2 + parts.sum())
+    half = stdtrit(freedom, TAILS[1]) * se
+    another = stdtrit(k - 1, TAILS[1]) * np.sqrt(tau2 + parts.sum())
     of_patients, of_own, between = np.sqrt(np.maximum(parts, 0))
     of_own = np.nan if np.isnan(own).any() else of_own
     ends = value - half, value + half, se, np.sqrt(tau2), of_patients, of_own, between, value - another, value + another

@@ -4,7 +4,6 @@ That two models do not differ significantly says nothing of their being alike: t
 (`verdict`, `equivalence`). Simulated power is left out: areas of hundreds of rows are near enough to normal.
 """
 
-from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
@@ -16,6 +15,10 @@ from chexlib.stats.auc import Floats
 FEW = 25
 """Rows of the rarer class below which percentile intervals of its areas cover too seldom (0.876 at 10 positives): BCa
 intervals are used there, and no verdict is given."""
+
+
+TAILS = (1 - 0.95) / 2, (1 + 0.95) / 2
+"""Every interval is of 95 %."""
 
 
 def verdict(low: float, high: float, margin: float) -> str:
@@ -33,48 +36,34 @@ def verdict(low: float, high: float, margin: float) -> str:
     return "lower" if high < 0 else "open"
 
 
-def check_level(level: float) -> None:
-    """ValueError unless `level` is one of confidence."""
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}: a confidence level lies between 0 and 1, e.g. 0.95")
-
-
-def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
+def percentile_interval(replicates: ArrayLike) -> tuple[Floats, Floats]:
     """Percentile interval along the first axis, NaN replicates left out: (R, ...) -> low (...), high (...)."""
-    check_level(level)
     replicates = np.asarray(replicates, dtype=float)
-    tails = [(1 - level) / 2, (1 + level) / 2]
     usable = ~np.isnan(replicates).all(axis=0)  # an empty column has no interval
     quantile = np.nanquantile if np.isnan(replicates).any() else np.quantile
-    low, high = quantile(np.where(usable, replicates, 0.0), tails, axis=0)
+    low, high = quantile(np.where(usable, replicates, 0.0), TAILS, axis=0)
     return np.where(usable, low, np.nan), np.where(usable, high, np.nan)
 
 
-def bca_interval(
-    value: ArrayLike, replicates: ArrayLike, jackknife: ArrayLike, level: float = 0.95
-) -> tuple[Floats, Floats]:
+def bca_interval(value: ArrayLike, replicates: ArrayLike, jackknife: ArrayLike) -> tuple[Floats, Floats]:
     """Bias-corrected and accelerated interval of each statistic: low (...), high (...).
 
     Percentiles whose levels are shifted by z0, from the share of replicates below the estimate, and by the acceleration
     (Efron, Journal of the American Statistical Association 1987): those of `scipy.stats.bootstrap`. value: (...),
     replicates: (R, ...), jackknife: (G, ...) the statistic without each of G groups. NaN in the last two are left out.
     NaN where all replicates lie on one side of the value, as the correction is then infinite, and where there are none.
-    Raises ValueError for shapes that differ, and for a level outside (0, 1).
+    Raises ValueError for shapes that differ.
     """
     value, replicates, jackknife = (np.asarray(a, dtype=float) for a in (value, replicates, jackknife))
     if not value.shape == replicates.shape[1:] == jackknife.shape[1:]:
         shapes = f"value {value.shape}, replicates {replicates.shape}, jackknife {jackknife.shape}"
         raise ValueError(f"{shapes}: (...), (R, ...) and (G, ...) are needed")
-    check_level(level)
     n = (~np.isnan(replicates)).sum(axis=0)
     ordered = np.sort(replicates, axis=0)  # NaN last
     with np.errstate(invalid="ignore", divide="ignore"):  # NaN where undefined, as promised
         share = ((replicates < value).sum(axis=0) + (replicates <= value).sum(axis=0)) / (2 * n)
         z0, skew = ndtri(share), acceleration(jackknife)
-        low, high = (
-            _quantile(ordered, n, ndtr(z0 + (z0 + z) / (1 - skew * (z0 + z))))
-            for z in ndtri([(1 - level) / 2, (1 + level) / 2])
-        )
+        low, high = (_quantile(ordered, n, ndtr(z0 + (z0 + z) / (1 - skew * (z0 + z)))) for z in ndtri(TAILS))
     return low, high
 
 
@@ -99,7 +88,7 @@ def _quantile(ordered: Floats, n: NDArray[np.int64], share: Floats) -> Floats:
     return np.where(undefined, np.nan, low + (high - low) * (place - lower))
 
 
-def wilson(hits: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
+def wilson(hits: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
     """Wilson's score interval (Journal of the American Statistical Association 1927) of hits / n: low, high.
 
     Takes numbers or arrays that broadcast; NaN where n is 0. It stays in [0, 1], has a width at 0 and n hits, and
@@ -107,45 +96,23 @@ def wilson(hits: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, 
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    check_level(level)
     hits, n = np.broadcast_arrays(np.asarray(hits, dtype=float), np.asarray(n, dtype=float))
-    return proportion_confint(hits, np.where(n > 0, n, np.nan), alpha=1 - level, method="wilson")
+    return proportion_confint(hits, np.where(n > 0, n, np.nan), alpha=1 - 0.95, method="wilson")
 
 
-@dataclass(frozen=True)
-class Equivalence:
-    """The larger of the two one-sided p, the interval `low` to `high` of confidence 1 - 2 level, and the verdict."""
+def equivalence(replicates: ArrayLike, margin: float) -> float:
+    """p of a difference lying within `margin` of 0, from its bootstrap replicates (R,); NaN ones are left out.
 
-    p: float
-    low: float
-    high: float
-    margin: float
-    equivalent: bool
-
-
-def equivalence(replicates: ArrayLike, margin: float, level: float = 0.05) -> Equivalence:
-    """Whether a difference lies within `margin` of 0, from its bootstrap replicates (R,); NaN ones are left out.
-
-    Two one-sided tests (Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 1987), each p of which is
-    (1 + replicates at or beyond the margin) / (R + 1) (Davison and Hinkley 1997, sec. 4.2). The interval ends at order
-    statistics, not between them, so that it and p always agree. Raises ValueError for a margin that is not positive,
-    and where R is too small to reject at `level` at all.
+    The larger p of two one-sided tests (Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 1987), each of
+    which is (1 + replicates at or beyond the margin) / (R + 1) (Davison and Hinkley 1997, sec. 4.2). Raises ValueError
+    for a margin that is not positive.
     """
     if not 0 < margin < np.inf:
         raise ValueError(f"margin={margin}: it must be above 0, and finite")
-    if not 0 < level < 0.5:
-        raise ValueError(f"level={level}: it lies between 0 and 0.5, e.g. 0.05")
     d = np.asarray(replicates, dtype=float)
     if d.ndim != 1:
         raise ValueError(f"replicates {d.shape}: those of one difference are needed, (R,)")
-    d = np.sort(d[~np.isnan(d)])
-    beyond = int(np.floor(level * (d.size + 1) + 1e-9)) - 1  # most that may lie beyond one margin
-    if beyond < 0:
-        raise ValueError(f"{d.size} replicates are too few to test at level {level}: {int(np.ceil(1 / level))} will do")
-    tail = max((d <= -margin).sum(), (d >= margin).sum())
-    low, high = float(d[beyond]), float(d[d.size - 1 - beyond])
-    p = float((1 + tail) / (d.size + 1))
-    return Equivalence(p, low, high, float(margin), verdict(low, high, margin) == "same")
+    return float((1 + max((d <= -margin).sum(), (d >= margin).sum())) / (1 + (~np.isnan(d)).sum()))
 
 
 def hanley_mcneil(auc: ArrayLike, positives: ArrayLike, negatives: ArrayLike) -> Floats:

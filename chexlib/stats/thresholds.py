@@ -9,10 +9,8 @@ from numpy.typing import ArrayLike
 
 from chexlib.stats.auc import checked
 
-Rule = str | tuple[str, float]
 
-
-def choose_threshold(y: ArrayLike, p: ArrayLike, rule: Rule = "youden") -> float:
+def choose_threshold(y: ArrayLike, p: ArrayLike, rule: str | tuple[str, float] = "youden") -> float:
     """The threshold that a rule picks on these rows, of one task: one of their scores, or just above the highest.
 
     y: (N,) labels, 1, 0 or NaN (left out). p: (N,) scores. rule: "youden", the largest sum of sensitivity and
@@ -20,7 +18,7 @@ def choose_threshold(y: ArrayLike, p: ArrayLike, rule: Rule = "youden") -> float
     that reaches it, and so the most specific; ("specificity", 0.9), the lowest that does.
     Raises ValueError for another rule, where a class is missing, and where `auroc` does.
     """
-    y, p, _ = checked(y, p, None)
+    y, p, _ = checked(y, p)
     if y.ndim != 1:
         raise ValueError(f"y {y.shape} and p {p.shape}: a threshold is of one task, both must be (N,)")
     kind, least = rule if isinstance(rule, tuple) and len(rule) == 2 else (rule, None)

@@ -302,12 +302,12 @@ def _train_in_words(
 
 
 def _out_of_memory(spec: RunSpec) -> UserError:
-    at_once = spec.batch_size // spec.accumulate // spec.processes
-    line = f"{spec.arch}: {at_once} images of {spec.size} px at once do not fit into memory"
-    more = [n for n in range(spec.accumulate + 1, at_once * spec.accumulate + 1) if at_once * spec.accumulate % n == 0]
+    share = spec.batch_size // spec.processes
+    line = f"{spec.arch}: {share // spec.accumulate} images of {spec.size} px at once do not fit into memory"
+    more = [parts for parts in range(spec.accumulate + 1, share + 1) if share % parts == 0]
     if not more:
         return UserError(f"{line}: choose a smaller size, or another device")
     return UserError(
-        f"{line}: accumulate={more[0]} takes {at_once * spec.accumulate // more[0]} at once and adds the gradients up "
+        f"{line}: accumulate={more[0]} takes {share // more[0]} at once and adds the gradients up "
         f"to those of batch_size={spec.batch_size} (batch norm alone then sees a part)"
     )

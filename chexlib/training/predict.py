@@ -13,6 +13,7 @@ from chexlib.data.dataset import Dataset
 from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.runs.store import Run, by_study, predictions_table
 from chexlib.stats import auroc
+from chexlib.stats.bootstrap import mean_over_tasks
 from chexlib.training import checkpoints
 from chexlib.training.device import laid_out, start
 
@@ -72,6 +73,5 @@ def aucs(table: pd.DataFrame, aggregate: str) -> dict[str, float | None]:
     """AUC over studies of each of the paper's tasks (`auc:<task>`) and their mean (`auc`); None where a class lacks."""
     y, p, _ = by_study(table, TASKS, aggregate)
     of_tasks = auroc(y, p)  # (6,)
-    mean = np.nanmean(of_tasks) if np.isfinite(of_tasks).any() else np.nan
-    named = {"auc": mean} | {f"auc:{task}": auc for task, auc in zip(TASKS, of_tasks, strict=True)}
+    named = {"auc": mean_over_tasks(of_tasks)} | {f"auc:{task}": auc for task, auc in zip(TASKS, of_tasks, strict=True)}
     return {name: None if np.isnan(auc) else float(auc) for name, auc in named.items()}

@@ -164,7 +164,7 @@ def test_networks_of_timm_that_the_table_lacks_have_maps(name):
 def test_parts_of_a_batch_give_the_maps_of_the_whole(name, monkeypatch):
     model, x = Curved() if name == "curved" else create_model(name, findings=3, seed=1), images(5)
     whole = cam(model, x, method="grad-cam")
-    monkeypatch.setattr("chexlib.explain.cam.PIXELS", {"cpu": 2 * 64 * 64})
+    monkeypatch.setattr("chexlib.explain.cam.PIXELS", {"cpu": 2 * 64 * 64, "cuda": 0})
     monkeypatch.setattr("chexlib.explain.cam.GRADIENTS", 1)
     torch.testing.assert_close(cam(model, x, method="grad-cam"), whole, atol=1e-5, rtol=0)
 

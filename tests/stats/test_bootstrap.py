@@ -156,9 +156,9 @@ def test_an_obvious_difference_has_the_smallest_p_there_is_and_another_one_p_by_
 def test_all_differences_are_those_of_each_pair(method):
     y, scores, patients = made()
     b = bootstrap_auroc(y, scores, patients, 150, jackknife=True)
-    found = b.differences(0.9, method)
+    found = b.differences(method)
     for a, other in [(0, 1), (3, 1)] if method == "percentile" else []:
-        one = paired_difference(b.mean[a] - b.mean[other], b.mean_replicates[:, a] - b.mean_replicates[:, other], 0.9)
+        one = paired_difference(b.mean[a] - b.mean[other], b.mean_replicates[:, a] - b.mean_replicates[:, other])
         for name in ("value", "low", "high", "p"):
             assert getattr(found, name)[a, other] == pytest.approx(getattr(one, name), abs=1e-12)
     np.testing.assert_array_equal(np.diag(found.p), 1)
@@ -232,12 +232,10 @@ class Fixed(np.random.Generator):
         return self.rows
 
 
-def scipys(statistic, n, counts, level):
+def scipys(statistic, n, counts):
     """scipy.stats.bootstrap's BCa interval of a function of rows, on the resamples that `counts` (R, N) describe."""
     drawn = np.array([np.repeat(np.arange(n), count) for count in counts])
-    found = scipy_stats.bootstrap(
-        (np.arange(n),), statistic, n_resamples=len(counts), method="BCa", confidence_level=level, rng=Fixed(drawn)
-    )
+    found = scipy_stats.bootstrap((np.arange(n),), statistic, n_resamples=len(counts), method="BCa", rng=Fixed(drawn))
     return found.confidence_interval
 
 
@@ -248,15 +246,15 @@ def test_intervals_are_scipys_from_the_same_resamples():
     found = bootstrap_auroc(y, scores, n_boot=300, seed=5, jackknife=True)
     counts = resample_counts(40, None, 300, 5)
     asked = {
-        "area": (lambda rows: auroc(y[rows], scores[1, rows])[1], [a[1, 1] for a in found.interval(0.9, "bca")]),
-        "mean": (lambda rows: auroc(y[rows], scores[1, rows]).mean(), [a[1] for a in found.mean_interval(0.9, "bca")]),
+        "area": (lambda rows: auroc(y[rows], scores[1, rows])[1], [a[1, 1] for a in found.interval("bca")]),
+        "mean": (lambda rows: auroc(y[rows], scores[1, rows]).mean(), [a[1] for a in found.mean_interval("bca")]),
         "difference": (
             lambda rows: (auroc(y[rows], scores[0, rows]) - auroc(y[rows], scores[2, rows])).mean(),
-            [getattr(found.differences(0.9, "bca"), end)[0, 2] for end in ("low", "high")],
+            [getattr(found.differences("bca"), end)[0, 2] for end in ("low", "high")],
         ),
     }
     for statistic, ours in asked.values():
-        np.testing.assert_allclose(ours, scipys(statistic, 40, counts, 0.9), atol=1e-10)
+        np.testing.assert_allclose(ours, scipys(statistic, 40, counts), atol=1e-10)
 
 
 def test_bca_leaves_out_replicates_without_a_class():

@@ -19,16 +19,12 @@ def test_brier_by_hand():
     assert brier([1, 0], [1, 0]) == 0 and brier([1, 0], [0, 1]) == 1
 
 
-def test_brier_is_sklearns_with_weights_and_unknowns():
+def test_brier_is_sklearns_with_unknowns():
     y, p, rng = made()
     y[rng.random(y.shape) < 0.2] = np.nan
     p[np.isnan(y)] = np.nan
-    weights = rng.exponential(size=500)
-    for w in (np.ones(500), weights):
-        expected = [
-            brier_score_loss(y[k, t], p[k, t], sample_weight=w[k]) for t in range(3) for k in [~np.isnan(y[:, t])]
-        ]
-        np.testing.assert_allclose(brier(y, p, w), expected, atol=1e-12)
+    expected = [brier_score_loss(y[k, t], p[k, t]) for t in range(3) for k in [~np.isnan(y[:, t])]]
+    np.testing.assert_allclose(brier(y, p), expected, atol=1e-12)
     assert np.isnan(brier(np.full((2, 1), np.nan), np.ones((2, 1)))).all()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from chexlib.stats import percentile_interval, rank_correlations, spearman, spearman_p, spearman_rounded
+from chexlib.stats import rank_correlations, spearman, spearman_p, spearman_rounded
 
 # Table 1 of CheXtransfer (Ke et al. 2021), rows as printed: mean AUC, parameters in millions.
 AUC = [0.859, 0.860, 0.864, 0.859, 0.858, 0.866, 0.853, 0.862, 0.861, 0.858, 0.854, 0.859, 0.863, 0.862, 0.863, 0.859]
@@ -43,7 +43,7 @@ def test_over_patients_it_is_biased_toward_zero_by_noise():
         y = 0.8 * x + 0.6 * rng.normal(size=16) + rng.normal(size=16)
         at_hand.append(spearman(x, y).rho)
         again = rank_correlations(np.broadcast_to(x, (100, 16)), y + rng.normal(size=(100, 16)))
-        replicates.append(np.mean(percentile_interval(again, level=0.01)))
+        replicates.append(np.median(again))
     assert np.mean(at_hand) == pytest.approx(0.52, abs=0.04)
     assert np.mean(at_hand) - np.mean(replicates) == pytest.approx(0.09, abs=0.03)
 

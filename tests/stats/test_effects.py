@@ -89,7 +89,6 @@ def test_intervals_cover_the_truth_as_often_as_they_say(tau, common, covered):
     ({"patients": np.zeros((2, 2))}, r"\(K, K\)"),
     ({"seeds": np.zeros(2)}, r"\(K,\)"),
     ({"values": [1, np.nan, 2]}, "must be finite"),
-    ({"level": 95}, "level=95"),
     ({"seeds": [-1.0, 0, 0]}, "variances"),
     ({"seeds": [np.inf, 0, 0]}, "variances"),
 ])  # fmt: skip

@@ -4,8 +4,6 @@ from math import nan
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import binomtest, false_discovery_control, norm
 
 from chexlib.stats import (
@@ -53,9 +51,9 @@ def test_without_a_margin_nothing_is_the_same():
 def test_percentiles_are_numpys_and_skip_nan():
     values = np.random.default_rng(0).normal(size=(500, 3))
     values[::7, 1], values[:, 2] = np.nan, np.nan
-    low, high = percentile_interval(values, 0.9)
-    np.testing.assert_allclose([low[0], high[0]], np.quantile(values[:, 0], [0.05, 0.95]))
-    np.testing.assert_allclose([low[1], high[1]], np.nanquantile(values[:, 1], [0.05, 0.95]))
+    low, high = percentile_interval(values)
+    np.testing.assert_allclose([low[0], high[0]], np.quantile(values[:, 0], [0.025, 0.975]))
+    np.testing.assert_allclose([low[1], high[1]], np.nanquantile(values[:, 1], [0.025, 0.975]))
     assert np.isnan([low[2], high[2]]).all()
 
 
@@ -69,10 +67,9 @@ def test_bca_of_a_symmetric_statistic_without_bias_are_its_percentiles():
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 5), (3, 7), (7, 7), (480, 500)])
-@pytest.mark.parametrize("level", [0.9, 0.95])
-def test_wilsons_interval_is_scipys(hits, n, level):
-    expected = binomtest(hits, n).proportion_ci(level, method="wilson")
-    assert wilson(hits, n, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
+def test_wilsons_interval_is_scipys(hits, n):
+    expected = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    assert wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_wilsons_interval_takes_arrays_and_says_nothing_of_no_rows():
@@ -82,32 +79,18 @@ def test_wilsons_interval_takes_arrays_and_says_nothing_of_no_rows():
 
 
 def test_equivalence_by_hand():
-    """99 replicates, three of them at or beyond the margin of 1: p = 4 / 100; the fifth from each end bounds."""
+    """99 replicates, three of them at or beyond the margin of 1: p = 4 / 100."""
     d = np.concatenate([np.linspace(-0.9, 0.9, 96), [1.0, 1.1, 1.2]])
-    found = equivalence(d, 1)
-    assert found.p == pytest.approx(0.04) and found.equivalent
-    assert (found.low, found.high) == (np.sort(d)[4], np.sort(d)[-5])
-    assert equivalence(np.append(d, np.nan), 1) == found
-
-
-@given(st.integers(20, 400), st.floats(0.1, 3), st.floats(0.05, 0.4), st.integers(0, 10**6))
-def test_it_is_equivalent_just_when_p_is_small_and_the_interval_inside(n, margin, level, seed):
-    found = equivalence(np.random.default_rng(seed).normal(0.3, 0.5, n), margin, level)
-    assert found.equivalent == (found.p <= level + 1e-9) == (-margin < found.low and found.high < margin)
-
-
-def test_the_interval_of_equivalence_is_that_of_confidence_one_minus_twice_the_level():
-    found = equivalence(RNG.normal(size=100_000), 10, level=0.05)
-    assert (found.low, found.high) == pytest.approx((norm.ppf(0.05), norm.ppf(0.95)), abs=0.02)
+    assert equivalence(d, 1) == equivalence(np.append(-d, np.nan), 1) == pytest.approx(0.04)
 
 
 def test_a_model_is_equivalent_to_itself_and_few_patients_show_nothing():
-    assert equivalence(np.zeros(1000), 0.01).equivalent
-    assert not equivalence(RNG.normal(0, 0.05, 1000), 0.01).equivalent  # no difference, and no evidence of none
+    assert equivalence(np.zeros(1000), 0.01) == 1 / 1001
+    assert equivalence(RNG.normal(0, 0.05, 1000), 0.01) > 0.05  # no difference, and no evidence of none
 
 
 def test_a_true_difference_of_the_margin_is_called_equivalent_as_rarely_as_the_level_says():
-    wrong = np.mean([equivalence(RNG.normal(1 + 0.2 * RNG.normal(), 0.2, 500), 1).equivalent for _ in range(1000)])
+    wrong = np.mean([equivalence(RNG.normal(1 + 0.2 * RNG.normal(), 0.2, 500), 1) <= 0.05 for _ in range(1000)])
     assert wrong == pytest.approx(0.05, abs=0.021)  # 3 standard errors
 
 
@@ -161,15 +144,9 @@ def test_adjusting_keeps_shape_order_and_unknown_values_and_exceeds_no_one(adjus
 
 
 @pytest.mark.parametrize(("call", "says"), [
-    (lambda: percentile_interval(np.zeros(5), 95), "level=95"),
-    (lambda: bca_interval(0.0, np.zeros(5), np.zeros(3), level=95), "level=95"),
     (lambda: bca_interval(0.0, np.zeros((5, 2)), np.zeros(3)), r"\(G, \.\.\.\) are needed"),
-    (lambda: wilson(1, 2, 95), "level=95"),
     (lambda: equivalence(np.zeros(100), 0), "above 0"),
-    (lambda: equivalence(np.zeros(100), 1, 0.5), "0 and 0.5"),
     (lambda: equivalence(np.zeros((100, 2)), 1), r"\(R,\)"),
-    (lambda: equivalence(np.zeros(18), 1), "18 replicates are too few"),
-    (lambda: equivalence([], 1), "0 replicates are too few"),
     (lambda: hanley_mcneil(1.1, 5, 5), "outside"),
     (lambda: hanley_mcneil(0.8, 0, 5), "at least one"),
     (lambda: least_detectable(0.0), "above 0"),
