@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def open_results(
         )
     tasks = _listed(tasks)
     if strange := [task for task in tasks if task not in plan.tasks]:
-        raise UserError(f"tasks: {', '.join(strange)} is none of study {plan.name}'s: {', '.join(plan.tasks)}")
+        near = get_close_matches(strange[0], plan.tasks, n=1)
+        hint = f"did you mean {near[0]!r}? They are" if near else "they are"
+        raise UserError(f"tasks: {', '.join(strange)} is none of study {plan.name}'s: {hint} {', '.join(plan.tasks)}")
     if replicates < 1:
         raise UserError(f"replicates={replicates}: must be at least 1")
     return Results(plan.name, tuple(plan.tasks), finished, len(planned), tasks, margin, replicates, seed)
@@ -267,7 +270,8 @@ class Results:
         n = len(self.finished)
         count = f"{n} of {self.planned} runs" if n < self.planned else f"{n} run" + "s" * (n != 1)
         toy = "; every task is rare" if len(self.rare) == len(self.all_tasks) else ""
-        return f"Study {self.name} on {images}, {count}{toy}"
+        chosen = f", {', '.join(self.chosen)} alone" if self.chosen else ""
+        return f"Study {self.name} on {images}, {count}{chosen}{toy}"
 
     @cached_property
     def _test(self) -> HeldOut | Published:

@@ -64,9 +64,9 @@ def fit(
     tasks. U-SelfTrained trains its teacher first, or reuses it. Raises UserError, one line, for bad input, a full disk,
     a loss that is not a number, and, unless `wait`, a run that another process is training.
     """
-    row = architecture(spec.arch)
-    check_size(row, spec.size)
-    check_minus(row, spec.minus)
+    network = architecture(spec.arch)
+    check_size(network, spec.size)
+    check_minus(network, spec.minus)
     dataset, store = open_for(spec, root, progress), store or RunStore.open()
     spec = spec.resolve(dataset.fingerprint, safe_settings())
     run = store.run(spec)
@@ -79,9 +79,9 @@ def fit(
             teacher = fit(spec.teacher, root, store, progress, wait=True)
             write_soft_labels(run, teacher, dataset, progress)
         if spec.processes == 1:
-            _train_in_words(run, spec, root, progress, dataset)
+            _train_or_refuse(run, spec, root, progress, dataset)
         else:
-            processes.run(_train_in_words, spec.processes, run, spec, root, progress)
+            processes.run(_train_or_refuse, spec.processes, run, spec, root, progress)
     return run
 
 
@@ -110,6 +110,7 @@ def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
             losses = []
             learner.model.train()
             with torch.random.fork_rng():
+                # primes keep apart the draws of seeds, of stretches and of processes
                 torch.manual_seed(spec.seed * 1_000_003 + seen + accelerator.process_index * 7_919)
                 for n, batch in enumerate(batches, start=1):
                     losses.append(step(learner, dataset.pixels, labels, known, batch))
@@ -282,7 +283,7 @@ def _provenance(learner: Learner, dataset: Dataset, log: list[dict], members: li
     }
 
 
-def _train_in_words(
+def _train_or_refuse(
     run: Run, spec: RunSpec, root: str | Path | None, progress: bool, dataset: Dataset | None = None
 ) -> None:
     """What each of a run's processes does. Where there are several, each opens the data, and only the first one writes.

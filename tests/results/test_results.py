@@ -116,7 +116,7 @@ def test_tasks_that_are_asked_for_are_the_mean_even_where_rare(study, store):
         r = open_results(study, store.folder, tasks)
         np.testing.assert_allclose(r.models["auc"], whole.task_auc[tasks].mean(axis=1))
         assert r.tasks == tuple(tasks)
-    with pytest.raises(UserError, match="tasks: Oedema is none of study made's: Atelectasis"):
+    with pytest.raises(UserError, match="tasks: Oedema is none of study made's: did you mean 'Edema'"):
         open_results(study, store.folder, ["Oedema"])
 
 
