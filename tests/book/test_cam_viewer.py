@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 import chexlib
 from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.explain.cam import cam, grad_cam
-from chexlib.explain.localisation import energy_inside, iou
+from chexlib.explain.localisation import energy_inside, iou_curve
 from chexlib.models import create_model
 from chexlib.training.device import Normaliser
 from chexpaper import maps
@@ -126,7 +126,7 @@ def test_marked_places_are_the_data_sets_and_maps_lie_on_them_as_the_library_say
         np.testing.assert_array_equal(np.reshape(found["mask"], (SIZE, SIZE)), mask)
         if found["peak"]:
             shown = found["values"][None], mask[None].astype(bool)
-            assert found["iou"] == pytest.approx(iou(*shown, choice["threshold"])[0], abs=1e-12)
+            assert found["iou"] == pytest.approx(iou_curve(*shown, [choice["threshold"]])[0, 0], abs=1e-12)
             assert found["inside"] == pytest.approx(energy_inside(*shown)[0], abs=1e-9)
             measured += 1
     assert measured > 10

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from chexlib.stats import percentile_interval, spearman, spearman_interval
+from chexlib.stats import percentile_interval, rank_correlations, spearman
 from chexpaper.widgets import Explorer
 from chexpaper.widgets.explorer import AXES, FEWEST, INITS, MISSING, REPLICATES, SETS, STEPS, encode, explorer_state
 from chexpaper.widgets.page import ASSETS, page_html
@@ -52,7 +52,9 @@ def expected(results, draws, choice) -> tuple[list, list]:
         at = np.flatnonzero(kept & (models["init"] == group))
         x, row = models[choice["x"]].to_numpy(dtype=float)[at], [None] * 3
         if len(at) >= FEWEST:
-            row = [spearman(x, y[at]).rho, *spearman_interval(x, draws[:, at][~np.isnan(draws[:, at]).any(axis=1)])]
+            known = draws[:, at][~np.isnan(draws[:, at]).any(axis=1)]  # (R, M)
+            rhos = rank_correlations(np.broadcast_to(x, known.shape), known)
+            row = [spearman(x, y[at]).rho, *percentile_interval(rhos)]
         rows.append([group if len(groups) > 1 else choice["init"], len(at), *row])
     shown = np.flatnonzero(kept & models["init"].isin(groups))
     return rows, [[m, models[choice["x"]][m], y[m], low[m], high[m]] for m in shown]

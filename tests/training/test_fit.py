@@ -209,7 +209,7 @@ FIELDS = ["--arch", "test_convnext", "--size", "32", "--batch-size", "8", "--eva
 
 @pytest.mark.parametrize("minus", [0, 1])
 def test_a_network_of_timm_is_trained_from_the_command_line(minus, phantom_folder, tmp_path, capsys):
-    fields = [*FIELDS, "--epochs", "1", "--minus", str(minus), "--augment", "rotation=5", "--augment", "{crop: 0.9}"]
+    fields = [*FIELDS, "--epochs", "1", "--minus", str(minus), "--augment", "rotation=5", "--augment", "crop=0.9"]
     assert main(["train", *fields, "--data", str(phantom_folder), "--runs", str(tmp_path)]) == 0
     run = Run(Path(capsys.readouterr().out.split()[-1]))
     assert run.finished and len(run.predictions()) == 72  # 24 of validation, 48 of the test
