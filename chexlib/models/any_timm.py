@@ -21,8 +21,6 @@ from chexlib.errors import UserError
 from chexlib.models.networks import count, feature_info, on_meta, shape_of, shape_of_maps
 from chexlib.models.zoo import ARCHITECTURES, FINDINGS, IMAGENET_MEAN, IMAGENET_STD, Architecture, unknown
 
-POWERS = [2**power for power in range(9)]  # 1 to 256 px: what sizes may have to be a multiple of
-
 
 @cache
 def timm_row(name: str) -> Architecture:
@@ -61,7 +59,8 @@ def timm_row(name: str) -> Architecture:
                         "choose a convolutional network")  # fmt: skip
     if shape_of(partial(network.forward_head, pre_logits=True), *maps) != (2, network.head_hidden_size):
         raise UserError(f"architecture {name!r} has no pooling for a classifier: choose a convolutional network")
-    multiple = next((m for m in POWERS if _takes(network, size + m) and _takes(network, size + 3 * m)), size)
+    powers = (2**power for power in range(9))  # 1 to 256 px
+    multiple = next((m for m in powers if _takes(network, size + m) and _takes(network, size + 3 * m)), size)
     return replace(
         row,
         family=_family(config.architecture, network),

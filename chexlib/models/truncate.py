@@ -26,8 +26,6 @@ from chexlib.models.zoo import ARCHITECTURES, FINDINGS, Architecture
 if TYPE_CHECKING:
     from torch import Size, nn
 
-STEM = 4  # pixels: maps of a smaller stride are a stem's
-
 
 @dataclass(frozen=True)
 class Cut:
@@ -100,10 +98,9 @@ def parameters(row: Architecture, minus: int = 0) -> int:
 
 
 def truncate(network: nn.Module, row: Architecture, minus: int) -> int:
-    """Cut the row's `network` in place and return the channels of its features."""
+    """Cut the row's `network` in place and return the channels of its features; `minus` as `check_minus` allows."""
     from torch import nn
 
-    check_minus(row, minus)
     if not minus:
         return network.head_hidden_size
     cuts = truncation(row).cuts[:minus]
@@ -150,7 +147,7 @@ def _stages(network: nn.Module) -> list[str]:
         if isinstance(sequence, nn.Sequential) and all(isinstance(child, nn.Sequential) for child in sequence):
             return [f"{parent}.{child}" for child, _ in sequence.named_children()]
     modules = dict(network.named_modules())
-    return [module for module, stride in listed if stride >= STEM and module in modules and _chained(network, module)]
+    return [module for module, stride in listed if stride >= 4 and module in modules and _chained(network, module)]
 
 
 def _chained(network: nn.Module, name: str) -> bool:

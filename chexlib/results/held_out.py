@@ -27,10 +27,6 @@ from chexlib.errors import UserError
 from chexlib.runs.store import IDS, Run, by_study, write_atomically
 from chexlib.stats import BootstrapAreas, bootstrap_auroc
 
-WITHHELD = (
-    "the data set's terms keep labels or ids back, so the published numbers are replicates, and what needs the "
-    "labels themselves is not shown"
-)
 METADATA = b"chexlib"
 
 
@@ -84,7 +80,10 @@ class Published:
     @property
     def labels(self) -> np.ndarray:
         """Raises UserError, as scores and patients do: none is published."""
-        raise UserError(f"study {self.study}: {WITHHELD}")
+        raise UserError(
+            f"study {self.study}: the data set's terms keep labels or ids back, so the published numbers are "
+            "replicates, and what needs the labels themselves is not shown"
+        )
 
     scores = patients = labels
 

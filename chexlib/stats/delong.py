@@ -24,11 +24,6 @@ class DeLong:
     z: float
     p: float
 
-    @property
-    def difference(self) -> float:
-        """AUROC of a minus that of b."""
-        return float(self.auc[0] - self.auc[1])
-
 
 def delong(y: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLong:
     """Test whether scores `a` and `b` have the same AUROC.

@@ -31,7 +31,7 @@ def test_equals_the_definition(decimals):
     np.testing.assert_allclose(ours.auc, [auroc(y, a), auroc(y, b)], atol=1e-12)
     np.testing.assert_allclose(ours.covariance, covariance, atol=1e-12)
     assert ours.z == pytest.approx(z) and ours.p == pytest.approx(2 * norm.cdf(-abs(z)))
-    assert ours.difference == pytest.approx(auc[0] - auc[1])
+    assert ours.auc[0] - ours.auc[1] == pytest.approx(auc[0] - auc[1])
 
 
 def test_components_and_variance_by_hand():
@@ -84,7 +84,7 @@ def test_says_nothing_where_there_is_nothing_to_say():
     assert np.isnan(delong([0, 0, 0], [1, 2, 3], [3, 2, 1]).auc).all()  # a class is missing
     assert np.isnan(delong([0, 0, 1], [1, 2, 3], [3, 2, 1]).p)  # one positive has no variance
     perfect_and_constant = delong([0, 0, 1, 1], [1, 2, 3, 4], [0, 0, 0, 0])
-    assert perfect_and_constant.difference == 0.5 and np.isnan(perfect_and_constant.p)
+    assert perfect_and_constant.auc.tolist() == [1, 0.5] and np.isnan(perfect_and_constant.p)
 
 
 def test_p_is_uniform_when_nothing_differs():

@@ -57,7 +57,8 @@ def test_delong_is_that_of_proc(a, b, z, p):
     assert p is None or found.p == pytest.approx(p, abs=1e-12)
     if (a, b) == ("wfns", "s100b"):
         half = 1.959963984540054 * np.sqrt(np.array([1, -1]) @ found.covariance @ np.array([1, -1]))
-        ends = found.difference - half, found.difference + half
+        difference = found.auc[0] - found.auc[1]
+        ends = difference - half, difference + half
         assert ends == pytest.approx((0.0104061769564846, 0.174214419249478), abs=1e-12)
 
 
@@ -68,7 +69,7 @@ def test_bootstrap_agrees_with_delong_on_asah():
     exact = delong(ASAH_Y, *scores[:, :, 0])
     np.testing.assert_allclose(np.cov(b.replicates[:, :, 0].T), exact.covariance, rtol=0.2)
     found = b.differences()
-    assert found.value[0, 1] == pytest.approx(exact.difference)
+    assert found.value[0, 1] == pytest.approx(exact.auc[0] - exact.auc[1])
     assert found.p[0, 1] < 0.05
 
 
@@ -102,7 +103,7 @@ def test_columns_that_two_entries_share_tie_exactly(leaderboard):
     assert len(shared) >= 2  # the entries were built from common parts
     for t in shared:
         found = delong(y[:, t], scores[a, :, t], scores[b, :, t])
-        assert (found.difference, found.z, found.p) == (0, 0, 1)
+        assert (found.auc[0] - found.auc[1], found.z, found.p) == (0, 0, 1)
     d = bootstrap_auroc(y, scores, patients, 500).select(shared).differences()
     assert (d.value[a, b], d.low[a, b], d.high[a, b], d.p[a, b]) == (0, 0, 0, 1)
 
