@@ -102,7 +102,8 @@ def text(described: dict) -> str:
         blocks.append(f"Targets under {described['policy']}, with {unmentioned}:")
     for split, part in splits.items():
         blocks.append(f"{split}, {part['rows']:,} {what}\n{_findings(part)}")
-    blocks.append(f"Of the {what} with a row's finding, the % that have the column's, too\n{_together(described)}")
+    if described["covered"]:
+        blocks.append(f"Of the {what} with a row's finding, the % that have the column's, too\n{_together(described)}")
     return "\n\n".join(blocks)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from chexlib.cli import main
-from chexlib.data.describe import describe
+from chexlib.data.describe import describe, text
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import Listing
 
@@ -50,6 +50,11 @@ def test_four_rows_are_counted(four):
     assert shown["splits"]["train"]["covered"] == ["Edema", "Fracture"] and shown["splits"]["test"]["covered"] == [
         "Edema"
     ]
+
+
+def test_a_set_without_any_label_is_described_without_tables_of_findings(four):
+    shown = text(describe(Listing(four, np.zeros((4, len(FINDINGS)), dtype=bool), None)))
+    assert "patients" in shown and "Empty DataFrame" not in shown and "Edema" in shown.partition("Not labelled")[2]
 
 
 @pytest.mark.parametrize(
