@@ -65,7 +65,7 @@ def write_cams(
     _check_out(out, [CSV, NOTE, *names.ravel()], files, force)
     pictures = [_picture(file) for file in files]
     maps, p = _maps(run, pixels, findings, method, progress)  # (N, T, h, w) and (N, T)
-    label = architecture(run.spec.arch).label(run.spec.minus)
+    label = architecture(run.spec.arch).label(run.spec.minus, run.spec.norm)
     grid, rows = f"{maps.shape[2]} x {maps.shape[3]}", []
     for n, t in np.ndindex(p.shape):
         words = f"{findings[t]}: probability {p[n, t]:.2f}", f"{label}, map {grid}; not for clinical use"

@@ -123,6 +123,12 @@ def _evaluations(run: Training) -> str:
     return f"every {unit.removesuffix('s')}" if n == 1 else f"every {n:,} {unit}"
 
 
+def _norm(run: Training) -> str:
+    """Whole networks end as their authors made them."""
+    how = "after one more batch norm and ReLU" if run.spec.norm else "as the last block leaves them"
+    return how if run.spec.minus else ""
+
+
 def _score(run: Training) -> str:
     return f"the {'maximum' if run.spec.aggregate == 'max' else run.spec.aggregate} of its images"
 
@@ -193,8 +199,14 @@ POINTS = (
         ours="the mean of the checkpoints' probabilities",
         why="how they are combined is not said",
     ),
+    Point(
+        "Maps of a truncated network",
+        _norm,
+        ("norm",),
+        ours="as the last block leaves them",
+    ),
     Point("Score of a study", _score, ("aggregate",), ours="the maximum of its images"),
-    Point("Tasks in the mean", _tasks, paper="all six"),
+    Point("Tasks in the mean", _tasks, ("tasks",), paper="all six"),
     Point(
         "Intervals",
         _always("95 % of 1,000 replicates, patients drawn anew"),

@@ -33,14 +33,22 @@ def architecture(name: str) -> Architecture:
 
 
 def create_model(
-    name: str, findings: int = 14, init: str = "random", minus: int = 0, seed: int = 0, classes: int = 1
+    name: str,
+    findings: int = 14,
+    init: str = "random",
+    minus: int = 0,
+    seed: int = 0,
+    classes: int = 1,
+    norm: bool = False,
 ) -> Classifier:
     """A chest X-ray classifier, in training mode, in float32, on the CPU.
 
     `name` is a row of `chexlib.architectures()` or any of timm's convolutional networks, with the tag of its checkpoint
     (`convnext_tiny.fb_in1k`) or without (timm's default one); `findings` the number of logits T; `init` as in
     `chexlib.models.inits`; `minus` the number of final blocks or stages dropped (CheXtransfer, section 3.2); `seed`
-    determines every random weight; with `classes=3` the head learns absent, present and uncertain apart (see `Head`).
+    determines every random weight; with `classes=3` the head learns absent, present and uncertain apart (see `Head`);
+    with `norm` a new batch norm and ReLU follow what a truncation leaves. A DenseNet's blocks end without either, and
+    their maps hold negative values; the paper's printed sizes fit both readings.
     Raises `UserError` for an unknown name or init, a network of timm that takes one size of images or makes no maps, a
     `minus` that the architecture does not have, or weights that cannot be reached.
     """
@@ -49,7 +57,7 @@ def create_model(
     if not isinstance(findings, int) or findings < 1:
         raise UserError(f"findings={findings}: a model needs at least 1")
     row = architecture(name)
-    check_minus(row, minus)
+    check_minus(row, minus, norm)
     inits.check(init)
     from chexlib.models.networks import Classifier, seeded, streams, untrained_trunk
 
@@ -59,7 +67,7 @@ def create_model(
     channels = truncate(trunk, row, minus)
     source = inits.initialise(trunk, row, init, init_seed)
     with seeded(head_seed):
-        model = Classifier(trunk, channels, findings, row, minus, classes)
+        model = Classifier(trunk, channels, findings, row, minus, classes, norm)
     model.weights_source = source
     if init in inits.FROM_IMAGENET:
         model.mean, model.std = row.mean, row.std

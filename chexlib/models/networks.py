@@ -53,16 +53,25 @@ class Classifier(nn.Module):
     `label` is the paper's name for it (`DenseNet121Minus1`), `family` the architecture's, `mean` and `std` the
     three-channel normalisation that the ImageNet checkpoint was trained with (None where the initial weights do not
     come from it), `weights_source` where those came from, `pools_last` whether average pooling and the linear layer are
-    all that follows `maps` (what a CAM in closed form needs; True of every truncated network).
+    all that follows `maps` (what a CAM in closed form needs; True of every truncated network). With `norm` a truncated
+    network's maps go through a new batch norm and ReLU, as those of a whole DenseNet do.
     """
 
     def __init__(
-        self, trunk: nn.Module, channels: int, findings: int, row: Architecture, minus: int = 0, classes: int = 1
+        self,
+        trunk: nn.Module,
+        channels: int,
+        findings: int,
+        row: Architecture,
+        minus: int = 0,
+        classes: int = 1,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         self.trunk = trunk
+        self.norm = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if norm else nn.Identity()
         self.head = Head(channels, findings, classes)
-        self.label, self.family = row.label(minus), row.family
+        self.label, self.family = row.label(minus, norm), row.family
         self.truncated = minus > 0
         self.pools_last = row.pools_last or self.truncated
         self.mean: tuple[float, ...] | None = None
@@ -71,7 +80,7 @@ class Classifier(nn.Module):
 
     def maps(self, x: Tensor) -> Tensor:
         """The last feature maps, as the pooling sees them: (N, 3, H, W) to (N, C, h, w)."""
-        return self.trunk.forward_features(x)
+        return self.norm(self.trunk.forward_features(x))
 
     def logits(self, maps: Tensor) -> Tensor:
         """What follows the maps: (N, C, h, w) to (N, T); in training with three classes to (N, T, 3)."""

@@ -75,9 +75,11 @@ def truncation(row: Architecture) -> Truncation:
     return TRUNCATIONS.get(row.name) or by_rule(row)
 
 
-def check_minus(row: Architecture, minus: int) -> None:
-    """Refuse (`UserError`) a `minus` that the architecture does not have."""
+def check_minus(row: Architecture, minus: int, norm: bool = False) -> None:
+    """Refuse (`UserError`) a `minus` that the architecture does not have, and a norm behind a whole network."""
     whole, label = isinstance(minus, int) and not isinstance(minus, bool), row.paper_name
+    if norm and minus == 0:
+        raise UserError(f"norm=True: {label} is whole, and ends as its authors made it: give minus=1 or more")
     if whole and (minus == 0 or 0 < minus <= len(truncation(row).cuts)):
         return
     how = truncation(row)
@@ -91,10 +93,16 @@ def pinned(name: str, minus: int = 0) -> bool:
     return name in ARCHITECTURES and (minus == 0 or name in TRUNCATIONS)
 
 
-def parameters(row: Architecture, minus: int = 0) -> int:
-    """The number of parameters with a 14-finding head after `minus` cuts; nothing is built where it is `pinned`."""
-    check_minus(row, minus)
-    return truncation(row).cuts[minus - 1].parameters if minus else row.parameters
+def parameters(row: Architecture, minus: int = 0, norm: bool = False) -> int:
+    """The number of parameters with a 14-finding head after `minus` cuts; nothing is built where it is `pinned`.
+
+    A norm adds a scale and a shift a channel.
+    """
+    check_minus(row, minus, norm)
+    if not minus:
+        return row.parameters
+    cut = truncation(row).cuts[minus - 1]
+    return cut.parameters + 2 * cut.channels * norm
 
 
 def truncate(network: nn.Module, row: Architecture, minus: int) -> int:

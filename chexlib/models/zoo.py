@@ -68,9 +68,9 @@ class Architecture:
     package_sha256: str = ""
     note: str = ""
 
-    def label(self, minus: int = 0) -> str:
-        """The paper's way to say it: `DenseNet121`, `DenseNet121Minus1`."""
-        return self.paper_name + (f"Minus{minus}" if minus else "")
+    def label(self, minus: int = 0, norm: bool = False) -> str:
+        """The paper's way to say it: `DenseNet121`, `DenseNet121Minus1`; ours with a norm, `DenseNet121Minus1+norm`."""
+        return self.paper_name + (f"Minus{minus}" if minus else "") + "+norm" * norm
 
 
 BSD = "bsd-3-clause"

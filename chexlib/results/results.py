@@ -29,10 +29,8 @@ from chexlib.results.held_out import HeldOut, Published, open_tested
 from chexlib.runs.store import Run, RunStore, by_study, project_folder
 from chexlib.stats import BootstrapAreas, SeedSpread, percentile_interval, seed_shifts, seed_spreads, verdict
 from chexlib.stats.bootstrap import mean_over_tasks
+from chexlib.stats.intervals import FEW
 from chexlib.study import load_study
-
-RARE = 10
-"""A task with fewer positive or negative test studies is kept out of the mean; our choice, the paper states none."""
 
 
 def open_results(
@@ -89,8 +87,8 @@ class Results:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row a run: run_id, model, arch, minus, init, seed, label, family, parameters, top1, in_paper, folder,
-        auc.
+        """One row a run: run_id, model, arch, minus, norm, init, seed, label, family, parameters, top1, in_paper,
+        folder, auc.
 
         `top1` (percent) is that of the whole network's ImageNet checkpoint, so NaN for truncated ones; `in_paper` says
         that the architecture is one of the paper's sixteen, truncated or not; `auc` is the mean over `tasks`.
@@ -101,14 +99,14 @@ class Results:
 
     @cached_property
     def models(self) -> pd.DataFrame:
-        """One row a network, indexed "DenseNet121Minus1 · random": label, arch, minus, init, seeds, family, parameters,
-        top1, in_paper, auc (mean over `tasks`), low, high (95 %, over what `over` says).
+        """One row a network, indexed "DenseNet121Minus1 · random": label, arch, minus, norm, init, seeds, family,
+        parameters, top1, in_paper, auc (mean over `tasks`), low, high (95 %, over what `over` says).
         """
         self._check_seeds()
-        facts = ["label", "arch", "minus", "init", "family", "parameters", "top1", "in_paper"]
+        facts = ["label", "arch", "minus", "norm", "init", "family", "parameters", "top1", "in_paper"]
         runs = self.runs.groupby("model", sort=False)
         table = runs[facts].first()
-        table.insert(4, "seeds", runs.size())
+        table.insert(5, "seeds", runs.size())
         low, high = percentile_interval(self.replicates)
         return table.assign(auc=runs["auc"].mean(), low=low, high=high)
 
@@ -179,8 +177,8 @@ class Results:
 
     @cached_property
     def rare(self) -> pd.DataFrame:
-        """The rows of `counts` that are kept out of the mean, unless they were asked for."""
-        return self.counts[self.counts.min(axis=1) < RARE]
+        """The rows of `counts` with fewer than FEW of a class: kept out of the mean, unless they were asked for."""
+        return self.counts[self.counts.min(axis=1) < FEW]
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -333,6 +331,7 @@ def _row(run: Run) -> dict:
         "run_id": run.run_id,
         "arch": spec.arch,
         "minus": spec.minus,
+        "norm": spec.norm,
         "init": spec.init,
         "seed": spec.seed,
         **_built(run),
@@ -344,9 +343,9 @@ def _row(run: Run) -> dict:
 
 def _built(run: Run) -> dict:
     """A run's label, family and parameters: the table's where it has them, else what the run noted, else timm's."""
-    arch, minus = run.spec.arch, run.spec.minus
+    arch, minus, norm = run.spec.arch, run.spec.minus, run.spec.norm
     noted = None if pinned(arch, minus) else run.provenance.get("model")
     if noted:
         return {name: noted[name] for name in ("label", "family", "parameters")}
     row = architecture(arch)
-    return {"label": row.label(minus), "family": row.family, "parameters": parameters(row, minus)}
+    return {"label": row.label(minus, norm), "family": row.family, "parameters": parameters(row, minus, norm)}

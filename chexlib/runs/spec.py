@@ -11,12 +11,12 @@ from pathlib import Path
 
 from chexlib.data.augment import check_augment
 from chexlib.data.dataset import VIEWS
-from chexlib.data.labels import UNMENTIONED, parse_policy
+from chexlib.data.labels import FINDINGS, TASKS, UNMENTIONED, parse_policy
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.models.inits import check as check_init
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised when a change of code changes results, so that older runs are not taken for new ones."""
 
 CHOICES = {
@@ -35,7 +35,13 @@ SETTINGS = {"precision": "fp32", "memory_format": "channels_last", "execution": 
 """How a network is computed; `auto` leaves it to the device, or to measuring (`study plan --tune`), before a run has
 its name. These are what every device can do."""
 
-TYPES = {"int": (int, "a whole number"), "float": (float, "a number"), "str": (str, "text")}
+TYPES = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "str": (str, "text"),
+    "bool": (bool, "true or false"),
+    "tuple[str, ...]": (list | tuple, "a list of findings"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,13 @@ class RunSpec:
     views: str = "all"
     augment: Mapping[str, float] = field(default_factory=dict)  # rows of AUGMENTATIONS and their numbers, e.g. rotation
     aggregate: str = "max"  # of a study's views
+    tasks: tuple[str, ...] = TASKS  # whose mean AUC chooses checkpoints and is the result
     # what learns
     arch: str = "densenet121"
     minus: int = 0  # blocks truncated from the end
+    norm: bool = (
+        False  # a batch norm and ReLU behind what a truncation leaves; counts do not settle if the paper has it
+    )
     init: str = "random"
     # how
     seed: int = 0
@@ -80,7 +90,7 @@ class RunSpec:
     def __post_init__(self):
         for f in fields(self):
             value, (kinds, words) = getattr(self, f.name), TYPES.get(f.type, (Mapping, "a mapping"))
-            if not isinstance(value, kinds) or isinstance(value, bool):
+            if not isinstance(value, kinds) or isinstance(value, bool) > (kinds is bool):
                 raise UserError(f"{f.name}={value!r}: must be {words}")
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
@@ -93,6 +103,13 @@ class RunSpec:
             raise UserError(f"batch_size={self.batch_size}, {parts}: a batch must fall into equal parts")
         if self.seed < 0 or not 0 < self.lr < float("inf"):
             raise UserError(f"seed={self.seed}, lr={self.lr}: the seed must be at least 0, the learning rate above 0")
+        if self.norm and not self.minus:
+            raise UserError("norm=true: only a truncated network can have one more norm: give minus=1 or more")
+        if strange := [task for task in self.tasks if task not in FINDINGS]:
+            raise UserError(f"tasks: {', '.join(map(str, strange))} is none of {', '.join(FINDINGS)}")
+        if not self.tasks:
+            raise UserError("tasks: at least one is needed")
+        object.__setattr__(self, "tasks", tuple(self.tasks))
         check_init(self.init)
         object.__setattr__(self, "policy", parse_policy(self.policy).name)
         object.__setattr__(self, "augment", check_augment(self.augment))
@@ -140,7 +157,7 @@ class RunSpec:
         if not self.fingerprint or "auto" in (getattr(self, name) for name in SETTINGS):
             raise ValueError("the spec is not resolved: call resolve(dataset.fingerprint) first")
         digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:10]
-        minus = f"-minus{self.minus}" if self.minus else ""
+        minus = f"-minus{self.minus}" + "-norm" * self.norm if self.minus else ""
         init = "".join(c if c.isalnum() or c in "_-" else "_" for c in self.init)
         return f"{self.dataset}{self.size}-{self.arch}{minus}-{init}-s{self.seed}-{digest}"
 

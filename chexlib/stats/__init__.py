@@ -19,8 +19,10 @@ from chexlib.stats.correlation import Spearman, rank_correlations, spearman, spe
 from chexlib.stats.delong import DeLong, delong, delong_covariance
 from chexlib.stats.effects import MeanEffect, mean_effect
 from chexlib.stats.intervals import (
+    FEW,
     bca_interval,
     benjamini_hochberg,
+    enough,
     equivalence,
     hanley_mcneil,
     holm,

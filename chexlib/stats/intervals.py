@@ -16,9 +16,14 @@ FEW = 25
 """Rows of the rarer class below which percentile intervals of its areas cover too seldom (0.876 at 10 positives): BCa
 intervals are used there, and no verdict is given."""
 
-
 TAILS = (1 - 0.95) / 2, (1 + 0.95) / 2
 """Every interval is of 95 %."""
+
+
+def enough(y: ArrayLike) -> NDArray[np.bool_]:
+    """Which tasks have at least FEW rows of each class: y (N, T), 1, 0 or NaN -> (T,)."""
+    y = np.asarray(y)
+    return np.minimum((y == 1).sum(axis=0), (y == 0).sum(axis=0)) >= FEW
 
 
 def verdict(low: float, high: float, margin: float) -> str:

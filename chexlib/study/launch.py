@@ -47,6 +47,7 @@ def run_study(
     with place as (settings, train_all):
         specs = resolve_study(study, root, store, progress, settings)
         todo = [spec for spec in specs if not store.run(spec).finished]
+        todo.sort(key=lambda spec: spec.seed)  # one of every network before a second of any
         done = len(specs) - len(todo)
         with tqdm(total=len(specs), initial=done, desc=f"study {study.name}", unit="run", disable=not progress) as bar:
             for run_id, error in train_all(todo, root, store) if todo else ():

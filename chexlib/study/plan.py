@@ -132,7 +132,7 @@ def plan_study(
         networks=_networks(specs, runs, chosen),
         runs=runs,
         cache_bytes=cache_bytes,
-        store_bytes=sum(spec.keep * 4 * parameters(architecture(spec.arch), spec.minus) for spec in specs),
+        store_bytes=sum(spec.keep * 4 * parameters(architecture(spec.arch), spec.minus, spec.norm) for spec in specs),
     )
 
 
@@ -228,7 +228,7 @@ def _networks(specs: list[RunSpec], runs: list[float], chosen: Mapping[str, tupl
     longest = pd.Series(runs).groupby([shape(spec) for spec in specs]).agg(["size", "max"])
     rows = [
         {
-            "network": architecture(spec.arch).label(spec.minus),
+            "network": architecture(spec.arch).label(spec.minus, spec.norm),
             "px": spec.size,
             "runs": longest.loc[name, "size"],
             "precision": spec.precision,

@@ -33,7 +33,7 @@ from chexlib.runs.store import RunStore, project_folder, write_atomically
 FIELDS = ("title", "tasks", "common", "runs")
 DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "views", "options")
 
-SHAPE = ("arch", "minus", "size", "batch_size", "accumulate")
+SHAPE = ("arch", "minus", "norm", "size", "batch_size", "accumulate")
 """Fields that decide which settings are fast. Both inits and all seeds of a network share them, so that no comparison
 between these is one of precisions."""
 
@@ -54,10 +54,11 @@ class Study:
         for axis in self.axes:
             lists = {name: value if isinstance(value, list) else [value] for name, value in axis.items()}
             for values in product(*lists.values()):
-                spec = RunSpec.make({**self.common, **dict(zip(lists, values, strict=True))})
+                of_run = dict(zip(lists, values, strict=True))
+                spec = RunSpec.make({"tasks": self.tasks, **self.common, **of_run})
                 row = architecture(spec.arch)
                 check_size(row, spec.size)
-                check_minus(row, spec.minus)
+                check_minus(row, spec.minus, spec.norm)
                 specs.setdefault(spec.to_json(), spec)
         return list(specs.values())
 

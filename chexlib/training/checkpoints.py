@@ -175,4 +175,4 @@ def load_model(run: Run) -> tuple[torch.nn.Module, Normaliser]:
 def _network(spec: RunSpec, init: str) -> torch.nn.Module:
     """With as many outputs for each finding as the spec's policy has classes."""
     classes = parse_policy(spec.policy).classes
-    return create_model(spec.arch, init=init, minus=spec.minus, seed=spec.seed, classes=classes)
+    return create_model(spec.arch, init=init, minus=spec.minus, seed=spec.seed, classes=classes, norm=spec.norm)

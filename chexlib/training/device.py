@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import resource
 import shutil
 import sys
@@ -18,6 +20,9 @@ from accelerate.state import AcceleratorState
 
 from chexlib.errors import UserError
 from chexlib.runs.spec import SETTINGS, RunSpec
+
+INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16")
+"""Flags of /proc/cpuinfo that say how floats are multiplied."""
 
 
 def safe_settings() -> dict[str, str]:
@@ -111,6 +116,28 @@ def device_type() -> str:
 def device_name() -> str:
     """As provenance says it."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
+
+
+def processor() -> dict[str, str]:
+    """What of the processor decides the last digits: its name, its instructions for floats, the libraries with them.
+
+    `limits` are the variables by which a user keeps torch or oneDNN from instructions that the processor has.
+    """
+    config, cpuinfo = torch.__config__.show(), Path("/proc/cpuinfo")
+    known = (
+        dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line) if cpuinfo.exists() else {}
+    )
+    facts = {name.strip(): value.strip() for name, value in known.items()}
+    flags = [flag for flag in facts.get("flags", "").split() if flag in INSTRUCTIONS]
+    libraries = re.findall(r"(?:Math Kernel Library|MKL-DNN|OpenBLAS|Accelerate)[^\n(]*", config)
+    limits = {name: os.environ[name] for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA") if name in os.environ}
+    return {
+        "model": facts.get("model name") or platform.processor() or platform.machine(),
+        "instructions": " ".join(flags) or platform.machine(),
+        "torch": torch.backends.cpu.get_cpu_capability(),
+        "blas": "; ".join(library.strip() for library in libraries),
+        "limits": " ".join(f"{name}={value}" for name, value in limits.items()),
+    }
 
 
 def peak_memory_mb(accelerator: Accelerator) -> int:

@@ -29,7 +29,7 @@ import chexlib
 from chexlib.data.augment import augmenter
 from chexlib.data.dataset import Dataset, open_for
 from chexlib.data.images import decoder
-from chexlib.data.labels import FINDINGS, TASKS
+from chexlib.data.labels import FINDINGS
 from chexlib.errors import UserError
 from chexlib.models import architecture
 from chexlib.models.networks import count
@@ -38,9 +38,9 @@ from chexlib.models.zoo import check_size
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.training import checkpoints, processes
-from chexlib.training.device import Normaliser, device_name, peak_memory_mb, placed, safe_settings, start
+from chexlib.training.device import Normaliser, device_name, peak_memory_mb, placed, processor, safe_settings, start
 from chexlib.training.losses import has_soft_labels, labels_to_learn, masked_cross_entropy, write_soft_labels
-from chexlib.training.predict import aucs, predict, predict_ensemble, table_of
+from chexlib.training.predict import aucs, compared_tasks, predict, predict_ensemble, table_of
 
 LOOK = 16
 """Steps from one look at the losses to the next: a look waits for the GPU."""
@@ -60,13 +60,13 @@ def fit(
     """Trains the spec's network, or reuses the finished run of the same spec and data.
 
     `root` is the data set's folder (none for the phantom), `store` where runs are kept (RunStore.open() by default).
-    The result is the mean prediction of the `keep` evaluations with the best mean validation AUC over the paper's six
-    tasks. U-SelfTrained trains its teacher first, or reuses it. Raises UserError, one line, for bad input, a full disk,
+    The result is the mean prediction of the `keep` evaluations with the best mean validation AUC (`compared_tasks`).
+    U-SelfTrained trains its teacher first, or reuses it. Raises UserError, one line, for bad input, a full disk,
     a loss that is not a number, and, unless `wait`, a run that another process is training.
     """
     network = architecture(spec.arch)
     check_size(network, spec.size)
-    check_minus(network, spec.minus)
+    check_minus(network, spec.minus, spec.norm)
     dataset, store = open_for(spec, root, progress), store or RunStore.open()
     spec = spec.resolve(dataset.fingerprint, safe_settings())
     run = store.run(spec)
@@ -91,6 +91,7 @@ def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
     rows = dataset.rows("train")
     labels, known = labels_to_learn(run, spec, dataset)  # (N, 14) each
     _check_data(spec, dataset, known[rows])
+    compared = compared_tasks(spec, dataset)
     per_epoch = len(rows) // spec.batch_size * spec.batch_size  # an incomplete last batch is dropped
     every, total = spec.images_between_evaluations(per_epoch), spec.epochs * per_epoch
 
@@ -123,7 +124,7 @@ def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
 
             # its evaluation
             row = {"event": "eval", "images": seen, "epoch": seen / per_epoch, "loss": loss}
-            row |= _validate(learner, dataset)
+            row |= _validate(learner, dataset, compared)
             row["seconds"] = round(before + time.perf_counter() - began, 2)
             row["images_per_second"] = round(rate, 1)
             row["memory_mb"] = max([peak_memory_mb(accelerator), *(earlier["memory_mb"] for earlier in log)])
@@ -136,7 +137,7 @@ def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
             accelerator.log(numbers, step=seen)  # for TensorBoard
             accelerator.wait_for_everyone()
 
-    _finish(run, learner, dataset, log)
+    _finish(run, learner, dataset, log, compared)
     accelerator.end_training()
 
 
@@ -211,7 +212,7 @@ def _check_data(spec: RunSpec, dataset: Dataset, known: np.ndarray) -> None:
     if len(known) < spec.batch_size:
         raise UserError(f"{dataset.root}: {len(known)} training images are fewer than batch_size={spec.batch_size}")
     covered = dataset.covered[dataset.rows("train")].any(axis=0)
-    for task in TASKS:
+    for task in spec.tasks:
         t = FINDINGS.index(task)
         if covered[t] and not known[:, t].any():
             raise UserError(
@@ -228,16 +229,16 @@ def _check_finite(losses: list[torch.Tensor], batches: list[np.ndarray], dataset
             raise UserError(f"the loss is {loss} on the batch {names}: lower the learning rate or look at these images")
 
 
-def _validate(learner: Learner, dataset: Dataset) -> dict:
-    """Validation AUC of each of the paper's tasks and their mean; None where validation lacks a class."""
+def _validate(learner: Learner, dataset: Dataset, compared: list[str]) -> dict:
+    """Validation AUC of each of the spec's tasks, and the mean of those compared."""
     rows = dataset.rows("val")
     p = predict(learner.model, learner.prepare, dataset.pixels, rows, learner.accelerator)  # (N, 14)
     if not np.isfinite(p).all():
         raise UserError("the network predicts no numbers for validation images: lower the learning rate")
-    return aucs(table_of(dataset, rows, p), learner.spec.aggregate)
+    return aucs(table_of(dataset, rows, p), learner.spec, compared)
 
 
-def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict]) -> None:
+def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict], compared: list[str]) -> None:
     """Writes the ensemble's predictions, their AUCs, the provenance, and last of all done.json."""
     rows = np.concatenate([dataset.rows("val"), dataset.rows("test")])
     members = checkpoints.ensemble_members(log, learner.spec.keep)
@@ -248,7 +249,7 @@ def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict]) -> No
     table.to_parquet(buffer, index=False, compression="zstd")
     run.write("predictions.parquet", buffer.getvalue())
     scores = [
-        {"event": "ensemble", "split": split, **aucs(table[table["split"] == split], learner.spec.aggregate)}
+        {"event": "ensemble", "split": split, **aucs(table[table["split"] == split], learner.spec, compared)}
         for split in ("val", "test")
     ]
     run.write_log(log + scores)
@@ -265,6 +266,7 @@ def _provenance(learner: Learner, dataset: Dataset, log: list[dict], members: li
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "device": device_name(),
+        "processor": processor(),
         "processes": spec.processes,
         "threads": spec.threads,
         "seed": spec.seed,

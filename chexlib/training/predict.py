@@ -10,10 +10,12 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from chexlib.data.dataset import Dataset
-from chexlib.data.labels import FINDINGS, TASKS
+from chexlib.data.labels import FINDINGS
+from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, by_study, predictions_table
 from chexlib.stats import auroc
 from chexlib.stats.bootstrap import mean_over_tasks
+from chexlib.stats.intervals import enough
 from chexlib.training import checkpoints
 from chexlib.training.device import laid_out, start
 
@@ -69,9 +71,24 @@ def table_of(dataset: Dataset, rows: np.ndarray, p: np.ndarray) -> pd.DataFrame:
     return predictions_table(dataset.table.iloc[rows], FINDINGS, dataset.labels[rows], dataset.known[rows], p)
 
 
-def aucs(table: pd.DataFrame, aggregate: str) -> dict[str, float | None]:
-    """AUC over studies of each of the paper's tasks (`auc:<task>`) and their mean (`auc`); None where a class lacks."""
-    y, p, _ = by_study(table, TASKS, aggregate)
-    of_tasks = auroc(y, p)  # (6,)
-    named = {"auc": mean_over_tasks(of_tasks)} | {f"auc:{task}": auc for task, auc in zip(TASKS, of_tasks, strict=True)}
-    return {name: None if np.isnan(auc) else float(auc) for name, auc in named.items()}
+def compared_tasks(spec: RunSpec, dataset: Dataset) -> list[str]:
+    """The tasks whose mean AUC chooses checkpoints: those in which networks are compared later, by the same mean.
+
+    They are the spec's tasks of which the test studies hold enough of both classes (`chexlib.stats.intervals.FEW`); all
+    of them where none has, or nothing is tested. Only the counts of test labels are looked at.
+    """
+    rows = dataset.rows("test")
+    y, _, _ = by_study(table_of(dataset, rows, np.zeros((len(rows), len(FINDINGS)))), spec.tasks)  # (S, T)
+    return [task for task, kept in zip(spec.tasks, enough(y), strict=True) if kept] or list(spec.tasks)
+
+
+def aucs(table: pd.DataFrame, spec: RunSpec, compared: list[str]) -> dict[str, float | None]:
+    """AUC over studies of each of the spec's tasks (`auc:<task>`), and the mean of those `compared` (`auc`).
+
+    None where a class lacks; the mean leaves out such a task.
+    """
+    y, p, _ = by_study(table, spec.tasks, spec.aggregate)
+    areas = dict(zip(spec.tasks, auroc(y, p), strict=True))
+    mean = mean_over_tasks(np.array([areas[task] for task in compared]))
+    named = {"auc": mean} | {f"auc:{task}": area for task, area in areas.items()}
+    return {name: None if np.isnan(area) else float(area) for name, area in named.items()}

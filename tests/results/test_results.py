@@ -98,12 +98,12 @@ def test_rare_tasks_are_kept_out_of_the_mean_and_listed(study, store):
 
 @pytest.mark.parametrize(("least", "rare"), [(4, 0), (5, 1)])
 def test_a_task_is_rare_below_the_limit_and_not_at_it(study, store, monkeypatch, least, rare):
-    monkeypatch.setattr(module, "RARE", least)
+    monkeypatch.setattr(module, "FEW", least)
     assert len(open_results(study, store.folder).rare) == rare  # Consolidation has four positive studies
 
 
 def test_where_every_task_is_rare_the_mean_is_over_all_and_the_caption_says_so(study, store, monkeypatch):
-    monkeypatch.setattr(module, "RARE", 1000)
+    monkeypatch.setattr(module, "FEW", 1000)
     r = open_results(study, store.folder)
     assert r.tasks == TASKS and len(r.rare) == 6
     assert "every task is rare" in r.caption
