@@ -1,13 +1,14 @@
 # The verbs of the project. `make book` and `make test` set up all they need.
 PYTHON ?= python3
-STUDY ?= demo
+STUDY ?=
 DATA ?=
 BIN := .venv/bin
 CHEXLIB := $(BIN)/chexlib
 
 .PHONY: book test lint bench serve clean help
 help:
-	@echo "make book [STUDY=demo] [DATA=folder]   train the study, run the notebooks, build the book"
+	@echo "make book                            train study demo, run the notebooks on the published runs, build the book"
+	@echo "make book STUDY=nih DATA=folder      train a study, and show it in every section"
 	@echo "make test | lint | bench | serve | clean"
 
 # The environment is made again when the lock or the package's metadata changes.
@@ -19,8 +20,8 @@ help:
 	@touch $@
 
 book: .venv/.ready
-	$(CHEXLIB) study run $(STUDY) $(if $(DATA),--data "$(DATA)")
-	$(CHEXLIB) notebooks run --study $(STUDY) $(if $(DATA),--data "$(DATA)")
+	$(CHEXLIB) study run $(or $(STUDY),demo) $(if $(DATA),--data "$(DATA)")
+	$(CHEXLIB) notebooks run $(if $(STUDY),--study $(STUDY)) $(if $(DATA),--data "$(DATA)")
 	$(CHEXLIB) book build
 
 test: .venv/.ready

@@ -365,15 +365,17 @@ def study_status(
 
 def study_export(
     study: StudyName,
+    data: Data = None,
     runs: Runs = None,
     out: Annotated[str | None, Option(metavar="FOLDER", help="the folder to write (default results/STUDY)")] = None,
 ) -> None:
-    """Publish predictions and provenance, as the data set's terms allow."""
+    """Publish predictions, provenance and maps, as the data set's terms allow; --data for maps."""
     from chexlib.results.export import export_study
     from chexlib.runs.store import project_folder
 
     chosen, store = _study(study, runs)
-    print(f"wrote {export_study(chosen, out or project_folder() / 'results' / chosen.name, store)}")
+    folder = export_study(chosen, out or project_folder() / "results" / chosen.name, store, root=data)
+    print(f"wrote {folder}")
 
 
 def _study(name: str, runs: str | None) -> tuple:

@@ -33,7 +33,7 @@ def make_store(folder: Path, study: Path, table: Callable[[RunSpec], pd.DataFram
     """A run store in which every run of the study is finished; `table` gives a run's predictions."""
     store, plan = RunStore(folder), load_study(study)
     specs = [spec.resolve("cafe") for spec in plan.specs()]
-    store.plan(plan.name, specs)
+    store.plan(plan.name, [spec.run_id for spec in specs])
     for spec in specs:
         write_run(store, spec, (table or predictions)(spec))
     return store

@@ -10,6 +10,9 @@ from typer.core import TyperCommand
 
 from chexlib.errors import UserError
 
+PUBLISHED = "phantom"
+"""The study that the book shows, from its published runs, where no other is asked for."""
+
 Runs = Annotated[str | None, typer.Option(metavar="FOLDER", help="the run store (default CHEXLIB_RUNS, or runs/)")]
 
 
@@ -38,7 +41,9 @@ def _group() -> None:
 
 
 def notebooks_run(
-    study: Annotated[str, typer.Option(metavar="STUDY", help="the study to show")] = "demo",
+    study: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="the study to show (default: phantom, as published)")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="the data set's folder (none for the phantom)")
     ] = None,
@@ -56,7 +61,8 @@ def notebooks_run(
     """Execute what has changed, with Papermill."""
     from chexpaper.build.notebooks import run_notebooks
 
-    executed = run_notebooks(study, data, runs, only, dict(parameters or ()), jobs=jobs)
+    shown, store = (study, runs) if study else (PUBLISHED, runs or "results")
+    executed = run_notebooks(shown, data, store, only, dict(parameters or ()), jobs=jobs)
     current = sum(not page.because for page in executed)
     print(f"{len(executed) - current} notebooks executed, {current} current, in {executed[0].output.parent}")
 
@@ -95,7 +101,7 @@ def claims_list(
     from chexpaper import claims
 
     if runs and not study:
-        raise UserError(f"--runs {runs}: goes with --study, e.g. --study demo")
+        raise UserError(f"--runs {runs}: goes with --study, e.g. --study nih")
     if as_csv and as_json:
         raise UserError("--csv and --json: choose one")
     judged = claims.ledger(open_results(study, runs) if study else None)

@@ -1,4 +1,4 @@
-"""A study's truncated families, their weights and its images: what notebook 06 makes class activation maps of.
+"""A study's truncated families, those of their weights that are at hand, and its images: what notebook 06 looks at.
 
 Maps are made by `chexlib.explain`, and measured in the notebook; here it is only said which networks and images there
 are. torch is imported when a network is loaded, not before.
@@ -6,7 +6,7 @@ are. torch is imported when a network is loaded, not before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ import pandas as pd
 
 from chexlib.data.dataset import Dataset, open_for
 from chexlib.results import Results
+from chexlib.results.native_maps import FILE, with_weights
 from chexlib.runs.store import Run
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def families(results: Results) -> pd.DataFrame:
             "arch": table.groupby("arch", sort=False).ngroup(),
             "init": table["init"] != "imagenet",
             "minus": table["minus"],
+            "norm": table["norm"],
         }
     )
     return table.loc[order.sort_values(list(order)).index]
@@ -55,49 +57,47 @@ def open_images(results: Results, data: str | Path = "") -> Dataset | None:
 
 
 def why_none(results: Results, dataset: Dataset | None, networks: pd.DataFrame) -> str:
-    """Why no map can be made of these networks; empty where all can."""
+    """Why there is no map of these networks; empty where each has some."""
     if dataset is None:
         return f"study {results.name} reads {results.dataset}, and no folder of it was given (parameter `data`)"
     if networks.empty:
         return f"study {results.name} holds no truncated network beside its whole one"
-    if not all(any(run.checkpoints.glob("*.safetensors")) for model in networks.index for run in _runs(results, model)):
-        return "weights are not there: published runs hold none, train the study to have them"
+    runs = [run for model in networks.index for run in its_runs(results, model)]
+    if not all((run.folder / FILE).exists() or with_weights(run) for run in runs):
+        return "neither maps nor weights are there: train the study to have them"
     return ""
 
 
-def load(results: Results, model: str) -> Iterator[tuple[Classifier, Normaliser]]:
-    """Each seed of a network (a row's name in `results.models`): its best checkpoint, and what normalises its images.
+def loaded(results: Results, models: Iterable[str], most: int = 5) -> dict[str, tuple[Classifier, Normaliser]]:
+    """Networks whose weights are on this machine, by label: the best checkpoint of each one's first seed that is.
 
-    On a GPU where there is one. Raises UserError where a seed's weights are gone or damaged.
+    With each what normalises its images; on a GPU where there is one. Raises UserError where weights are damaged.
     """
-    import torch
+    found: dict[str, tuple] = {}
+    for model in models:
+        at_hand = next(filter(None, map(with_weights, its_runs(results, model))), None)
+        if at_hand is None or len(found) == most:
+            continue
+        import torch
 
-    from chexlib.training.checkpoints import load_model
-    from chexlib.training.device import device_type
+        from chexlib.training.checkpoints import load_model
+        from chexlib.training.device import device_type
 
-    for run in _runs(results, model):
-        network, prepare = load_model(run)
+        network, prepare = load_model(at_hand)
         network = network.to(device_type(), memory_format=torch.channels_last)  # on a processor faster by a third
-        yield network, partial(prepare, device=device_type())
+        found[title(results.models.loc[model])] = network, partial(prepare, device=device_type())
+    return found
 
 
-def frontal(dataset: Dataset, split: str = "test", finding: str | None = None) -> np.ndarray:
-    """Rows of the frontal images of a split, those with the finding alone where one is given.
-
-    CheXpert's test set does not tell AP from PA.
-    """
-    rows = dataset.rows(split)
-    kept = (dataset.table["view"] != "LATERAL").to_numpy()[rows]
-    if finding is not None:
-        kept &= (dataset.table[finding] == 1).to_numpy()[rows]
-    return rows[kept]
+def title(row: pd.Series) -> str:
+    """A network's name, with its init where that is not random: "EfficientNetLite0Minus2, imagenet"."""
+    return row["label"] + (f", {row['init']}" if row["init"] != "random" else "")
 
 
-def first_of_each(dataset: Dataset, findings: Sequence[str], most: int = 6) -> np.ndarray:
-    """The first frontal test image that shows each finding, each once; the first of all where none shows any."""
-    shown = [frontal(dataset, finding=finding)[:1] for finding in findings]
-    rows = list(dict.fromkeys(np.concatenate([*shown, np.array([], dtype=int)]).tolist()))
-    return np.array(rows[:most] or frontal(dataset)[:1], dtype=int)
+def its_runs(results: Results, model: str) -> list[Run]:
+    """A network's runs, by seed."""
+    runs = results.runs[results.runs["model"] == model].sort_values("seed")
+    return [Run(Path(folder)) for folder in runs["folder"]]
 
 
 def mask(dataset: Dataset, row: int, finding: str) -> np.ndarray | None:
@@ -117,9 +117,3 @@ def fit(marked: np.ndarray, size: int) -> np.ndarray:
         y, x = (int(at.mean() * size / n) for at, n in zip(np.nonzero(marked), marked.shape, strict=True))
         fitted[y, x] = True
     return fitted
-
-
-def _runs(results: Results, model: str) -> list[Run]:
-    """A network's runs, by seed."""
-    runs = results.runs[results.runs["model"] == model].sort_values("seed")
-    return [Run(Path(folder)) for folder in runs["folder"]]

@@ -1,10 +1,11 @@
-"""Publishing a study: predictions, logs and provenance of its finished runs, without weights and without images.
+"""Publishing a study: predictions, logs, provenance and native maps of its finished runs, no weights and no images.
 
 What goes into the predictions depends on the data set's terms (`chexlib.data.sources`). Where they keep labels and ids
 back, view, sex and age are left out, too, and the study's replicates are published beside the runs
 (`chexlib.results.held_out`): results are computed from those. Ids become hashes under a key that is drawn for the
 export and then forgotten, for plain hashes of ids that can be listed are no secret; rows are sorted by them. One key
-serves the whole export, so that the rows of two runs still pair and a patient's rows still belong together.
+serves the whole export, so that the rows of two runs still pair and a patient's rows still belong together. Maps are of
+images that may be shown, and need these images and the weights.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from __future__ import annotations
 import hashlib
 import io
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 from tqdm import tqdm
 
+from chexlib.data.dataset import Dataset, open_for
+from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.results.held_out import keeps_back, open_tested, publish_replicates, replicates_file
+from chexlib.results.native_maps import FILE, as_npz, map_pairs, native_maps, with_weights
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.study.study import Study
@@ -26,14 +32,24 @@ from chexlib.study.study import Study
 FILES = ("spec.json", "log.jsonl", "predictions.parquet", "provenance.json", "done.json")
 
 
-def export_study(study: Study, out: str | Path, store: RunStore | None = None, progress: bool = True) -> Path:
+def export_study(
+    study: Study,
+    out: str | Path,
+    store: RunStore | None = None,
+    progress: bool = True,
+    root: str | Path | None = None,
+) -> Path:
     """Copies what may be shared of the study's finished runs to `out`, which is a run store too; returns it.
+
+    Maps are made where the data set is at hand (the phantom is, others lie in the folder `root`) and a run has weights.
+    A study that is not finished is exported as far as it is, and its list names what is still to come.
 
     Exporting over an older export replaces it; one that was cut short holds no study until it is repeated. Raises
     UserError where the study has no finished run, where `out` is the run store itself, and where the disk is full.
     """
     store, published = store or RunStore.open(), RunStore(Path(out).expanduser())
-    runs = [run for run in store.planned(study.name) if run.finished]
+    planned = store.planned(study.name)
+    runs = [run for run in planned if run.finished]
     if not runs:
         raise UserError(
             f'study {study.name} has no finished runs in {store.folder}: run "chexlib study run {study.name}" first'
@@ -41,6 +57,7 @@ def export_study(study: Study, out: str | Path, store: RunStore | None = None, p
     if published.folder.resolve() == store.folder.resolve():
         raise UserError(f"{published.folder} is the run store itself: export to another folder")
     tested = open_tested(study.name, runs, study.tasks) if any(map(keeps_back, runs)) else None
+    dataset, pairs = _mapped(runs, root, study.tasks)
     published.plan(study.name, [])  # until all is written
     replicates_file(published.folder, study.name).unlink(missing_ok=True)
     _clear(published.folder, f".{study.name}.*.[0-9]*")
@@ -49,9 +66,11 @@ def export_study(study: Study, out: str | Path, store: RunStore | None = None, p
     bar = tqdm(runs, f"exporting {study.name}", unit="run", disable=not progress, leave=False)
     for run, spec in zip(bar, specs, strict=True):
         _export_run(run, published.run(spec), spec, key)
+        _export_maps(run, published.run(spec), dataset, pairs)
     if tested:
         publish_replicates(published.folder, study.name, [spec.run_id for spec in specs], tested)
-    published.plan(study.name, specs)
+    names = {run.run_id: spec.run_id for run, spec in zip(runs, specs, strict=True)}
+    published.plan(study.name, [names.get(run.run_id, run.run_id) for run in planned])
     return published.folder
 
 
@@ -66,6 +85,30 @@ def _export_run(run: Run, target: Run, spec: RunSpec, key: bytes) -> None:
         if name == "spec.json" and spec != run.spec:
             content = spec.to_json().encode()
         target.write(name, content)
+
+
+def _mapped(runs: Sequence[Run], root: str | Path | None, findings: Sequence[str]):
+    """The data set and the pairs that maps are made of; None twice where no run has weights, or no image may be shown.
+
+    Raises UserError where the folder holds other images than the runs were trained on.
+    """
+    spec = runs[0].spec
+    shown = SOURCES[spec.dataset].shareable and (root or spec.dataset == "phantom")
+    if not shown or not any(map(with_weights, runs)):
+        return None, None
+    dataset = open_for(spec, root, progress=False)
+    if dataset.fingerprint != spec.fingerprint:
+        raise UserError(f"{dataset.root}: holds other images than the study was trained on: give its folder, or none")
+    return dataset, map_pairs(dataset, findings)
+
+
+def _export_maps(run: Run, target: Run, dataset: Dataset | None, pairs: pd.DataFrame | None) -> None:
+    """The maps that the run has, else those that its weights make."""
+    (target.folder / FILE).unlink(missing_ok=True)
+    if (run.folder / FILE).exists():
+        target.write(FILE, (run.folder / FILE).read_bytes())
+    elif dataset is not None and with_weights(run):
+        target.write(FILE, as_npz(*native_maps(run, dataset, pairs), pairs))
 
 
 def _clear(folder: Path, pattern: str) -> None:

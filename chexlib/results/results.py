@@ -34,8 +34,8 @@ from chexlib.study import load_study
 
 
 def open_results(
-    study: str = "demo",
-    runs: str | Path | None = None,
+    study: str = "phantom",
+    runs: str | Path | None = "results",
     tasks: Sequence[str] | str = (),
     margin: float = AUC_MARGIN,
     replicates: int = 1000,
@@ -43,8 +43,8 @@ def open_results(
 ) -> Results:
     """The finished runs of a study.
 
-    study: a name in notebooks/studies, or a YAML file. runs: the run store's folder (CHEXLIB_RUNS, or runs/ of the
-    project, when empty); "results" for the published runs in results/<study>/. tasks: whose mean AUC is the result (the
+    study: a name in notebooks/studies, or a YAML file. runs: "results" for the published runs in results/<study>/, else
+    the run store's folder (CHEXLIB_RUNS, or runs/ of the project, when empty). tasks: whose mean AUC is the result (the
     study's, less the rare ones, when empty); a text is one task, or a list as a command line has it. margin: of AUC,
     within which two networks are the same. replicates, seed: of the bootstrap. Raises UserError where the study is
     unknown, has no finished runs or lacks a task, and where its runs were not tested on the same images.
@@ -263,7 +263,7 @@ class Results:
 
     @property
     def caption(self) -> str:
-        """What stands at the head of every figure: "Study demo on phantom images (not patients), 37 of 39 runs"."""
+        """What stands at the head of every figure: "Study phantom on phantom images (not patients), 37 of 113 runs"."""
         images = "phantom images (not patients)" if self.dataset == "phantom" else SOURCES[self.dataset].title
         n = len(self.finished)
         count = f"{n} of {self.planned} runs" if n < self.planned else f"{n} run" + "s" * (n != 1)

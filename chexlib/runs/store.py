@@ -186,9 +186,9 @@ class RunStore:
         """The run of a resolved spec, whether it has been trained or not."""
         return Run(self.folder / spec.run_id)
 
-    def plan(self, study: str, specs: Iterable[RunSpec]) -> list[Run]:
+    def plan(self, study: str, run_ids: Iterable[str]) -> list[Run]:
         """Notes which runs the study consists of, and returns them."""
-        runs = [self.run(spec) for spec in specs]
+        runs = [Run(self.folder / run_id) for run_id in run_ids]
         content = json.dumps({"study": study, "runs": [run.run_id for run in runs]}, indent=1)
         write_atomically(self.folder / f"{study}.study.json", content)
         return runs

@@ -128,7 +128,7 @@ def resolve_study(
         if data not in fingerprints:
             fingerprints[data] = open_for(spec, root, progress).fingerprint
         specs.append(spec.resolve(fingerprints[data], tuned.get(shape(spec), safe)))
-    store.plan(study.name, specs)
+    store.plan(study.name, [spec.run_id for spec in specs])
     return specs
 
 

@@ -80,7 +80,7 @@ def test_a_run_that_was_trained_is_exported_without_them(home, tmp_path):
     study.write_text(yaml.safe_dump({"runs": [{"dataset": "chexpert", "arch": "resnet18", "size": 48, "epochs": 1}]}))
     [spec] = load_study(study).specs()
     run = fit(spec, home / "CheXpert-v1.0-small", store, progress=False)
-    store.plan("one", [run.spec])
+    store.plan("one", [run.run_id])
     out = export_study(load_study(study), tmp_path / "out", store, progress=False)
     assert names_a_patient(store.folder) and len(open_results(study, out).models) == 1
     assert names_a_patient(out) == holds_label_rows(out) == photographs(out) == []

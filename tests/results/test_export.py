@@ -166,7 +166,7 @@ def test_places_on_this_machine_are_not_exported(study, store):
     run = store.planned("made")[0]
     spec = replace(run.spec, init="file:/home/me/own.safetensors", weights="ab", options={"csv": "/home/me/l.csv"})
     write_run(store, spec)
-    store.plan("made", [spec])
+    store.plan("made", [spec.run_id])
     [published_run] = exported(study, store).planned("made")
     assert published_run.spec == replace(spec, init="file:own.safetensors", options={"csv": "l.csv"})
     assert published_run.run_id == published_run.spec.run_id
@@ -197,7 +197,7 @@ def test_a_broken_file_of_replicates_is_named(study, store, damage, says):
 def test_a_run_or_a_task_that_was_not_exported_is_named(study, store):
     out = exported(study, store)
     late = write_run(out, replace(out.planned("made")[0].spec, seed=7))
-    out.plan("made", [run.spec for run in out.planned("made")] + [late.spec])
+    out.plan("made", [run.run_id for run in out.planned("made")] + [late.run_id])
     with pytest.raises(UserError, match=f"lacks {late.run_id}: export the study again"):
         _ = open_results(study, out.folder).models
     study.write_text("tasks: [Edema, Fracture]\n" + study.read_text())
@@ -208,7 +208,7 @@ def test_a_run_or_a_task_that_was_not_exported_is_named(study, store):
 def test_some_of_the_exported_tasks_and_runs_can_be_read(study, store):
     out = exported(study, store)
     whole = open_results(study, out.folder)
-    out.plan("made", [run.spec for run in out.planned("made")[::-1][:2]])
+    out.plan("made", [run.run_id for run in out.planned("made")[::-1][:2]])
     study.write_text("tasks: [No Finding, Edema]\n" + study.read_text())
     part = open_results(study, out.folder)
     assert part.tasks == ("No Finding", "Edema") and len(part.models) == 2

@@ -220,7 +220,7 @@ def test_the_order_of_images_does_not_matter(study, store):
 def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(study, store):
     other = replace(first_run(store).spec, lr=0.5)
     write_run(store, other)
-    store.plan("made", [run.spec for run in store.planned("made")] + [other])
+    store.plan("made", [run.run_id for run in store.planned("made")] + [other.run_id])
     with pytest.raises(UserError, match=r"are both ResNet18 · random but differ in lr"):
         _ = open_results(study, store.folder).models
 

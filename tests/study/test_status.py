@@ -21,7 +21,7 @@ def row(images: int, epoch: float, auc: float | None, seconds: float) -> str:
 def store(tmp_path):
     """Study smoke, of four runs: one finished, one at work, one stopped, one that has not begun."""
     store = RunStore(tmp_path)
-    runs = store.plan("smoke", [replace(SPEC, seed=seed) for seed in range(4)])
+    runs = store.plan("smoke", [replace(SPEC, seed=seed).run_id for seed in range(4)])
     for run, epochs in zip(runs[:3], (4, 1, 2), strict=True):
         run.write("spec.json", run_spec(run, runs).to_json())
         run.write(

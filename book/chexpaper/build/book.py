@@ -64,7 +64,7 @@ def check_executed(source: Path) -> None:
     paths = [source / f"{file}.ipynb" for file in files]
     for path in paths:
         if not path.exists():
-            raise UserError(f"{path} is missing: run `chexlib notebooks run --study demo` (or `make book`) first")
+            raise UserError(f"{path} is missing: run `chexlib notebooks run` (or `make book`) first")
         try:
             cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
         except (ValueError, KeyError):

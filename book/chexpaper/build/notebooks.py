@@ -36,6 +36,7 @@ from chexpaper.build.execute import FOLDERS, execute, kernel_environment, read_n
 
 STANDARD = ("study", "data", "runs")  # parameters with arguments of their own, for the notebooks that declare them
 OWN_STUDY = "own-study"  # tag of a `parameters` cell whose three stay as they are, whatever study other pages show
+TRAINED_HERE = "demo"  # the study that a page of its own reads from the run store, beside the one that is shown
 SCRATCH = ".running-"  # prefix of the folder of half-done work, inside the output folder
 
 
@@ -72,10 +73,11 @@ def run_notebooks(
 ) -> list[Page]:
     """Executes the notebooks that are not current, each in its own process; returns all that were asked for, in order.
 
-    study: a name in notebooks/studies, or a YAML file. data: the data set's folder. runs: the run store, or "results"
-    for the published runs. only: beginnings of notebooks' names. parameters: further ones, each given to the notebooks
-    whose `parameters` cell declares it; text is read as on a command line ("0.1", "True", "[1, 2]"). out: the folder of
-    the executed copies, book/executed of the project if None. jobs: how many at a time. timeout: seconds a notebook.
+    study: a name in notebooks/studies, or a YAML file. data: the data set's folder. runs: the run store (CHEXLIB_RUNS,
+    or runs/, if None), or "results" for the published runs. only: beginnings of notebooks' names. parameters: further
+    ones, each given to the notebooks whose `parameters` cell declares it; text is read as on a command line ("0.1",
+    "True", "[1, 2]"). out: the folder of the executed copies, book/executed of the project if None. jobs: how many at a
+    time. timeout: seconds a notebook.
 
     Raises UserError before anything runs where the study, a notebook or a parameter is unknown, where a notebook has no
     `parameters` cell, or where another process is at work in `out`; and, once what was running has ended, where a
@@ -97,8 +99,7 @@ def pages_of(study: str, data=None, runs=None, only=None, parameters=None, out=N
         given["data"] = str(Path(data).expanduser().resolve())
         if not Path(given["data"]).is_dir():
             raise UserError(f"data {str(data)!r}: no such folder: give the data set's folder, or none for the phantom")
-    if runs:
-        given["runs"] = "results" if str(runs) == "results" else str(Path(runs).expanduser().resolve())
+    given["runs"] = "" if not runs else "results" if str(runs) == "results" else str(Path(runs).expanduser().resolve())
     declared = {source: declared_parameters(source) for source in _chosen(project / "notebooks", only)}
     given |= _known(parameters or {}, declared)
     shared = _shared_inputs(project, planned, given.get("runs"), given.get("data"))
@@ -204,8 +205,9 @@ def _unknown(kind: str, name: str, known: Sequence[str]) -> UserError:
 
 def _shared_inputs(project: Path, study: Study, runs: str | None, data: str | None) -> dict[str, str]:
     """The hashes of what all notebooks share. Of the data set's folder, its tables: the files right inside it."""
-    store = None if runs == "results" else RunStore.open(runs)  # the published runs are hashed as `results`
-    finished = [run for run in store.planned(study.name) if run.finished] if store else []
+    read = [(TRAINED_HERE, RunStore.open())]
+    read += [] if runs == "results" else [(study.name, RunStore.open(runs))]  # published runs are hashed as `results`
+    finished = [run for name, store in read for run in store.planned(name) if run.finished]
     tables = [(path, path.stat()) for path in sorted(Path(data).iterdir()) if path.is_file()] if data else []
     return {
         "chexlib": sha_of_files(Path(chexlib.__file__).parent),
