@@ -263,6 +263,8 @@ def _train_verb(offered: bool) -> Callable:
             kind, shown, words = str, "VALUE", f"{words}default {field.default}"
             if field.type.startswith("Mapping"):
                 kind, shown, words = list[str], "NAME=VALUE", "default none; repeatable"
+            if field.type.startswith("tuple"):
+                shown, words = "LIST", f"default [{', '.join(field.default)}]"
             if field.name not in FILLED_IN:
                 option = Annotated[kind | None, Option(metavar=shown, help=words)]
                 parameters.append(Parameter(field.name, Parameter.KEYWORD_ONLY, default=None, annotation=option))

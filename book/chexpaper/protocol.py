@@ -39,10 +39,10 @@ POLICIES = {
 
 @dataclass(frozen=True)
 class Training:
-    """One run, as the points are held against it; a run that is only planned has no provenance."""
+    """One run, as the points are held against it; one that is only planned has no provenance, and its spec's tasks."""
 
     spec: RunSpec
-    tasks: tuple[str, ...] = TASKS  # those in the mean
+    tasks: tuple[str, ...] = ()  # those in the mean, once that is known
     provenance: Mapping = field(default_factory=dict)
 
 
@@ -134,7 +134,8 @@ def _score(run: Training) -> str:
 
 
 def _tasks(run: Training) -> str:
-    return "all six" if set(run.tasks) == set(TASKS) else ", ".join(run.tasks)
+    tasks = run.tasks or run.spec.tasks
+    return "all six" if set(tasks) == set(TASKS) else ", ".join(tasks)
 
 
 def _computed(run: Training) -> str:
@@ -199,12 +200,7 @@ POINTS = (
         ours="the mean of the checkpoints' probabilities",
         why="how they are combined is not said",
     ),
-    Point(
-        "Maps of a truncated network",
-        _norm,
-        ("norm",),
-        ours="as the last block leaves them",
-    ),
+    Point("Maps of a truncated network", _norm, ("norm",), ours="as the last block leaves them"),
     Point("Score of a study", _score, ("aggregate",), ours="the maximum of its images"),
     Point("Tasks in the mean", _tasks, ("tasks",), paper="all six"),
     Point(

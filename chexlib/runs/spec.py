@@ -61,9 +61,7 @@ class RunSpec:
     # what learns
     arch: str = "densenet121"
     minus: int = 0  # blocks truncated from the end
-    norm: bool = (
-        False  # a batch norm and ReLU behind what a truncation leaves; counts do not settle if the paper has it
-    )
+    norm: bool = False  # a batch norm and ReLU behind what a truncation leaves: the paper's counts do not settle it
     init: str = "random"
     # how
     seed: int = 0

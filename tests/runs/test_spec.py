@@ -31,11 +31,11 @@ def test_the_paper_as_gradient_steps_has_five_checkpoints_and_as_images_more_tha
 
 def test_every_field_is_part_of_the_name():
     other = {"str": "fp", "int": 3, "float": 0.5, "Mapping[str, int | float | str]": {"n": 5}}
-    other |= {"Mapping[str, float]": {"flip": 0.5}}
+    other |= {"Mapping[str, float]": {"flip": 0.5}, "bool": True, "tuple[str, ...]": ("Edema",)}
     changed = {"precision": "bf16", "memory_format": "contiguous", "eval_unit": "steps", "numerics": 10_000}
     changed |= {"dataset": "nih", "policy": "u-zeros", "unmentioned": "unknown", "views": "frontal", "init": "imagenet"}
     changed |= {"aggregate": "mean", "execution": "compiled", "accumulate": 2, "processes": 2}
-    spec = RunSpec().resolve("data")
+    spec = RunSpec(minus=1).resolve("data")  # only a truncated network can have a norm
     names = {spec.run_id}
     for f in fields(RunSpec):
         value = changed.get(f.name, other[f.type])
@@ -126,6 +126,11 @@ def test_a_batch_falls_into_equal_parts():
         {"augment": 5},
         {"augment": {"rotate": 5}},
         {"augment": {"rotation": 90}},
+        {"norm": True},
+        {"norm": 1, "minus": 1},
+        {"tasks": []},
+        {"tasks": "Edema"},
+        {"tasks": ["Edema", "Flu"]},
     ],
 )
 def test_a_value_out_of_range_is_refused(values):

@@ -39,8 +39,8 @@ def test_the_projects_studies_can_be_read():
         assert load_study(name).specs()
 
 
-def test_demo_and_nih_have_every_architecture_and_the_lite_family_with_both_inits():
-    for name in ("demo", "nih"):
+def test_phantom_and_nih_have_every_architecture_and_the_lite_family_with_both_inits():
+    for name in ("phantom", "nih"):
         specs = load_study(name).specs()
         assert {spec.arch for spec in specs} == set(ARCHITECTURES)
         for init in ("random", "imagenet"):
@@ -48,12 +48,17 @@ def test_demo_and_nih_have_every_architecture_and_the_lite_family_with_both_init
             assert {(f"efficientnet_lite{i}", 0) for i in range(3)} <= runs
 
 
+def test_demo_trains_a_few_of_phantoms_very_runs():
+    demo, phantom = (load_study(name).specs() for name in ("demo", "phantom"))
+    assert 4 <= len(demo) <= 6 and all(spec in phantom for spec in demo)
+
+
 def test_both_inits_of_a_network_share_everything_else():
     for name in study_names():
         pairs = {}
         for spec in load_study(name).specs():
             other = json.loads(spec.to_json()) | {"init": ""}
-            pairs.setdefault((spec.arch, spec.minus, spec.seed), set()).add(json.dumps(other))
+            pairs.setdefault((spec.arch, spec.minus, spec.norm, spec.seed), set()).add(json.dumps(other))
         assert all(len(others) == 1 for others in pairs.values())
 
 
@@ -88,7 +93,7 @@ def test_a_study_that_is_wrong_is_refused_in_one_line(tmp_path, text, message):
 
 
 def test_an_unknown_study_is_refused_with_the_known_ones():
-    with pytest.raises(UserError, match="choose one of demo, nih, paper, smoke"):
+    with pytest.raises(UserError, match=f"choose one of {', '.join(study_names())}"):
         load_study("dmeo")
 
 
