@@ -7,10 +7,9 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from chexlib.data.labels import FINDINGS
-from chexpaper import maps
+from chexlib.results.native_maps import map_pairs
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "06_cams.ipynb"
 SIDE = 32
@@ -22,51 +21,43 @@ def run(names: dict, *ids: str) -> dict:
     """These cells of the notebook, executed on what `names` has."""
     cells = {cell.id: cell.source for cell in nbformat.read(NOTEBOOK, 4).cells}
     for cell in ("imports", *ids):
-        keep = dict(names)
         exec(compile(cells[cell], cell, "exec"), names)
-        names |= {name: keep[name] for name in ("cam", "sums", "maps") if name in keep}
     return names
 
 
-def images(mask, n_val=0, rare=0) -> SimpleNamespace:
-    """An image a patient: 20 of 40 test images and all validation images have Edema, `rare` Consolidation, too.
-
-    Every pixel of an image is its row's number.
-    """
-    n = 40 + n_val
-    table = pd.DataFrame(0.0, index=range(n), columns=list(FINDINGS))
-    table.loc[: n_val + 19, "Edema"] = 1
-    table.loc[n_val : n_val + rare - 1, "Consolidation"] = 1
-    table = table.assign(split=["val"] * n_val + ["test"] * 40, view="AP", patient=[f"p{i}" for i in range(n)])
+def images(mask, rare=0) -> SimpleNamespace:
+    """An image a patient: 20 of 40 test images have Edema, `rare` of these Consolidation, too."""
+    table = pd.DataFrame(0.0, index=range(40), columns=list(FINDINGS))
+    table.loc[:19, "Edema"] = 1
+    table.loc[: rare - 1, "Consolidation"] = 1
+    names = [f"p{i}" for i in range(40)]
+    table = table.assign(split="test", view="AP", patient=names, image=names)
     return SimpleNamespace(
-        table=table,
-        size=SIDE,
-        pixels=np.broadcast_to(np.arange(n, dtype=np.float32)[:, None, None], (n, SIDE, SIDE)),
-        mask=mask,
-        rows=lambda split: np.flatnonzero(table["split"] == split),
+        table=table, size=SIDE, mask=mask, rows=lambda split: np.flatnonzero(table["split"] == split)
     )
 
 
 def scored(dataset, look, seeds=1, **more) -> dict:
     """The localisation section on a family of two: look(minus, seed, row, finding) gives a map (SIDE, SIDE)."""
     networks = pd.DataFrame({"minus": [0, 1], "label": ["A", "AMinus1"], "init": "random", "family": "ResNet"})
-    networks.index, networks["whole"] = ["A", "AMinus1"], "A"
+    networks = networks.assign(norm=False, whole="A").set_axis(["A", "AMinus1"])
+    findings = ["Consolidation", "Edema"]
+    pairs = map_pairs(dataset, findings)
+    each = list(zip(pairs["row"], pairs["finding"], strict=True))
 
-    def load(results, model):
-        return (((len(model) > 1, seed), lambda x: torch.as_tensor(np.array(x))) for seed in range(seeds))
-
-    def cam(network, x, findings):
-        return torch.as_tensor(np.array([[look(*network, int(i[0, 0]), f) for f in findings] for i in x]) * 0.5)
+    def native(minus):
+        if not pairs["marked"].any():
+            return np.zeros((seeds, len(pairs), SIDE, SIDE))
+        return np.array([[0.5 * look(minus, seed, *pair) for pair in each] for seed in range(seeds)], dtype=np.float32)
 
     results = SimpleNamespace(
         models=pd.DataFrame({"auc": [0.8, 0.7]}, index=networks.index),
         replicates=pd.DataFrame({"A": np.full(200, 0.8), "AMinus1": np.full(200, 0.7)}),
         estimate=lambda *given, **options: SimpleNamespace(value=given[0]),
     )
-    seen = {name: getattr(maps, name) for name in ("frontal", "mask", "first_of_each")}
     names = {"results": results, "networks": networks, "dataset": dataset, "replicates": 200, "seed": 0, "margin": 0.01,
-             "findings": ["Consolidation", "Edema"], "cam": cam, "maps": SimpleNamespace(load=load, **seen),
-             "sums": lambda network, x, findings: (torch.zeros(1, 1, 3, 3), None), "study": "made"}  # fmt: skip
+             "findings": findings, "pairs": pairs, "native": {"A": native(0), "AMinus1": native(1)}, "study": "made",
+             "cells": pd.Series("1 × 1", index=networks.index)}  # fmt: skip
     return run(names | more, "marked", "measures", "scores", "baselines", "resampled", "draws", "changes")
 
 
@@ -103,7 +94,7 @@ def test_each_map_meets_the_mask_of_its_own_image_and_finding():
         place.flat[(row + 31 * (finding == "Edema")) % 64] = True
         return place.repeat(4, axis=0).repeat(4, axis=1)
 
-    found = scored(images(cell, rare=7, n_val=6), lambda minus, seed, *own: cell(*own))
+    found = scored(images(cell, rare=7), lambda minus, seed, *own: cell(*own))
     assert found["kept"] == ["Consolidation", "Edema"]
     assert (found["means"].loc[["A", "AMinus1"], found["MEASURES"][:4]] == 1).all(axis=None)
 
@@ -116,16 +107,15 @@ def test_a_mean_is_over_findings_and_leaves_out_those_hardly_marked():
     assert found["means"].loc["AMinus1", "energy inside"] == pytest.approx((1 + 1 / 8) / 2)
 
 
-@pytest.mark.parametrize("n_val", [0, 12])
-def test_no_threshold_is_tuned_on_what_it_is_used_on(n_val):
-    names = scored(images(lambda row, finding: LEFT, n_val=n_val), lambda minus, *_: half(not minus))
-    pairs, parts = names["pairs"], np.zeros((len(names["pairs"]), 4 + len(names["localisation"].THRESHOLDS)))
-    tune = pairs["fold"] == (0 if n_val else 1)
-    parts[tune, 4 + 3] = 0.9  # these say the fourth threshold, the others the seventh
-    parts[~tune, 4 + 3], parts[~tune, 4 + 6] = 0.2, 0.8
-    found = names["tuned"](parts)[:, 0]
-    assert (found[pairs["fold"] == 2] == 0.2).all()
-    assert (found[pairs["fold"] == 1] == (0.2 if n_val else 0)).all()
+def test_no_threshold_is_tuned_on_what_it_is_used_on():
+    names = scored(images(lambda row, finding: LEFT), lambda minus, *_: half(not minus))
+    half_a = names["half"].to_numpy()
+    curves = np.zeros((len(half_a), len(names["localisation"].THRESHOLDS)))
+    curves[half_a, 3] = 0.9  # these say the fourth threshold, the others the seventh
+    curves[~half_a, 3], curves[~half_a, 6] = 0.2, 0.8
+    found = names["tuned"](curves, np.zeros((len(half_a), 4)))[:, 0]
+    assert 0 < half_a.sum() < len(half_a)
+    assert (found[~half_a] == 0.2).all() and (found[half_a] == 0).all()
 
 
 def test_seeds_widen_what_patients_leave_narrow():
