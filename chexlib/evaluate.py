@@ -147,9 +147,9 @@ def evaluate(
         few = ", ".join(f"{task} ({n})" for task, n in counts.min(axis=1)[rare].items())
         notes.append(f"BCa intervals and no verdict, as a class has fewer than {FEW} studies: {few}.")
     p = np.stack([_complete(file, table, y) for file, table in zip(files, scores, strict=True)])  # (M, N, T)
-    patients, jackknife = whose[common].to_numpy(), bool(rare.any()) or interval == "bca"
+    patients, bca = whose[common].to_numpy(), bool(rare.any()) or interval == "bca"
     auroc, auprc = (
-        boot(y.to_numpy(float), p, patients, n_boot, jackknife=jackknife) for boot in (bootstrap_auroc, bootstrap_auprc)
+        boot(y.to_numpy(float), p, patients, n_boot, bca=bca) for boot in (bootstrap_auroc, bootstrap_auprc)
     )
     if dropped := [f"{task} {n}" for task, n in zip(y, auroc.dropped, strict=True) if n]:
         notes.append(f"Draws without a positive or a negative study, left out of that task: {', '.join(dropped)}.")

@@ -76,7 +76,7 @@ def test_where_a_class_is_rare_intervals_are_bca_and_elsewhere_those_asked_for(f
     scores = np.stack([one[["Edema", "Atelectasis"]] for one in (SCORES, other)])
     patients = [name[:-7] for name in STUDIES]
     for prefix, boot in (("", bootstrap_auroc), ("auprc_", bootstrap_auprc)):
-        areas = boot(y, scores, patients, 200, jackknife=True)
+        areas = boot(y, scores, patients, 200, bca=True)
         for task, ends in (
             ("Edema", [end[:, 0] for end in areas.interval(method="bca")]),
             ("Atelectasis", [end[:, 1] for end in areas.interval(method=interval)]),
@@ -84,7 +84,7 @@ def test_where_a_class_is_rare_intervals_are_bca_and_elsewhere_those_asked_for(f
         ):
             rows = found.table[found.table["task"] == task]
             np.testing.assert_allclose(rows[[f"{prefix}low", f"{prefix}high"]].to_numpy().T, ends)
-    pair = bootstrap_auroc(y, scores, patients, 200, jackknife=True).differences(method=interval)
+    pair = bootstrap_auroc(y, scores, patients, 200, bca=True).differences(method=interval)
     assert (found.pairs["low"][0], found.pairs["high"][0]) == pytest.approx((pair.low[0, 1], pair.high[0, 1]))
 
 

@@ -4,18 +4,17 @@ A replicate draws patients with replacement, so it is a vector of counts c, and 
 c+' K c- over the counts of positives and negatives, K the Mann-Whitney kernel (1 where the positive scores higher,
 1/2 at a tie). K need not be formed (`chexlib.stats.kernel`): a replicate costs two passes over its rows. One matrix of
 counts serves all models, which pairs them, so that any difference between models is a subtraction. Average precision
-is no such form, and costs a cumulative sum down the rows. The jackknife leaves out one group at a time: further counts.
+is no such form, and costs a cumulative sum down the rows.
 
 Sums of counts and halves are exact, so replicates equal a loop over resampled rows but for the last division.
-Intervals are percentile, the paper's (Efron and Tibshirani 1993, ch. 13), or on request BCa, for which jackknifed areas
-are needed; stratified resampling is left out, as the prevalence of a test set is chance, too.
+Intervals are percentile, the paper's (Efron and Tibshirani 1993, ch. 13), or on request BCa, for which the counts are
+kept; stratified resampling is left out, as the prevalence of a test set is chance, too.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,14 +47,14 @@ class BootstrapAreas:
 
     area: (M, T). replicates: (R, M, T), NaN where that replicate lacks a class of that task.
     dropped: (T,) how many replicates do. A mean over tasks is over those that are not NaN.
-    jackknife: (G, M, T) the area without each of the G groups, which BCa intervals need; None unless asked for.
+    drawn: (R, G) how often each replicate drew each of G groups, which BCa intervals need; None unless asked for.
     Methods take the `method` of their interval, "percentile" or "bca", and raise ValueError for others.
     """
 
     area: Floats
     replicates: Floats
     dropped: NDArray[np.int64]
-    jackknife: Floats | None = None
+    drawn: NDArray[np.uint16] | None = None
 
     @property
     def mean(self) -> Floats:
@@ -78,8 +77,7 @@ class BootstrapAreas:
     def select(self, tasks: Sequence[int]) -> "BootstrapAreas":
         """The same resamples with these tasks only, for a mean over fewer tasks."""
         tasks = list(tasks)
-        without = None if self.jackknife is None else self.jackknife[:, :, tasks]
-        return BootstrapAreas(self.area[:, tasks], self.replicates[:, :, tasks], self.dropped[tasks], without)
+        return BootstrapAreas(self.area[:, tasks], self.replicates[:, :, tasks], self.dropped[tasks], self.drawn)
 
     def differences(self, method: str = "percentile") -> Difference:
         """All paired differences of the models' means over tasks, on the same resamples; each (M, M).
@@ -87,28 +85,28 @@ class BootstrapAreas:
         A model at a time against those after it, so that memory does not grow with the square of M.
         """
         mean, replicates = self.mean, self.mean_replicates  # (M,), (R, M)
-        without = mean_over_tasks(self.jackknife) if self._corrected(method) else None  # (G, M)
+        corrected = self._corrected(method)
         found = np.zeros((4, len(mean), len(mean)))
         for a in range(len(mean)):
             b = slice(a, None)
-            left_out = None if without is None else without[:, [a]] - without[:, b]
-            value, low, high, p = _paired(mean[a] - mean[b], replicates[:, [a]] - replicates[:, b], left_out)
+            apart = replicates[:, [a]] - replicates[:, b]
+            value, low, high, p = _paired(mean[a] - mean[b], apart, corrected, self.drawn)
             found[:, b, a] = -value, -high, -low, p
             found[:, a, b] = value, low, high, p
         return Difference(*found)
 
     def _interval(self, of: Callable[[Floats], Floats], method: str) -> tuple[Floats, Floats]:
-        """Interval of what `of` makes of areas, those of each replicate, and those without each group."""
+        """Interval of what `of` makes of areas and of those of each replicate."""
         if self._corrected(method):
-            return bca_interval(of(self.area), of(self.replicates), of(self.jackknife))
+            return bca_interval(of(self.area), of(self.replicates), self.drawn)
         return percentile_interval(of(self.replicates))
 
     def _corrected(self, method: str) -> bool:
-        """Whether the method is BCa; ValueError where it is unknown or lacks its jackknife."""
+        """Whether the method is BCa; ValueError where it is unknown or lacks the counts."""
         if method not in ("percentile", "bca"):
             raise ValueError(f'method={method!r}: it must be "percentile" or "bca"')
-        if method == "bca" and self.jackknife is None:
-            raise ValueError("BCa needs the areas without each group: bootstrap with jackknife=True")
+        if method == "bca" and self.drawn is None:
+            raise ValueError("BCa needs how often each group was drawn: bootstrap with bca=True")
         return method == "bca"
 
 
@@ -118,16 +116,16 @@ def bootstrap_auroc(
     groups: ArrayLike | None = None,
     n_boot: int = 1000,
     seed: int = 0,
-    jackknife: bool = False,
+    bca: bool = False,
 ) -> BootstrapAreas:
     """Bootstrap the AUROC of every model and task with one set of resamples.
 
     y: (N, T) labels, 1, 0 or NaN (unknown). scores: (M, N, T), one model a slice. groups: (N,) what is drawn, each
-    with all its rows: patients; rows themselves when None. jackknife: find what BCa intervals need as well.
+    with all its rows: patients; rows themselves when None. bca: keep what BCa intervals need as well.
     Beside its arguments it holds about as much as `scores`, and a few BLOCKs. Raises ValueError for shapes that do not
     fit, for labels and scores as `auroc`, and for n_boot below 1.
     """
-    return _bootstrapped(y, scores, groups, n_boot, seed, jackknife, kernel, _aurocs)
+    return _bootstrapped(y, scores, groups, n_boot, seed, bca, kernel, _aurocs)
 
 
 def bootstrap_auprc(
@@ -136,17 +134,17 @@ def bootstrap_auprc(
     groups: ArrayLike | None = None,
     n_boot: int = 1000,
     seed: int = 0,
-    jackknife: bool = False,
+    bca: bool = False,
 ) -> BootstrapAreas:
     """Bootstrap the average precision of every model and task, with the resamples of `bootstrap_auroc`.
 
     Arguments, errors and the rule for a replicate without a class are those of `bootstrap_auroc`.
     """
-    return _bootstrapped(y, scores, groups, n_boot, seed, jackknife, ranking, _auprcs)
+    return _bootstrapped(y, scores, groups, n_boot, seed, bca, ranking, _auprcs)
 
 
-def _bootstrapped(y, scores, groups, n_boot, seed, jackknife, prepare: Callable, fill: Callable) -> BootstrapAreas:
-    """Areas of the rows themselves, of each replicate, and, for the jackknife, without each group.
+def _bootstrapped(y, scores, groups, n_boot, seed, bca, prepare: Callable, fill: Callable) -> BootstrapAreas:
+    """Areas of the rows themselves and of each replicate.
 
     Arguments are `bootstrap_auroc`'s. prepare(y (N,), score (N,)) sorts a model's scores of a task, once. fill(counts
     (N, r), positives (T, r), negatives (T, r), sorted tasks of a model, areas (T, r)) writes what these counts give.
@@ -156,21 +154,23 @@ def _bootstrapped(y, scores, groups, n_boot, seed, jackknife, prepare: Callable,
         raise ValueError(f"y {y.shape} and scores {scores.shape}: (N, T) and (M, N, T) are needed")
     check_scores(scores, check_labels(y))
     group = _groups(len(y), groups)
-    (models, n, tasks), left_out = scores.shape, len(np.unique(group)) if jackknife else 0
-    blocks = chain(_count_blocks(group, n_boot, seed), _without_each(group) if jackknife else ())
+    models, n, tasks = scores.shape
+    first, drawn = np.unique(group, return_index=True)[1], []
     positive, negative = (csr_array(np.equal(y.T, label), dtype=np.int32) for label in (1, 0))  # (T, N)
-    areas, done = np.full((1 + n_boot + left_out, models, tasks), np.nan), 0
+    areas, done = np.full((1 + n_boot, models, tasks), np.nan), 0
     with ThreadPoolExecutor(cores()) as pool:
         ready = list(pool.map(lambda m: [prepare(y[:, t], scores[m, :, t]) for t in range(tasks)], range(models)))
-        for counts in blocks:  # (N, r), r at a time
+        for counts in _count_blocks(group, n_boot, seed):  # (N, r), r at a time
+            if bca:
+                drawn.append(counts[first].T)  # (r, G)
             if not done:  # the rows themselves come first
                 counts = np.concatenate([np.ones((n, 1), dtype=counts.dtype), counts], axis=1)
             block = areas[done : done + counts.shape[1]].transpose(1, 2, 0)  # (M, T, r)
             list(pool.map(partial(fill, counts, positive @ counts, negative @ counts), ready, block))
             done += counts.shape[1]
-    area, replicates, without = np.split(areas, [1, 1 + n_boot])
+    area, replicates = areas[0], areas[1:]
     dropped = np.isnan(replicates[:, 0]).sum(axis=0) if models else np.zeros(tasks, dtype=int)
-    return BootstrapAreas(area[0], replicates, dropped, without if jackknife else None)
+    return BootstrapAreas(area, replicates, dropped, np.concatenate(drawn) if bca else None)
 
 
 def resample_counts(n: int, groups: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0) -> NDArray:
@@ -187,15 +187,15 @@ def paired_difference(value: float, replicates: ArrayLike) -> Difference:
     return Difference(*map(float, _paired(value, replicates)))
 
 
-def _paired(value: ArrayLike, replicates: ArrayLike, jackknife: Floats | None = None) -> Floats:
-    """Value, low, high, p of differences (...), (4, ...), from replicates (R, ...); BCa where a jackknife is given."""
+def _paired(value: ArrayLike, replicates: ArrayLike, bca: bool = False, drawn: NDArray | None = None) -> Floats:
+    """Value, low, high, p of differences (...), (4, ...), from replicates (R, ...), which drew groups so often."""
     value, d = np.array(value, dtype=float), np.array(replicates, dtype=float)
     d[np.abs(d) < 1e-12] = 0.0  # averages differ by rounding alone
     value[np.abs(value) < 1e-12] = 0.0
-    if jackknife is None:
-        low, high = percentile_interval(d) if len(d) else (np.full(value.shape, np.nan),) * 2
+    if bca:
+        low, high = bca_interval(value, d, drawn)
     else:
-        low, high = bca_interval(value, d, jackknife)
+        low, high = percentile_interval(d) if len(d) else (np.full(value.shape, np.nan),) * 2
     n = (~np.isnan(d)).sum(axis=0)
     tail = np.minimum((d <= 0).sum(axis=0), (d >= 0).sum(axis=0))
     p = np.minimum(1.0, 2 * (1 + tail) / (1 + n))
@@ -235,13 +235,6 @@ def _count_blocks(group: NDArray[np.intp], n_boot: int, seed: int) -> Iterator[N
         drawn *= r  # group-major, so rows are contiguous
         drawn += np.arange(r)[:, None]
         yield np.bincount(drawn.ravel(), minlength=size * r).astype(np.uint16).reshape(size, r)[group]  # (N, r)
-
-
-def _without_each(group: NDArray[np.intp]) -> Iterator[NDArray[np.uint16]]:
-    """Blocks (N, r) of counts that are 1, but 0 in the rows of one group."""
-    size, step = len(np.unique(group)), max(1, BLOCK // max(len(group), 1))
-    for start in range(0, size, step):
-        yield (group[:, None] != np.arange(start, min(start + step, size))).astype(np.uint16)
 
 
 def _aurocs(counts: NDArray[np.uint16], positives: NDArray, negatives: NDArray, kernels: list, areas: Floats) -> None:

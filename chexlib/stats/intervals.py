@@ -50,37 +50,45 @@ def percentile_interval(replicates: ArrayLike) -> tuple[Floats, Floats]:
     return np.where(usable, low, np.nan), np.where(usable, high, np.nan)
 
 
-def bca_interval(value: ArrayLike, replicates: ArrayLike, jackknife: ArrayLike) -> tuple[Floats, Floats]:
+def bca_interval(value: ArrayLike, replicates: ArrayLike, drawn: ArrayLike | None) -> tuple[Floats, Floats]:
     """Bias-corrected and accelerated interval of each statistic: low (...), high (...).
 
     Percentiles whose levels are shifted by z0, from the share of replicates below the estimate, and by the acceleration
-    (Efron, Journal of the American Statistical Association 1987): those of `scipy.stats.bootstrap`. value: (...),
-    replicates: (R, ...), jackknife: (G, ...) the statistic without each of G groups. NaN in the last two are left out.
+    (Efron, Journal of the American Statistical Association 1987). value: (...), replicates: (R, ...), NaN ones left
+    out, drawn: (R, G) how often each drew each of G groups; None where that is kept back: the bias alone is corrected.
     NaN where all replicates lie on one side of the value, as the correction is then infinite, and where there are none.
     Raises ValueError for shapes that differ.
     """
-    value, replicates, jackknife = (np.asarray(a, dtype=float) for a in (value, replicates, jackknife))
-    if not value.shape == replicates.shape[1:] == jackknife.shape[1:]:
-        shapes = f"value {value.shape}, replicates {replicates.shape}, jackknife {jackknife.shape}"
-        raise ValueError(f"{shapes}: (...), (R, ...) and (G, ...) are needed")
+    value, replicates = np.asarray(value, dtype=float), np.asarray(replicates, dtype=float)
+    drawn = np.zeros((len(replicates), 1)) if drawn is None else np.asarray(drawn)
+    if value.shape != replicates.shape[1:] or drawn.ndim != 2 or len(drawn) != len(replicates):
+        shapes = f"value {value.shape}, replicates {replicates.shape}, drawn {drawn.shape}"
+        raise ValueError(f"{shapes}: (...), (R, ...) and (R, G) are needed")
     n = (~np.isnan(replicates)).sum(axis=0)
     ordered = np.sort(replicates, axis=0)  # NaN last
     with np.errstate(invalid="ignore", divide="ignore"):  # NaN where undefined, as promised
         share = ((replicates < value).sum(axis=0) + (replicates <= value).sum(axis=0)) / (2 * n)
-        z0, skew = ndtri(share), acceleration(jackknife)
+        z0, skew = ndtri(share), acceleration(replicates, drawn)
         low, high = (_quantile(ordered, n, ndtr(z0 + (z0 + z) / (1 - skew * (z0 + z)))) for z in ndtri(TAILS))
     return low, high
 
 
-def acceleration(jackknife: Floats) -> Floats:
-    """Efron's a of each statistic, (G, ...) -> (...): a sixth of the skewness of its jackknife; 0 if nothing varies."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        known = ~np.isnan(jackknife)
-        mean = np.where(known, jackknife, 0.0).sum(axis=0) / known.sum(axis=0)
-        below = np.where(known, mean - jackknife, 0.0)
-        below[np.abs(below) < 1e-15] = 0.0  # areas that differ by rounding alone
-        squares = (below**2).sum(axis=0)
-        return np.divide((below**3).sum(axis=0), 6 * squares**1.5, out=np.zeros(squares.shape), where=squares > 0)
+def acceleration(replicates: Floats, drawn: NDArray) -> Floats:
+    """Efron's a of each statistic, (R, ...) and (R, G) -> (...): a sixth of the skewness that G groups give it.
+
+    A group's influence is the covariance of the statistic with how often the group is drawn (Efron, Journal of the
+    American Statistical Association 2014, sec. 3), so that no further fits are needed, and anything that is computed in
+    every replicate has one. What else is drawn (seeds, architectures) adds to the variance, and so lessens a.
+    """
+    flat = replicates.reshape(len(replicates), -1)  # (R, K)
+    known = ~np.isnan(flat)
+    n = np.maximum(known.sum(axis=0), 1)
+    apart = np.where(known, flat - np.where(known, flat, 0.0).sum(axis=0) / n, 0.0)
+    influence = apart.T @ drawn.astype(float) / n[:, None]  # (K, G)
+    spread = np.sqrt((apart**2).sum(axis=0) / n)
+    spread[spread < 1e-12] = 0.0  # statistics that differ by rounding alone
+    cubes = (influence**3).sum(axis=1)
+    return np.divide(cubes, 6 * spread**3, out=np.zeros(len(cubes)), where=spread > 0).reshape(replicates.shape[1:])
 
 
 def _quantile(ordered: Floats, n: NDArray[np.int64], share: Floats) -> Floats:

@@ -1,5 +1,6 @@
 """Percentile, BCa and Wilson's intervals, the verdict, equivalence, power, adjusted p."""
 
+from itertools import product
 from math import nan
 
 import numpy as np
@@ -59,11 +60,28 @@ def test_percentiles_are_numpys_and_skip_nan():
 
 def test_bca_of_a_symmetric_statistic_without_bias_are_its_percentiles():
     replicates = np.concatenate([-np.arange(1.0, 501), np.arange(1.0, 501)])
-    low, high = bca_interval(0.0, replicates, np.array([-1.0, 1.0]))
+    low, high = bca_interval(0.0, replicates, None)
     assert (low, high) == pytest.approx(np.quantile(replicates, [0.025, 0.975]))
-    of_three = acceleration(np.array([0.0, 0.0, 3.0]))  # 1, 1, -2 from the mean
-    assert of_three == pytest.approx((1 + 1 - 8) / (6 * 6**1.5))
-    assert np.isnan(bca_interval(0.0, np.arange(1.0, 100), np.array([0.0, 1, 3]))).all()  # all on one side
+    assert np.isnan(bca_interval(0.0, np.arange(1.0, 100), None)).all()  # all on one side
+
+
+def test_acceleration_by_hand():
+    """All 27 draws of 0, 0 and 3: their means have a sixth of the skewness of a sum of three such values."""
+    counts = np.array([np.bincount(draw, minlength=3) for draw in product(range(3), repeat=3)])  # (27, 3)
+    means = counts @ [0.0, 0.0, 3.0] / 3
+    by_hand = (-1 - 1 + 8) / (6 * (1 + 1 + 4) ** 1.5)  # -1, -1 and 2 from their mean
+    assert acceleration(means, counts) == pytest.approx(by_hand)
+    assert acceleration(np.append(means, np.nan), np.append(counts, [[9, 9, 9]], axis=0)) == pytest.approx(by_hand)
+    np.testing.assert_allclose(acceleration(np.stack([-means, 0 * means], axis=1), counts), [-by_hand, 0])
+
+
+def test_what_else_is_drawn_adds_variance_and_no_skewness():
+    """Half of the variance from the groups: the acceleration is theirs over two to the power of 3/2."""
+    rng, x = np.random.default_rng(0), np.random.default_rng(1).exponential(size=40)
+    counts = np.array([np.bincount(draw, minlength=40) for draw in rng.integers(40, size=(20_000, 40))])
+    means = counts @ x / 40
+    noisy = means + rng.normal(size=len(means)) * means.std()
+    assert acceleration(noisy, counts) == pytest.approx(acceleration(means, counts) / 2**1.5, rel=0.1)
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 5), (3, 7), (7, 7), (480, 500)])
@@ -144,7 +162,7 @@ def test_adjusting_keeps_shape_order_and_unknown_values_and_exceeds_no_one(adjus
 
 
 @pytest.mark.parametrize(("call", "says"), [
-    (lambda: bca_interval(0.0, np.zeros((5, 2)), np.zeros(3)), r"\(G, \.\.\.\) are needed"),
+    (lambda: bca_interval(0.0, np.zeros((5, 2)), None), r"\(R, \.\.\.\) and \(R, G\) are needed"),
     (lambda: equivalence(np.zeros(100), 0), "above 0"),
     (lambda: equivalence(np.zeros((100, 2)), 1), r"\(R,\)"),
     (lambda: hanley_mcneil(1.1, 5, 5), "outside"),
