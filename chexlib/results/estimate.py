@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from chexlib.stats import percentile_interval, verdict
+from chexlib.stats import bca_interval, percentile_interval, verdict
 
 AUC_MARGIN = 0.01
 """Mean AUCs nearer than this are called the same, once the whole interval is inside; the paper states none."""
@@ -21,7 +21,8 @@ class Estimate:
     """A value with its 95 % interval `low` to `high`.
 
     over: what was drawn anew ("patients", "patients and seeds" ...). missing: why there is no value; empty where there
-    is one. margin: within it a difference counts as none. signed: printed with its sign, as differences are.
+    is one. few: why a value has no verdict, as it rests on too few rows of a class (`chexlib.stats.FEW`); empty where
+    it may have one. margin: within it a difference counts as none. signed: printed with its sign, as differences are.
     """
 
     value: float = np.nan
@@ -29,15 +30,22 @@ class Estimate:
     high: float = np.nan
     over: str = "patients"
     missing: str = ""
+    few: str = ""
     margin: float = AUC_MARGIN
     signed: bool = False
     digits: int = 3
 
     @classmethod
-    def of(cls, value: float, replicates: ArrayLike, **options: object) -> Estimate:
-        """The value with the percentile interval of its replicates (R,), NaN ones left out; options are fields."""
-        low, high = percentile_interval(replicates)
-        return cls(float(value), float(low), float(high), **options)
+    def of(
+        cls, value: float, replicates: ArrayLike, drawn: NDArray | None = None, few: str = "", **options: object
+    ) -> Estimate:
+        """The value with the percentile interval of its replicates (R,), NaN ones left out; options are fields.
+
+        Where rows are `few` the interval is BCa, for which `drawn` (R, G) says how often each replicate drew each of G
+        patients; None where that is kept back, so that the bias alone is corrected.
+        """
+        low, high = bca_interval(value, replicates, drawn) if few else percentile_interval(replicates)
+        return cls(float(value), float(low), float(high), few=few, **options)
 
     def __bool__(self) -> bool:
         """Whether there is a value."""
@@ -46,11 +54,13 @@ class Estimate:
     @property
     def verdict(self) -> str:
         """What the interval allows of a difference: "higher", "lower", "same" (in the margin), "open" or "missing"."""
-        return "missing" if self.missing else verdict(self.low, self.high, self.margin)
+        return "missing" if self.missing or self.few else verdict(self.low, self.high, self.margin)
 
     @property
     def reading(self) -> str:
-        """The verdict in two or three words."""
+        """The verdict in two or three words, or why there is none."""
+        if self.few:
+            return f"no verdict: {self.few}"
         return {"same": f"the same, to ±{self.margin:g}", "missing": "no verdict"}.get(self.verdict, self.verdict)
 
     def __str__(self) -> str:
@@ -64,7 +74,7 @@ class Estimate:
         if self.missing:
             return str(self)
         value, _, ends = str(self).partition(" ")
-        return f"**{value}** {ends}, 95 % over {self.over}" + (f": *{self.reading}*" if self.signed else "")
+        return f"**{value}** {ends}, 95 % over {self.over}" + (f": *{self.reading}*" if self.signed or self.few else "")
 
 
 def number(value: float, digits: int = 3, signed: bool = False) -> str:

@@ -59,7 +59,7 @@ class HeldOut:
 
     def bootstrap(self, n_boot: int = 1000, seed: int = 0) -> BootstrapAreas:
         """AUROC of every run and task, with replicates in which patients are drawn anew."""
-        return bootstrap_auroc(self.labels, self.scores, groups=self.patients, n_boot=n_boot, seed=self.seed + seed)
+        return bootstrap_auroc(self.labels, self.scores, self.patients, n_boot, self.seed + seed, bca=True)
 
 
 @dataclass(frozen=True, eq=False)

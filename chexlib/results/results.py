@@ -27,7 +27,7 @@ from chexlib.models.truncate import parameters, pinned
 from chexlib.results.estimate import AUC_MARGIN, Estimate
 from chexlib.results.held_out import HeldOut, Published, open_tested
 from chexlib.runs.store import Run, RunStore, by_study, project_folder
-from chexlib.stats import BootstrapAreas, SeedSpread, percentile_interval, seed_shifts, seed_spreads, verdict
+from chexlib.stats import BootstrapAreas, SeedSpread, seed_shifts, seed_spreads
 from chexlib.stats.bootstrap import mean_over_tasks
 from chexlib.stats.intervals import FEW
 from chexlib.study import load_study
@@ -107,8 +107,8 @@ class Results:
         runs = self.runs.groupby("model", sort=False)
         table = runs[facts].first()
         table.insert(5, "seeds", runs.size())
-        low, high = percentile_interval(self.replicates)
-        return table.assign(auc=runs["auc"].mean(), low=low, high=high)
+        auc = runs["auc"].mean()
+        return table.assign(auc=auc, **self.intervals(auc, self.replicates)[["low", "high"]])
 
     @cached_property
     def replicates(self) -> pd.DataFrame:
@@ -152,6 +152,8 @@ class Results:
             "too rare for it": ", ".join(f"{row.Index} ({row.positives} positive)" for row in left_out) or "none",
             "drawn anew": f"{self.over}, {self.n_boot:,} times",
         }
+        if few := self.few():
+            rows["verdicts"] = f"none: {few}"
         return pd.DataFrame({"": rows})
 
     @property
@@ -159,16 +161,33 @@ class Results:
         """What `replicates` draw anew: "patients", or "patients and seeds" where a network has several."""
         return "patients" if None in self.spreads.values() else "patients and seeds"
 
-    def estimate(self, value: float, replicates: ArrayLike, **options: object) -> Estimate:
-        """A number computed from `models`, with the interval of the same in each of `replicates` (R,)."""
-        return Estimate.of(value, replicates, **({"over": self.over, "margin": self.margin} | options))
+    def estimate(self, value: float, replicates: ArrayLike, tasks: Sequence[str] = (), **options: object) -> Estimate:
+        """A number computed from `models`, with the interval of the same in each of `replicates` (R,).
+
+        tasks: of which it is, those in the mean when empty. Where one of them is rare, the interval is BCa, and there
+        is no verdict. Options are those of `Estimate.of`.
+        """
+        stated = {"over": self.over, "margin": self.margin, "few": self.few(tasks), "drawn": self.bootstrap.drawn}
+        return Estimate.of(value, replicates, **(stated | options))
 
     def intervals(self, values: pd.Series, replicates: ArrayLike) -> pd.DataFrame:
         """Several such numbers (K,) with theirs (R, K): columns value, low, high, verdict, of `values`' index."""
-        low, high = percentile_interval(np.asarray(replicates, dtype=float))
-        table = pd.DataFrame({"value": values, "low": low, "high": high})
-        table["verdict"] = [verdict(*ends, self.margin) for ends in zip(low, high, strict=True)]
-        return table
+        columns = ["value", "low", "high", "verdict"]
+        found = [self.estimate(*one) for one in zip(values, np.asarray(replicates, dtype=float).T, strict=True)]
+        rows = [[getattr(one, column) for column in columns] for one in found]
+        return pd.DataFrame(rows, index=values.index, columns=columns)
+
+    def few(self, tasks: Sequence[str] = ()) -> str:
+        """Why no verdict is given on these tasks (those in the mean when empty); empty where one is.
+
+        A class of one of them has fewer than FEW test studies.
+        """
+        rare = self.rare.loc[[task for task in tasks or self.tasks if task in self.rare.index]]
+        if rare.empty:
+            return ""
+        classes = " or ".join(sorted(set(rare.idxmin(axis=1).str.removesuffix("s")), reverse=True))
+        whose = " and ".join(rare.index) if len(rare) < 3 else f"{len(rare)} tasks"
+        return f"fewer than {FEW} {classes} test studies of {whose}"
 
     @cached_property
     def counts(self) -> pd.DataFrame:

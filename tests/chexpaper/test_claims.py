@@ -178,6 +178,9 @@ def test_several_have_to_agree_and_what_is_missing_is_not_run():
     assert claims.judge(row(), [up, open_, down])[0] == NOT_REPRODUCED
     assert claims.judge(row(), [up, Measured("x", Estimate(missing="no such run"))]) == (NOT_RUN, "no such run")
     assert claims.judge(row(), []) == (NOT_RUN, "no study was asked")
+    rare = Measured("x", Estimate(0.5, 0.4, 0.6, few="too few positive studies"))
+    for criterion in set(claims.CRITERIA) - {UNTESTABLE}:  # also those that look at the interval itself
+        assert claims.judge(row(criterion=criterion), [up, rare]) == (OPEN, "too few positive studies")
     assert claims.judge(row(criterion=UNTESTABLE, reason="a picture"), []) == (UNTESTABLE, "a picture")
 
 

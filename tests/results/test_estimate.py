@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from chexlib.results import Estimate, interval_text, number
+from chexlib.stats import bca_interval
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,17 @@ def test_what_is_missing_says_why_and_has_no_verdict():
     assert not nothing and nothing.verdict == "missing" and np.isnan(nothing.value)
     assert "no architecture was trained from both inits" in str(nothing)
     assert nothing._repr_markdown_() == str(nothing)
+
+
+def test_too_few_rows_give_a_value_with_its_bca_interval_and_no_verdict():
+    rng, x = np.random.default_rng(0), np.random.default_rng(1).exponential(size=20)
+    drawn = np.array([np.bincount(draw, minlength=20) for draw in rng.integers(20, size=(2000, 20))])
+    few = Estimate.of(x.mean(), drawn @ x / 20, drawn, few="fewer than 25 positive test studies", signed=True)
+    enough = Estimate.of(x.mean(), drawn @ x / 20, drawn)
+    assert few and few.value == enough.value and few.low > enough.low and few.high > enough.high  # x is skewed
+    assert (few.low, few.high) == bca_interval(x.mean(), drawn @ x / 20, drawn)
+    assert (few.verdict, enough.verdict) == ("missing", "higher")
+    assert few.few in few.reading and few.few in few._repr_markdown_()
 
 
 def test_the_interval_is_of_the_replicates_without_nan():

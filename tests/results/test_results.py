@@ -13,7 +13,7 @@ from chexlib.data.labels import TASKS
 from chexlib.errors import UserError
 from chexlib.results import open_results
 from chexlib.results import results as module
-from chexlib.stats import auroc, bootstrap_auroc
+from chexlib.stats import auroc, bca_interval, bootstrap_auroc, resample_counts
 from tests.made_runs import make_store, predictions, study_file, write_run
 
 
@@ -107,7 +107,8 @@ def test_where_every_task_is_rare_the_mean_is_over_all_and_the_caption_says_so(s
     r = open_results(study, store.folder)
     assert r.tasks == TASKS and len(r.rare) == 6
     assert "every task is rare" in r.caption
-    assert r.models["auc"].notna().all()
+    assert r.models["auc"].notna().all() and "6 tasks" in r.few()
+    assert (r.models["low"] < r.models["auc"]).all() and (r.models["auc"] < r.models["high"]).all()
 
 
 def test_tasks_that_are_asked_for_are_the_mean_even_where_rare(study, store):
@@ -118,6 +119,37 @@ def test_tasks_that_are_asked_for_are_the_mean_even_where_rare(study, store):
         assert r.tasks == tuple(tasks)
     with pytest.raises(UserError, match="tasks: Oedema is none of study made's: did you mean 'Edema'"):
         open_results(study, store.folder, ["Oedema"])
+
+
+def test_a_rare_task_has_bca_intervals_over_patients_and_seeds_and_no_verdict(study, store):
+    r = open_results(study, store.folder, ["Consolidation"])
+    a, b = "EfficientNetLite0 · imagenet", "ResNet18Minus1 · random"
+    apart = r.models["auc"][a] - r.models["auc"][b], r.replicates[a] - r.replicates[b]
+    found, table = r.estimate(*apart), r.intervals(r.models["auc"], r.replicates)
+    assert found and found.verdict == "missing" and set(table["verdict"]) == {"missing"}
+    assert "positive" in found.few and "Consolidation" in found.few and found.few in r.summary.to_string()
+    assert found.over == r.over == "patients and seeds"
+    counts = resample_counts(r.n_studies, r.patients)[:, np.unique(r.patients, return_index=True)[1]]  # (R, patients)
+    np.testing.assert_allclose((found.low, found.high), bca_interval(*apart, counts))
+    np.testing.assert_allclose(r.models[["low", "high"]].T, bca_interval(r.models["auc"], r.replicates, counts))
+
+
+def test_only_numbers_of_a_rare_task_lack_a_verdict(study, store):
+    r = open_results(study, store.folder)
+    one, t = r.models.index[0], r.all_tasks.index("Consolidation")
+    assert r.few() == r.few(["Edema"]) == "" != r.few(["Edema", "Consolidation"])
+    assert not r.estimate(r.models["auc"][one], r.replicates[one]).few
+    rare = r.estimate(r.task_auc.loc[one, "Consolidation"], r.task_replicates[:, 0, t], ["Consolidation"])
+    assert rare.verdict == "missing" and rare.low < rare.value < rare.high
+
+
+def test_the_rarer_class_is_named(study, tmp_path):
+    def turned(spec):
+        table = predictions(spec)
+        return table.assign(**{"y:Consolidation": 1 - table["y:Consolidation"]})
+
+    r = open_results(study, make_store(tmp_path / "turned", study, turned).folder)
+    assert "negative test" in r.few(["Consolidation"])
 
 
 def test_margin_replicates_and_seed_reach_the_estimates(study, store):

@@ -192,6 +192,8 @@ def judge(row: Statement, found: list[Measured]) -> tuple[str, str]:
         return NOT_RUN, missing[0]
     if not found:
         return NOT_RUN, "no study was asked"
+    if few := [one.estimate.few for one in found if one.estimate.few]:
+        return OPEN, few[0]
     words = []
     for one in found:
         less = middle(row.printed[row.statistic]) if criterion.less_printed else 0.0
