@@ -22,6 +22,7 @@ from chexlib.stats.intervals import (
     FEW,
     bca_interval,
     benjamini_hochberg,
+    effective_size,
     enough,
     equivalence,
     hanley_mcneil,

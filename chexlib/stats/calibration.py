@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexlib.stats.auc import Floats, checked
-from chexlib.stats.intervals import wilson
+from chexlib.stats.intervals import effective_size, wilson
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,12 @@ def brier(y: ArrayLike, p: ArrayLike) -> Floats:
     return np.divide(squares, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
-def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10) -> Reliability:
+def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10, groups: ArrayLike | None = None) -> Reliability:
     """Observed frequency by class of predicted probability, for one task.
 
     y: (N,) labels, 1, 0 or NaN (left out). p: (N,) probabilities. bins: how many classes of equally many rows; rows of
-    equal probability share one, so that there may be fewer. Raises ValueError as `brier`, and for bins below 1.
+    equal probability share one, so that there may be fewer. groups: (N,) whose rows they are, patients, which widens
+    the intervals; each row its own when None. Raises ValueError as `brier`, and for bins below 1.
     """
     y, p, _ = checked(y, p)
     if y.ndim != 1:
@@ -51,13 +52,16 @@ def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10) -> Reliability:
     if bins < 1:
         raise ValueError(f"bins={bins}: at least one is needed")
     _check_probabilities(y, p)
-    y, p = y[~np.isnan(y)], p[~np.isnan(y)]
+    groups = np.arange(len(y)) if groups is None else np.asarray(groups)
+    y, p, groups = (of[~np.isnan(y)] for of in (y, p, groups))
     inner = np.quantile(p, np.arange(1, bins) / bins, method="inverted_cdf") if len(p) else np.empty(0)
     # `inverted_cdf` gives values of p, so that a class ends with all rows that share its last value
     place = np.unique(np.searchsorted(inner, p), return_inverse=True)[1]
     count = np.bincount(place)
     hits, total = np.bincount(place, weights=y), np.bincount(place, weights=p)
-    return Reliability(total / count, hits / count, count, *wilson(hits, count))
+    here = [place == of_class for of_class in range(len(count))]
+    sizes = np.array([effective_size(y[rows], np.ones(rows.sum()), groups[rows]) for rows in here])
+    return Reliability(total / count, hits / count, count, *wilson(hits / count * sizes, sizes))
 
 
 def _check_probabilities(y: Floats, p: Floats) -> None:

@@ -16,6 +16,10 @@ FEW = 25
 """Rows of the rarer class below which percentile intervals of its areas cover too seldom (0.876 at 10 positives): BCa
 intervals are used there, and no verdict is given."""
 
+TELLING = 10
+"""Groups with a hit, and with a miss, from which a design effect is told: with fewer, intervals that believe it cover a
+share 0.88 of the time where they should 0.95."""
+
 TAILS = (1 - 0.95) / 2, (1 + 0.95) / 2
 """Every interval is of 95 %."""
 
@@ -104,13 +108,40 @@ def _quantile(ordered: Floats, n: NDArray[np.int64], share: Floats) -> Floats:
 def wilson(hits: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
     """Wilson's score interval (Journal of the American Statistical Association 1927) of hits / n: low, high.
 
-    Takes numbers or arrays that broadcast; NaN where n is 0. It stays in [0, 1], has a width at 0 and n hits, and
-    treats rows as independent, so that it is too narrow where patients have several.
+    Takes numbers or arrays that broadcast; NaN where n is 0. It stays in [0, 1], and has a width at 0 and n hits: of
+    none in n the upper end is near the rule of three, 3 / n (Hanley and Lippman-Hand, JAMA 1983), which is one-sided.
+    It treats rows as independent, so where patients have several, n is their `effective_size`.
     """
     from statsmodels.stats.proportion import proportion_confint
 
     hits, n = np.broadcast_arrays(np.asarray(hits, dtype=float), np.asarray(n, dtype=float))
     return proportion_confint(hits, np.where(n > 0, n, np.nan), alpha=1 - 0.95, method="wilson")
+
+
+def effective_size(hits: ArrayLike, n: ArrayLike, groups: ArrayLike) -> float:
+    """How many independent cases would tell a share as well as the cases of some groups do.
+
+    hits: (N,) how many of a row's n (N,) cases are hits. groups: (N,) whose rows they are: patients. The number of
+    cases over the design effect (Kish, Survey Sampling 1965), which is the variance of the share over groups by that
+    over independent cases, never below 1. Fewer than TELLING groups with a hit, or with a miss, do not tell it: then a
+    group counts as one case at most, so that none of G patients is none of G. Raises ValueError for shapes that differ,
+    and for hits outside 0 to n. `tests/stats/test_intervals.py` measures the coverage of Wilson's interval with it.
+    """
+    hits, n, groups = np.asarray(hits, dtype=float), np.asarray(n, dtype=float), np.asarray(groups)
+    if not hits.shape == n.shape == groups.shape or hits.ndim != 1:
+        raise ValueError(f"hits {hits.shape}, n {n.shape}, groups {groups.shape}: all three must be (N,)")
+    if ((hits < 0) | (hits > n)).any():
+        raise ValueError("hits lie outside 0 to n")
+    group = np.unique(groups[n > 0], return_inverse=True)[1]
+    hits, n = (np.bincount(group, of[n > 0]) for of in (hits, n))  # (G,)
+    total, size = n.sum(), len(n)
+    if size < 2 or hits.sum() in (0, total):
+        return float(size)
+    share = hits.sum() / total
+    variance = size / (size - 1) * ((hits - share * n) ** 2).sum() / total**2
+    effect = max(1.0, variance / (share * (1 - share) / total))
+    told = min((hits > 0).sum(), (hits < n).sum()) >= TELLING
+    return float(total / effect if told else min(size, total / effect))
 
 
 def equivalence(replicates: ArrayLike, margin: float) -> float:

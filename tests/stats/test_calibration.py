@@ -39,6 +39,15 @@ def test_classes_are_sklearns_quantiles_and_hold_equally_many_rows():
     assert eight.sum() == 500 and np.ptp(eight) <= 1
 
 
+def test_patients_with_several_rows_tell_less():
+    y, p, _ = made(tasks=1)
+    y, p = np.repeat(y[:, 0], 3), np.repeat(p[:, 0], 3)  # each patient three times
+    once, rows = reliability(y[::3], p[::3], bins=4), reliability(y, p, bins=4)
+    patients = reliability(y, p, bins=4, groups=np.repeat(np.arange(500), 3))
+    np.testing.assert_allclose(patients.high - patients.low, once.high - once.low, rtol=0.02)
+    assert (rows.high - rows.low < 0.65 * (once.high - once.low)).all()
+
+
 def test_equal_probabilities_share_a_class():
     found = reliability([0, 0, 1, 0, 1, 1], [0.2, 0.2, 0.2, 0.2, 0.2, 0.9], bins=3)
     np.testing.assert_array_equal(found.count, [5, 1])

@@ -11,6 +11,7 @@ from chexlib.stats import (
     auroc,
     bca_interval,
     benjamini_hochberg,
+    effective_size,
     equivalence,
     hanley_mcneil,
     holm,
@@ -96,6 +97,56 @@ def test_wilsons_interval_takes_arrays_and_says_nothing_of_no_rows():
     assert np.isnan([low[2], high[2]]).all()
 
 
+def test_effective_size_by_hand():
+    """20 patients of 2 cases, both hits in half of them: variance (20/19) 20 / 40^2 against 1/4."""
+    hits, n, patients = np.repeat([2, 0], 10), np.full(20, 2), np.arange(20)
+    assert effective_size(hits, n, patients) == pytest.approx(0.25 / (20 / 19 * 20 / 40**2))
+    rows = np.repeat(patients, 2)  # the same, a case a row, and a row without a case
+    assert effective_size(np.append(np.repeat(hits / 2, 2), 0), [1] * 40 + [0], [*rows, 99]) == pytest.approx(19)
+    assert effective_size(np.ones(20), n, patients) == 40  # all patients alike: no more than there are cases
+    for few in (0, 1, 9):  # too few patients with a hit, or a miss
+        ends = np.where(patients < few, 1, 0)
+        assert effective_size(ends, n, patients) <= 20 and effective_size(2 - ends, n, patients) <= 20
+    assert effective_size(np.where(patients < 10, 1, 0), n, patients) > 20
+    assert effective_size([0, 0, 0], [2, 3, 1], ["a", "a", "b"]) == 2  # a count of zero: patients
+    assert effective_size([1], [2], ["a"]) == 1 and effective_size([0, 0], [0, 0], ["a", "b"]) == 0
+
+
+def test_the_upper_end_of_none_in_many_is_near_the_rule_of_three():
+    for n in (20, 100, 1000):
+        assert 3 / n < wilson(0, n)[1] + 0.3 / n and wilson(0, n)[1] < 4 / n
+        assert wilson(n, n)[0] == pytest.approx(1 - wilson(0, n)[1])
+
+
+def share_coverage(share, alike, sizes, patients, worlds=1500):
+    """How often the interval holds the true share: with the effective size, and as if cases were independent."""
+    rng, held = np.random.default_rng(patients), []
+    for _ in range(worlds):
+        n = rng.choice(sizes, size=patients)
+        each = rng.binomial(n, share)
+        hits = np.where(rng.random(patients) < alike, n * (rng.random(patients) < share), each)
+        size, total = effective_size(hits, n, np.arange(patients)), n.sum()
+        ends = [wilson_by_hand(hits.sum() / total, size), wilson_by_hand(hits.sum() / total, total)]
+        held.append([low - 1e-12 <= share <= high + 1e-12 for low, high in ends])
+    return np.mean(held, axis=0)
+
+
+def wilson_by_hand(p, n):
+    """Wilson's formula, which costs nothing."""
+    z = norm.ppf(0.975)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return np.array([p + z**2 / (2 * n) - half, p + z**2 / (2 * n) + half]) / (1 + z**2 / n)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.95])
+@pytest.mark.parametrize("alike", [0, 0.7, 1])
+def test_shares_are_covered_where_patients_have_one_case_or_several(share, alike):
+    np.testing.assert_allclose(wilson_by_hand(share, 50), wilson(50 * share, 50))
+    assert share_coverage(share, alike, [1], 60)[0] >= 0.93
+    ours, as_rows = share_coverage(share, alike, [1, 2, 3, 6], 60)
+    assert ours >= 0.92 and (as_rows < 0.88) == (alike > 0)
+
+
 def test_equivalence_by_hand():
     """99 replicates, three of them at or beyond the margin of 1: p = 4 / 100."""
     d = np.concatenate([np.linspace(-0.9, 0.9, 96), [1.0, 1.1, 1.2]])
@@ -163,6 +214,8 @@ def test_adjusting_keeps_shape_order_and_unknown_values_and_exceeds_no_one(adjus
 
 @pytest.mark.parametrize(("call", "says"), [
     (lambda: bca_interval(0.0, np.zeros((5, 2)), None), r"\(R, \.\.\.\) and \(R, G\) are needed"),
+    (lambda: effective_size([1, 0], [1, 1], ["a"]), r"must be \(N,\)"),
+    (lambda: effective_size([2, 0], [1, 1], ["a", "b"]), "outside 0 to n"),
     (lambda: equivalence(np.zeros(100), 0), "above 0"),
     (lambda: equivalence(np.zeros((100, 2)), 1), r"\(R,\)"),
     (lambda: hanley_mcneil(1.1, 5, 5), "outside"),
