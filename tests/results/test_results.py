@@ -221,7 +221,7 @@ def test_published_runs_are_found_by_the_word_results(study, store, tmp_path, mo
     store.folder.rename(tmp_path / "results" / "made")
     assert len(open_results(study, "results").runs) == 8
     with pytest.raises(UserError, match="no finished runs in runs/"):
-        open_results(study)
+        open_results(study, "")
 
 
 def test_no_finished_runs_says_what_to_run(study, tmp_path, monkeypatch):
