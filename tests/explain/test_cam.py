@@ -46,12 +46,13 @@ def by_autograd(model, images):
     return torch.stack(cams, dim=1).detach()
 
 
-@pytest.mark.parametrize(("name", "minus", "classes"), [
-    ("densenet121", 0, 1), ("densenet121", 1, 1), ("mobilenet_v3", 0, 1), ("mnasnet", 2, 1), ("nasnetamobile", 0, 1),
-    ("resnet18", 0, 3), ("mobilenet_v3", 0, 3),  # the map is of present against absent
+@pytest.mark.parametrize(("name", "minus", "norm", "classes"), [
+    ("densenet121", 0, False, 1), ("densenet121", 1, False, 1), ("densenet121", 1, True, 1), ("mnasnet", 2, False, 1),
+    ("mnasnet", 2, True, 1), ("mobilenet_v3", 0, False, 1), ("nasnetamobile", 0, False, 1),
+    ("resnet18", 0, False, 3), ("mobilenet_v3", 0, False, 3),  # the map is of present against absent
 ])  # fmt: skip
-def test_grad_cam_is_what_autograd_through_the_whole_network_gives(name, minus, classes):
-    model = create_model(name, findings=4, minus=minus, classes=classes, seed=1)
+def test_grad_cam_is_what_autograd_through_the_whole_network_gives(name, minus, norm, classes):
+    model = create_model(name, findings=4, minus=minus, norm=norm, classes=classes, seed=1)
     images = torch.randn(3, 3, 96, 96, generator=torch.Generator().manual_seed(2))
     expected = by_autograd(model, images)
     assert expected.max() > 0.1

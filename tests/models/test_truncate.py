@@ -79,6 +79,41 @@ def test_every_stage_of_an_efficientnet_counts_as_in_the_papers():
     assert found.cuts[0].modules[-1] == "blocks.6"
 
 
+# DenseNet121 with 14 findings is 6.968 M: divided by these, the paper's 1.6, 5.3 and 20.0 times smaller
+WITH_NORM = {("densenet121", 1): 4_283_790, ("densenet121", 2): 1_305_742, ("densenet121", 3): 348_686}
+WITH_NORM |= {("resnet18", 3): 158_542, ("mnasnet", 4): 47_046, ("test_convnext", 1): None}
+
+
+@pytest.mark.parametrize(("name", "minus"), WITH_NORM)
+def test_a_norm_adds_a_scale_and_a_shift_a_channel_and_leaves_no_map_negative(name, minus):
+    row, x = architecture(name), torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    without, model = (create_model(name, minus=minus, norm=norm, seed=3).eval() for norm in (False, True))
+    channels = truncation(row).cuts[minus - 1].channels
+    assert count(model) == count(without) + 2 * channels == parameters(row, minus, norm=True)
+    assert count(model) == WITH_NORM[name, minus] or WITH_NORM[name, minus] is None
+    with torch.inference_mode():
+        maps = without.maps(x)
+        torch.testing.assert_close(model.maps(x), maps.clamp(min=0) / (1 + 1e-5) ** 0.5)  # as batch norm begins
+    assert (maps < 0).any() or name == "resnet18"  # whose stages end in ReLU
+    assert torch.equal(model.head.weight, without.head.weight)  # what is drawn is the same
+    assert model.label == f"{without.label}+norm" and model.pools_last
+
+
+def test_a_norm_is_learned_and_its_statistics_are_the_batchs():
+    model = create_model("densenet121", minus=3, norm=True)
+    maps = model.maps(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    model.logits(maps).square().mean().backward()
+    assert [key for key, weight in model.named_parameters() if weight.grad is None] == []
+    assert 0.2 < maps.mean() < 0.6  # half a standard normal's values, whose mean is 0.4
+
+
+@pytest.mark.parametrize("name", ["densenet121", "mnasnet", "test_convnext"])
+def test_a_whole_network_has_no_other_norm_than_its_own(name):
+    for refuse in (lambda: create_model(name, norm=True), lambda: parameters(architecture(name), norm=True)):
+        with pytest.raises(UserError, match=r"^norm=True: .* is whole.*: give minus=1 or more$"):
+            refuse()
+
+
 @pytest.mark.parametrize("name", ["hrnet_w18_small", "nasnetamobile", "legacy_xception"])
 def test_networks_whose_stages_do_not_follow_one_another_are_not_cut(name):
     """Branches in parallel, cells with two inputs, and a block whose shortcut leads past what timm's list names."""

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
+from pickle import UnpicklingError
 
 import pytest
 import torch
@@ -154,6 +156,22 @@ def test_nasnet_comes_from_a_file_whose_name_carries_its_hash(tmp_path):
     network = create_model("nasnetamobile").trunk
     source = inits.initialise(network, row, "imagenet", seed=0)
     assert torch.equal(network.conv0.conv.weight, stored["conv0.conv.weight"]) and source["sha256"] == sha256
+
+
+def test_a_pickle_with_code_is_refused_and_its_code_never_run(tmp_path):
+    class Touch:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save({"conv0.conv.weight": Touch()}, folder / "weights.pth")
+    sha256 = weights.sha256_of(folder / "weights.pth")
+    row = replace(ARCHITECTURES["nasnetamobile"], tag=f"nasnetamobile-{sha256[:8]}")
+    (folder / "weights.pth").rename(folder / f"{row.tag}.pth")
+    with pytest.raises(UnpicklingError):
+        weights.load(torch.nn.Linear(1, 1), row)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_file_of_ours_gives_its_trunk_and_a_fresh_head(tmp_path):

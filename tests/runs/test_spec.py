@@ -44,6 +44,12 @@ def test_every_field_is_part_of_the_name():
     assert len(names) == len(fields(RunSpec)) + 1
 
 
+def test_tasks_keep_their_order():
+    spec = RunSpec.make({"tasks": ["No Finding", "Edema"]})
+    assert spec.tasks == ("No Finding", "Edema") and RunSpec.from_json(spec.to_json()) == spec
+    assert spec.resolve("data").run_id != replace(spec, tasks=("Edema", "No Finding")).resolve("data").run_id
+
+
 def test_the_same_fields_give_the_same_name_in_any_order():
     a = RunSpec.make({"arch": "resnet18", "options": {"n": 1, "seed": 2}}).resolve("data")
     b = RunSpec.make({"options": {"seed": 2, "n": 1}, "arch": "resnet18"}).resolve("data")
@@ -134,8 +140,9 @@ def test_a_batch_falls_into_equal_parts():
     ],
 )
 def test_a_value_out_of_range_is_refused(values):
-    with pytest.raises(UserError, match=next(iter(values))):
+    with pytest.raises(UserError, match=next(iter(values))) as error:
         RunSpec.make(values)
+    assert "\n" not in str(error.value)
 
 
 def test_a_weights_file_is_named_by_its_content(tmp_path):

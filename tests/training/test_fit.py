@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.stats import auroc
 from chexlib.training import checkpoints, loop
+from chexlib.training.device import processor
 from chexlib.training.loop import fit
 
 SPEC = RunSpec(arch="mobilenet_v3", size=32, epochs=2, batch_size=16, lr=1e-3, eval_every=32, keep=2)
@@ -65,7 +67,19 @@ def test_provenance_says_what_was_trained(trained):
     facts = trained.provenance
     assert facts["model"] == {"label": "MobileNetV3", "family": "MobileNet", "parameters": 4_219_966}
     assert (facts["processes"], facts["resumed"]) == (1, 0)
+    assert facts["processor"] == processor()
     assert 100 < facts["peak_memory_mb"] == trained.log()[-1]["memory_mb"]
+
+
+def test_the_processor_is_named_with_what_keeps_it_from_its_instructions(monkeypatch):
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    facts = processor()
+    assert facts["limits"] == "ONEDNN_MAX_CPU_ISA=AVX2" and facts["torch"] == torch.backends.cpu.get_cpu_capability()
+    assert all(facts[name] for name in ("model", "instructions", "blas"))
+    cpuinfo = Path("/proc/cpuinfo")
+    known = cpuinfo.read_text().split() if cpuinfo.exists() else [platform.machine()]
+    assert set(facts["instructions"].split()) <= {*known, platform.machine()}
 
 
 def test_predictions_are_of_val_and_test_with_the_data_sets_labels(trained, phantom_folder):
@@ -76,23 +90,6 @@ def test_predictions_are_of_val_and_test_with_the_data_sets_labels(trained, phan
     assert len(test) == len(truth)
     np.testing.assert_array_equal(test.sum(), truth[list(FINDINGS)].sum())
     assert table[[f"p:{finding}" for finding in FINDINGS]].to_numpy().std() > 0
-
-
-def test_predictions_are_the_mean_over_the_ensemble(trained, phantom_folder):
-    """Recomputed here from the kept weights, one by one."""
-    from safetensors.torch import load_file
-
-    members = trained.provenance["ensemble"]
-    assert members == checkpoints.ensemble_members(trained.log(), 2)
-    dataset = open_dataset("phantom", phantom_folder, size=32, progress=False)
-    model, prepare = checkpoints.build(SPEC, dataset.mean_std)
-    p = 0
-    for images in members:
-        model.load_state_dict(load_file(trained.checkpoints / checkpoints.weights_name(images)))
-        with torch.inference_mode():
-            p = p + model.eval()(prepare(dataset.pixels[dataset.rows("test")])).sigmoid() / len(members)
-    table = trained.predictions().query("split == 'test'")
-    np.testing.assert_allclose(table[[f"p:{finding}" for finding in FINDINGS]], p, atol=2e-6)
 
 
 def test_a_random_network_is_normalised_by_the_training_set(trained, phantom_folder):
