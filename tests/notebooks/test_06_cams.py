@@ -10,6 +10,7 @@ import pytest
 
 from chexlib.data.labels import FINDINGS
 from chexlib.results.native_maps import map_pairs
+from chexlib.stats import wilson
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "06_cams.ipynb"
 SIDE = 32
@@ -58,7 +59,7 @@ def scored(dataset, look, seeds=1, **more) -> dict:
     names = {"results": results, "networks": networks, "dataset": dataset, "replicates": 200, "seed": 0, "margin": 0.01,
              "findings": findings, "pairs": pairs, "native": {"A": native(0), "AMinus1": native(1)}, "study": "made",
              "cells": pd.Series("1 × 1", index=networks.index)}  # fmt: skip
-    return run(names | more, "marked", "measures", "scores", "baselines", "resampled", "draws", "changes")
+    return run(names | more, "marked", "measures", "scores", "baselines", "resampled", "draws", "of-shares", "changes")
 
 
 def half(right: bool) -> np.ndarray:
@@ -75,8 +76,16 @@ def test_a_network_that_looks_where_the_finding_is_scores_one_and_its_change_is_
     for measure in ("IoU", "hit rate", "energy inside", "pixel AUROC"):
         assert halves["means"].loc[["A", "AMinus1"], measure].tolist() == [0, 1]
         change = halves["changes"][f"{measure}, change"]["AMinus1"]
-        assert (change.value, change.low, change.high, change.verdict) == (1, 1, 1, "higher")
+        assert (change.value, change.high, change.verdict) == (1, 1, "higher")
+        assert change.low == 1 or measure == "hit rate"
     assert halves["means"]["blank"].sum() == 0 and halves["changes"]["AUC"]["AMinus1"].value == pytest.approx(-0.1)
+
+
+def test_none_and_all_of_twenty_patients_have_the_bound_of_wilsons_interval(halves):
+    low, high = halves["changes"]["hit rate"]["AMinus1"].low, halves["changes"]["hit rate"]["A"].high
+    assert (low, high) == pytest.approx((wilson(20, 20)[0], wilson(0, 20)[1])) and high > 3 / 20
+    blank = halves["changes"]["blank, change"]["AMinus1"]
+    assert blank.value == 0 and (blank.low, blank.high) == pytest.approx((-high, high)) and blank.verdict == "open"
 
 
 def test_the_baselines_are_what_they_are_called(halves):

@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import binom
 
 from chexlib.results.export import export_study
+from chexlib.stats import wilson
 from chexlib.study import load_study
 from tests import made_runs
 
@@ -39,6 +40,16 @@ def test_what_all_miss_is_a_share_with_its_interval_and_independent_errors_would
     np.testing.assert_allclose(names["misread"]["missed"]["if independent"], n * binom.pmf(range(4), 3, rate))
     assert names["misread"]["wrongly called"]["observed"].tolist()[1:] == [0, 0, 0]
     assert names["groups"]["group"].tolist() == ["women", "40 to 59", "PA"]  # eight men are too few
+
+
+def test_a_count_of_zero_has_an_upper_end_and_one_of_all_a_lower(execute):
+    names = execute("14_errors", RUNS, missing, tasks=["Edema"])
+    absent, patients = (names["results"].labels["Edema"] == 0).to_numpy(), names["results"].patients
+    none, n = names["by_all"]["wrongly called"], len(np.unique(patients[absent]))
+    assert n < absent.sum()  # some have two studies: a patient counts once
+    assert (none.value, none.low, none.high) == pytest.approx((0, 0, 100 * wilson(0, n)[1])) and none.high > 300 / n
+    every = names["operating"].loc["Edema", "specificity"]
+    assert (every.value, every.low) == pytest.approx((100, 100 * wilson(n, n)[0]))
 
 
 def test_independent_errors_are_counted_as_the_poisson_binomial_foretells(execute):
