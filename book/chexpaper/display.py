@@ -39,14 +39,18 @@ def glue(name: str, value: object) -> None:
 
 
 def show(
-    what: Figure | pd.DataFrame | None, caption: str, numbers: pd.DataFrame | None = None, name: str = ""
+    what: Figure | pd.DataFrame | None,
+    caption: str,
+    numbers: pd.DataFrame | None = None,
+    name: str = "",
+    why: str = "the study has no such networks",
 ) -> Shown:
     """A figure or a table with its caption; below it, links save the numbers (CSV) and the drawing.
 
-    name: of the files, without a suffix. None, or a table without rows, is shown as a line that says that the study
-    has nothing for it.
+    name: of the files, without a suffix. None, or a table without rows, is shown as a line that says `why` there is
+    nothing.
     """
-    return Shown(what, caption, numbers, name)
+    return Shown(what, caption, numbers, name, why)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,13 +61,14 @@ class Shown:
     caption: str
     numbers: pd.DataFrame | None
     name: str
+    why: str
 
     @property
     def empty(self) -> bool:
         return self.what is None or (isinstance(self.what, pd.DataFrame) and self.what.empty)
 
     def __repr__(self) -> str:
-        return "Nothing to show: the study has no such networks." if self.empty else self.caption
+        return f"Nothing to show: {self.why}." if self.empty else self.caption
 
     def _repr_html_(self) -> str:
         if self.empty:

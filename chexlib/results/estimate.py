@@ -42,8 +42,10 @@ class Estimate:
         """The value with the percentile interval of its replicates (R,), NaN ones left out; options are fields.
 
         Where rows are `few` the interval is BCa, for which `drawn` (R, G) says how often each replicate drew each of G
-        patients; None where that is kept back, so that the bias alone is corrected.
+        patients; None where that is kept back, so that the bias alone is corrected. A value that is NaN is missing.
         """
+        if np.isnan(value):
+            return cls(missing=few or "these studies give it no value", **options)
         low, high = bca_interval(value, replicates, drawn) if few else percentile_interval(replicates)
         return cls(float(value), float(low), float(high), few=few, **options)
 

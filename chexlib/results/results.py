@@ -144,13 +144,14 @@ class Results:
     def summary(self) -> pd.DataFrame:
         """What is at hand, in one column: runs, networks, who was tested, on which tasks, what is drawn anew."""
         left_out = [row for row in self.rare.itertuples() if not self.chosen and row.Index not in self.tasks]
+        once = "; each network was trained once, so what a seed does is not known" if self.over == "patients" else ""
         rows = {
             "study": self.caption,
-            "networks": f"{len(self.models)} from {len(self.finished)} runs",
+            "networks": f"{len(self.models)} from {len(self.finished)} run" + "s" * (len(self.finished) != 1),
             "tested on": f"{self.n_studies:,} studies of {self.n_patients:,} patients",
             "AUC": "mean over " + ", ".join(self.tasks),
             "too rare for it": ", ".join(f"{row.Index} ({row.positives} positive)" for row in left_out) or "none",
-            "drawn anew": f"{self.over}, {self.n_boot:,} times",
+            "drawn anew": f"{self.over}, {self.n_boot:,} times{once}",
         }
         if few := self.few():
             rows["verdicts"] = f"none: {few}"

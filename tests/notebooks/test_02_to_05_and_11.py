@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from chexlib.models.zoo import ARCHITECTURES
+from chexlib.results import Estimate
 from chexlib.stats import auroc
 from tests import made_runs
 
@@ -13,6 +14,12 @@ BOTH = [
     {"arch": "resnet18", "minus": [0, 1], "init": "random"},
 ]
 FAMILIES = [{"arch": ["resnet18", "resnet50", "densenet121", "densenet169", "mnasnet"], "init": "random"}]
+ONE = [{"arch": "resnet18", "init": "random"}]
+CUT = [{"arch": "resnet18", "minus": 1, "init": "mean_var"}]
+ALL = [
+    "02_baselines", "03_pretraining_boost", "04_family_analysis", "05_truncation", "11_real_xrays", "12_runs",
+    "13_power", "14_errors",
+]  # fmt: skip
 ALONE = [{"arch": ["resnet18", "resnet34"], "init": "imagenet"}]
 
 
@@ -65,6 +72,40 @@ def test_a_study_without_what_is_asked_for_says_so(execute, notebook):
     names = execute(notebook, ALONE)
     asked = {"02_baselines": "gap", "03_pretraining_boost": "boost", "04_family_analysis": "gap"}
     assert not names[asked.get(notebook, "truncation")] and names[asked.get(notebook, "truncation")].missing
+
+
+def one_class(spec):
+    """No study has any finding, so that no task has an AUC."""
+    table = made_runs.predictions(spec)
+    return table.assign(**{name: 0.0 for name in table if name.startswith("y:")})
+
+
+def one_view(spec):
+    return made_runs.predictions(spec).assign(view="", sex="", age=np.nan)
+
+
+@pytest.mark.parametrize("notebook", ALL)
+@pytest.mark.parametrize(("runs", "table", "tasks"), [
+    (ONE, None, []), (ONE, one_view, ["Consolidation"]), (BOTH, one_class, []), (CUT, None, [])
+], ids=["one network", "one network, a rare task", "one class", "no whole network"])  # fmt: skip
+def test_the_smallest_study_runs_to_the_end_and_what_is_missing_says_why_in_a_line(
+    execute, notebook, runs, table, tasks
+):
+    names = execute(notebook, runs, table, tasks=tasks)
+    found = [one for one in names.values() if isinstance(one, Estimate)]
+    assert all(one or (one.missing and "\n" not in str(one)) for one in found)
+    if tasks or table is one_class:
+        assert all(one.verdict == "missing" for one in found)
+
+
+@pytest.mark.parametrize(("notebook", "name"), [
+    ("03_pretraining_boost", "boost"), ("05_truncation", "truncation"), ("11_real_xrays", "boost"), ("13_power", "mean")
+])  # fmt: skip
+def test_of_a_rare_task_there_is_a_value_and_no_verdict(execute, notebook, name):
+    names = execute(notebook, BOTH, tasks=["Consolidation"])
+    found = names[name]
+    assert found and found.low < found.value < found.high and found.verdict == "missing" and found.few
+    assert "p" not in names.get("tests", {})  # nor a p value
 
 
 def test_11_the_view_alone_tells_what_goes_with_the_view(execute):
