@@ -14,7 +14,16 @@ from chexlib.models.zoo import ARCHITECTURES
 from chexlib.results import Estimate, open_results
 from chexlib.stats import spearman
 from chexpaper import claims, commands
-from chexpaper.claims.ledger import INCONSISTENT, NOT_REPRODUCED, NOT_RUN, OPEN, REPRODUCED, UNTESTABLE
+from chexpaper.claims.ledger import (
+    DRAWS_A_TEST,
+    INCONSISTENT,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    ON_PHANTOMS,
+    OPEN,
+    REPRODUCED,
+    UNTESTABLE,
+)
 from chexpaper.claims.measurements import ENDS, FAMILIES, MEASUREMENTS, Measured
 from chexpaper.claims.printed import table1, table2
 from tests.made_runs import make_store
@@ -25,10 +34,11 @@ ROWS = {row.id: row for row in claims.load()}
 ENTRY = {"id": "a", "place": "1", "statement": "x", "measurement": "boosts ResNet50", "criterion": "higher"}
 
 
-def opened(folder, runs):
+def opened(folder, runs, dataset="phantom"):
     """Results of a made-up study of these runs, through the real door."""
+    folder.mkdir(exist_ok=True)
     path = folder / "made.yaml"
-    path.write_text(yaml.safe_dump({"common": {"dataset": "phantom", "size": 96}, "runs": runs}))
+    path.write_text(yaml.safe_dump({"common": {"dataset": dataset, "size": 96}, "runs": runs}))
     make_store(folder / "runs", path)
     return open_results(path, folder / "runs", replicates=60)
 
@@ -83,7 +93,8 @@ def test_every_number_of_the_tables_is_a_statement_as_printed():
     for label, printed in cut.iterrows():
         change = f"{printed['change']:.2f}".replace("-", "−")
         assert ROWS[f"t2-auc-{label.lower()}"].printed == {"percent": change}
-        assert ROWS[f"t2-auc-{label.lower()}"].criterion == ("lower" if printed["significant"] else "same")
+        star = "significant drop" if printed["significant"] else "not significant"
+        assert ROWS[f"t2-auc-{label.lower()}"].criterion == star
         assert ROWS[f"t2-times-{label.lower()}"].printed == {"times": f"{printed['times']:.1f}"}
 
 
@@ -146,9 +157,15 @@ def test_a_doubled_id_and_a_lacking_field_are_refused(tmp_path):
         ("small", -0.009, 0.009, REPRODUCED),
         ("small", 0.001, 0.02, OPEN),
         ("small", 0.011, 0.02, NOT_REPRODUCED),
-        ("no drop", -0.009, 0.05, REPRODUCED),
-        ("no drop", -0.02, 0.01, OPEN),
-        ("no drop", -0.03, -0.001, NOT_REPRODUCED),
+        ("significant drop", -0.008, -0.001, REPRODUCED),
+        ("significant drop", -0.008, 0.001, NOT_REPRODUCED),
+        ("significant drop", -0.02, 0.001, OPEN),
+        ("no significant drop", 0.02, 0.05, REPRODUCED),
+        ("no significant gain", -0.05, -0.02, REPRODUCED),
+        ("no significant gain", 0.001, 0.002, NOT_REPRODUCED),
+        ("not significant", 0.001, 0.002, NOT_REPRODUCED),
+        ("not significant", -0.03, -0.001, NOT_REPRODUCED),
+        ("not significant", -0.03, 0.001, REPRODUCED),
         ("no gain", -0.05, -0.02, REPRODUCED),
         ("no gain", -0.01, 0.02, OPEN),
         ("no gain", 0.001, 0.02, NOT_REPRODUCED),
@@ -165,7 +182,33 @@ def test_a_criterion_asks_where_the_whole_interval_lies(criterion, low, high, wo
     assert claims.judge(asked, [found(low, high)])[0] == word
 
 
-@pytest.mark.parametrize("criterion", ["same", "small", "no drop", "no gain"])
+@pytest.mark.parametrize(
+    ("low", "high", "significance", "equivalence", "counted"),
+    [
+        (-0.004, 0.005, REPRODUCED, REPRODUCED, REPRODUCED),
+        (-0.02, 0.02, REPRODUCED, OPEN, OPEN),  # a test that finds nothing is no finding
+        (-0.008, -0.001, NOT_REPRODUCED, REPRODUCED, NOT_REPRODUCED),  # it drops, by less than matters
+        (-0.03, -0.001, NOT_REPRODUCED, NOT_REPRODUCED, NOT_REPRODUCED),
+        (0.02, 0.03, REPRODUCED, NOT_REPRODUCED, REPRODUCED),  # it gains
+    ],
+)
+def test_no_significant_drop_is_one_verdict_and_being_the_same_another(
+    sixteen, monkeypatch, low, high, significance, equivalence, counted
+):
+    monkeypatch.setitem(MEASUREMENTS, "boosts", lambda results, *labels: [found(low, high)])
+    judged = claims.ledger(sixteen, [row(criterion="no significant drop"), row(id="b", criterion="same")])
+    assert (judged[0].verdict, judged[0].equivalence) == (ON_PHANTOMS[significance], ON_PHANTOMS.get(equivalence, OPEN))
+    assert judged[1].verdict == judged[0].equivalence and judged[1].equivalence == ""
+    assert claims.measurements(judged[:1])["verdict"].tolist() == [ON_PHANTOMS.get(counted, OPEN)]
+
+
+@pytest.mark.parametrize("low", [np.nan, -0.01])
+def test_an_interval_without_an_end_is_not_called_insignificant(low):
+    for criterion in ("no significant drop", "no significant gain", "not significant"):
+        assert claims.judge(row(criterion=criterion), [found(low, np.nan)])[0] == OPEN
+
+
+@pytest.mark.parametrize("criterion", ["same", "small", "no gain"])
 def test_absence_is_never_reproduced_by_a_wide_interval(criterion):
     for width in (0.011, 0.03, 0.3):
         assert claims.judge(row(criterion=criterion), [found(-width, width)])[0] == OPEN
@@ -321,10 +364,10 @@ def test_a_measurement_that_statements_share_is_made_once_and_counted_once(sixte
     monkeypatch.setitem(MEASUREMENTS, "boosts", lambda results, *labels: calls.append(labels) or real(results, *labels))
     rows = load(tmp_path, ENTRY, ENTRY | {"id": "b"}, ENTRY | {"id": "c", "criterion": "small"},
                 ENTRY | {"id": "d", "measurement": "boosts MNASNet"})  # fmt: skip
-    judged = claims.ledger(sixteen, rows)
+    judged = claims.ledger(replace(sixteen, n_boot=2 * DRAWS_A_TEST), rows)
     assert calls == [("ResNet50",), ("MNASNet",)]
     counts = claims.tally(judged)
-    assert sum(counts["statements"].values()) == 4 and sum(counts["measurements"].values()) == 3
+    assert sum(counts["statements"].values()) == 4 and sum(counts["measurements"].values()) == 2
     assert judged[0].verdict == judged[1].verdict and judged[0].measured[0] is judged[1].measured[0]
 
 
@@ -339,9 +382,54 @@ def test_every_statement_gets_its_verdicts_and_the_runs_behind_them(sixteen):
     assert json.loads(json.dumps(one))["printed"] == {"difference": "0.005"}
     assert records["3.1-epochs"]["verdict"] == UNTESTABLE
     wide = claims.ledger(replace(sixteen, margin=0.9))
-    assert {one.statement.id: one.verdict for one in wide}["1-resnet"] == REPRODUCED
+    assert {one.statement.id: one.verdict for one in wide}["1-resnet"] == ON_PHANTOMS[REPRODUCED]
     margins = {one.statement.id: one.measured[0].estimate.margin for one in wide if one.measured}
     assert margins["1-resnet"] == 0.9 and margins["4.1-rho-random"] == 0.3
+
+
+def test_phantoms_reproduce_nothing_and_patients_do(sixteen, tmp_path):
+    words = {}
+    for dataset in ("phantom", "nih"):
+        results = opened(
+            tmp_path / dataset, [{"arch": ["resnet18", "resnet50"], "init": ["random", "imagenet"]}], dataset
+        )
+        rows = [row(id=name, measurement="boosts ResNet18 ResNet50", criterion=name) for name in ("higher", "lower")]
+        judged = claims.ledger(results, rows)
+        words[dataset] = [one.verdict for one in judged]
+        assert set(claims.tally(judged)["measurements"]) == {words[dataset][1]}
+        assert claims.records(judged)[0]["verdict"] in claims.text(judged)
+    assert words["nih"] == [REPRODUCED, NOT_REPRODUCED]
+    assert words["phantom"] == ["holds on phantoms", "does not hold on phantoms"]
+    judged = claims.ledger(sixteen)
+    assert not {one.verdict for one in judged} & {REPRODUCED, NOT_REPRODUCED}
+    assert not {one.equivalence for one in judged} & {REPRODUCED, NOT_REPRODUCED}
+
+
+def test_holms_method_adjusts_each_measured_number_once(sixteen, monkeypatch):
+    p = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005, "e": np.nan}  # adjusted by hand: 0.03, 0.06, 0.06, 0.02
+    made = {what: Measured(what, Estimate(0.02, 0.01, 0.03, signed=True), n=1, of=1, p=one) for what, one in p.items()}
+    monkeypatch.setitem(MEASUREMENTS, "boosts", lambda results, *labels: [made[label] for label in labels])
+    asked = ["boosts a b", "boosts b c", "boosts c d e", "boosts d"]  # numbers that measurements share
+    judged = claims.ledger(sixteen, [row(id=one, measurement=one) for one in asked])
+    table = claims.measurements(judged)
+    assert table["holm"][list("abcd")].tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert np.isnan(table["holm"]["e"]) and table["statements"][list("abcde")].tolist() == [1, 2, 2, 2, 1]
+    assert claims.tally(judged)["holm"] == {"tests": 4, "with p < 0.05": 4, "still so by Holm": 2}
+    [_, first, *_] = claims.records(judged)
+    assert [one["holm"] for one in first["measured"]] == pytest.approx([0.06, 0.06])
+
+
+def test_p_values_are_fine_enough_for_holms_method(sixteen):
+    judged = claims.ledger(sixteen)  # 60 replicates: no p is below 0.03
+    table = claims.measurements(judged)
+    tests = table["p"].count()
+    assert sixteen.n_boot == 60 and tests > 30 and table["p"].min() < 2 / 61
+    steps = table.loc["boost of ResNet50", "p"] * (DRAWS_A_TEST * tests + 1) / 2  # of the least p that can be
+    assert steps == pytest.approx(round(steps), abs=1e-6)
+    [one] = [one for one in judged if one.statement.id == "1-resnet"]
+    assert (one.measured[0].estimate.low, one.measured[0].estimate.high) == middle(
+        sixteen, sixteen.replicates["ResNet101 · random"] - sixteen.replicates["ResNet18 · random"]
+    )
 
 
 # What the numbers of the papers say of one another
@@ -373,7 +461,7 @@ def test_the_command_prints_a_table_or_json_and_refuses_runs_without_a_study(few
     app = Typer()
     commands.register(app)
     said = CliRunner().invoke(app, ["claims"])
-    assert said.exit_code == 0 and len(said.output.splitlines()) == 1 + len(ROWS) + 4
+    assert said.exit_code == 0 and len(said.output.splitlines()) == 1 + len(ROWS) + 6
     told = json.loads(CliRunner().invoke(app, ["claims", "--json"]).output)
     assert set(told) == {"statements", "counts"} and len(told["statements"]) == len(ROWS)
     assert {"id", "place", "statement", "printed", "measured", "verdict", "criterion"} <= set(told["statements"][0])

@@ -4,6 +4,30 @@
 print (`printed`) or that counted networks have, and by `measurements` of a study's results.
 """
 
-from chexpaper.claims.ledger import CRITERIA, Judged, Statement, frame, judge, ledger, load, records, tally, text
+from chexpaper.claims.ledger import (
+    CRITERIA,
+    Judged,
+    Statement,
+    frame,
+    judge,
+    ledger,
+    load,
+    measurements,
+    records,
+    tally,
+    text,
+)
 
-__all__ = ["CRITERIA", "Judged", "Statement", "frame", "judge", "ledger", "load", "records", "tally", "text"]
+__all__ = [
+    "CRITERIA",
+    "Judged",
+    "Statement",
+    "frame",
+    "judge",
+    "ledger",
+    "load",
+    "measurements",
+    "records",
+    "tally",
+    "text",
+]

@@ -1,15 +1,18 @@
 """The ledger: the papers' statements (statements.yaml), each held against other numbers, and against a study.
 
-A statement's criterion says what the one verdict on a study's measurement (`chexlib.results.Estimate`) has to be. None
-of this says that a paper is right or wrong: it says what came out on the images at hand.
+A statement's criterion says what the one verdict on a study's measurement (`chexlib.results.Estimate`) has to be; where
+it says that something is not significant, that is one verdict, and being the same to the margin another. None of this
+says that a paper is right or wrong: it says what came out on the images at hand, and phantoms reproduce nothing.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import chain
+from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +20,8 @@ import pandas as pd
 import yaml
 
 from chexlib.errors import UserError
-from chexlib.results import Estimate, Results
+from chexlib.results import Estimate, Results, number
+from chexlib.stats import holm
 from chexpaper.claims.checks import allowed, counted, own
 from chexpaper.claims.measurements import MEASUREMENTS, Measured
 from chexpaper.claims.printed import SLACK, Span, middle, span
@@ -25,8 +29,12 @@ from chexpaper.claims.printed import SLACK, Span, middle, span
 STATEMENTS = Path(__file__).with_name("statements.yaml")
 PAPER = "CheXtransfer"
 REPRODUCED, NOT_REPRODUCED, OPEN = "reproduced", "not reproduced", "cannot tell at this size"
+ON_PHANTOMS = {REPRODUCED: "holds on phantoms", NOT_REPRODUCED: "does not hold on phantoms"}
+"""What is said instead where the images are not of patients."""
 NOT_RUN, UNTESTABLE = "not run", "not testable here"
 CONSISTENT, INCONSISTENT, UNCHECKED = "consistent", "not consistent", "nothing to check"
+DRAWS_A_TEST = 100
+"""Bootstrap draws for each test that Holm's method adjusts: the least p that they allow, 2 / (R + 1), is 0.02 then."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Criterion:
     """What an Estimate has to do for a statement to be reproduced, and what speaks against it; between, it is open.
 
     less_printed: asked of the estimate less the printed number. most: of more than half of several, not of all.
+    absence: it takes no evidence to meet it, so being the same to the margin is asked as well, as a second verdict.
     """
 
     words: str
@@ -41,6 +50,7 @@ class Criterion:
     contradicted: Callable[[Estimate], bool]
     less_printed: bool = False
     most: bool = False
+    absence: bool = False
 
 
 def _is(*verdicts: str) -> Callable[[Estimate], bool]:
@@ -51,17 +61,30 @@ def _beyond(estimate: Estimate) -> bool:
     return estimate.low >= estimate.margin or estimate.high <= -estimate.margin
 
 
+def _below(estimate: Estimate) -> bool:
+    return estimate.high < 0
+
+
+def _above(estimate: Estimate) -> bool:
+    return estimate.low > 0
+
+
+def _not_significant(words: str, significant: Callable[[Estimate], bool]) -> Criterion:
+    return Criterion(words, lambda estimate: not significant(estimate), significant, absence=True)
+
+
 CRITERIA = {
     "higher": Criterion("the verdict is higher", _is("higher"), _is("lower", "same")),
     "lower": Criterion("the verdict is lower", _is("lower"), _is("higher", "same")),
     "same": Criterion("the verdict is the same", _is("same"), _is("higher", "lower")),
     "small": Criterion("the verdict is the same; only an interval beyond the margin denies it", _is("same"), _beyond),
-    "no drop": Criterion("the interval excludes a drop of the margin", lambda e: e.low > -e.margin, _is("lower")),
+    "significant drop": Criterion("the interval lies below 0", _below, _is("higher", "same")),
+    "no significant drop": _not_significant("the interval does not lie below 0", _below),
+    "no significant gain": _not_significant("the interval does not lie above 0", _above),
+    "not significant": _not_significant("0 is in the interval", lambda e: _below(e) or _above(e)),
     "no gain": Criterion("the interval excludes a gain of the margin", lambda e: e.high < e.margin, _is("higher")),
     "near": Criterion("the same as the printed number, to the margin", _is("same"), _beyond, less_printed=True),
-    "more than": Criterion(
-        "the interval lies above the printed number", lambda e: e.low > 0, lambda e: e.high < 0, less_printed=True
-    ),
+    "more than": Criterion("the interval lies above the printed number", _above, _below, less_printed=True),
     "most higher": Criterion(
         "the verdict is higher for more than half", _is("higher"), _is("lower", "same"), most=True
     ),
@@ -129,7 +152,10 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class Judged:
-    """A statement with its verdicts: of a study, with what was measured, of its own numbers, and of the count."""
+    """A statement with its verdicts: of a study, with what was measured, of its own numbers, and of the count.
+
+    equivalence: the second verdict on an absence. words: the verdict on each of `measured`.
+    """
 
     statement: Statement
     verdict: str
@@ -138,6 +164,8 @@ class Judged:
     own: Check
     count: Check
     runs: tuple[str, ...] = ()
+    equivalence: str = ""
+    words: tuple[str, ...] = ()
 
 
 def load(path: str | Path = STATEMENTS) -> list[Statement]:
@@ -159,11 +187,28 @@ def load(path: str | Path = STATEMENTS) -> list[Statement]:
 
 
 def ledger(results: Results | None = None, statements: Iterable[Statement] | None = None) -> list[Judged]:
-    """All statements judged, against a study or against none; what several share is measured once."""
+    """All statements judged, against a study or against none; what several share is measured once.
+
+    p values are of DRAWS_A_TEST draws a test, where the study lets draw so many; intervals are of the study's draws.
+    """
     statements = load() if statements is None else list(statements)
     asked = dict.fromkeys(one.measurement for one in statements if one.measurement) if results else {}
-    measured = {name: MEASUREMENTS[name.split()[0]](results, *name.split()[1:]) for name in asked}
+    measured = _measured(results, asked)
+    tests = sum(isfinite(one.p) for one in distinct(chain(*measured.values())))
+    if tests and results.n_boot < DRAWS_A_TEST * tests:
+        again = _measured(replace(results, n_boot=DRAWS_A_TEST * tests), asked)
+        p = {one.what: one.p for one in chain(*again.values())}
+        measured = {name: [replace(one, p=p[one.what]) for one in found] for name, found in measured.items()}
     return [_judged(one, measured.get(one.measurement, []), results, statements) for one in statements]
+
+
+def _measured(results: Results | None, asked: Iterable[str]) -> dict[str, list[Measured]]:
+    return {name: MEASUREMENTS[name.split()[0]](results, *name.split()[1:]) for name in asked}
+
+
+def distinct(measured: Iterable[Measured]) -> list[Measured]:
+    """Each number once, however many statements and measurements it is part of."""
+    return list({one.what: one for one in measured}.values())
 
 
 def _judged(row: Statement, found: list[Measured], results: Results | None, statements: list[Statement]) -> Judged:
@@ -176,7 +221,13 @@ def _judged(row: Statement, found: list[Measured], results: Results | None, stat
     behind = {name for one in found for name in one.networks}
     runs = results.runs.loc[results.runs["model"].isin(behind), "run_id"] if behind else ()
     both = Check(said[0].verdict, "; ".join(one.allowed for one in said if one.allowed))
-    return Judged(row, *judge(row, found), tuple(found), both, _compared(numbers, row.count, counted()), tuple(runs))
+    criterion, on = CRITERIA[row.criterion], ON_PHANTOMS if results and results.dataset == "phantom" else {}
+    verdict, reason = judge(row, found)
+    equivalence = judge(replace(row, criterion="same"), found)[0] if criterion.absence else ""
+    words = [verdict if criterion.most else _word(row, one) for one in found]
+    return Judged(row, on.get(verdict, verdict), reason, tuple(found), both,
+                  _compared(numbers, row.count, counted()), tuple(runs),
+                  on.get(equivalence, equivalence), tuple(on.get(word, word) for word in words))  # fmt: skip
 
 
 def judge(row: Statement, found: list[Measured]) -> tuple[str, str]:
@@ -185,7 +236,6 @@ def judge(row: Statement, found: list[Measured]) -> tuple[str, str]:
     Where several were measured all have to agree, or, for a criterion of most, more than half of the paper's
     architectures. What only some of these show does not settle what all do.
     """
-    criterion = CRITERIA[row.criterion]
     if row.criterion == UNTESTABLE:
         return UNTESTABLE, row.reason
     if missing := [one.estimate.missing for one in found if not one.estimate]:
@@ -194,14 +244,8 @@ def judge(row: Statement, found: list[Measured]) -> tuple[str, str]:
         return NOT_RUN, "no study was asked"
     if few := [one.estimate.few for one in found if one.estimate.few]:
         return OPEN, few[0]
-    words = []
-    for one in found:
-        less = middle(row.printed[row.statistic]) if criterion.less_printed else 0.0
-        estimate = replace(one.estimate, low=one.estimate.low - less, high=one.estimate.high - less)
-        settled = criterion.most or one.n == one.of
-        yes, no = criterion.reproduced(estimate) and settled, criterion.contradicted(estimate) and settled
-        words.append(REPRODUCED if yes else NOT_REPRODUCED if no else OPEN)
-    if criterion.most:
+    words = [_word(row, one) for one in found]
+    if CRITERIA[row.criterion].most:
         half = max(one.of for one in found) / 2
         if words.count(NOT_REPRODUCED) >= half:
             return NOT_REPRODUCED, ""
@@ -209,15 +253,59 @@ def judge(row: Statement, found: list[Measured]) -> tuple[str, str]:
     return next((word for word in (NOT_REPRODUCED, OPEN) if word in words), REPRODUCED), ""
 
 
+def _word(row: Statement, one: Measured) -> str:
+    """The verdict on one of the numbers that were measured for a statement."""
+    if not one.estimate:
+        return NOT_RUN
+    criterion = CRITERIA[row.criterion]
+    if one.estimate.few or (one.n < one.of and not criterion.most):
+        return OPEN
+    less = middle(row.printed[row.statistic]) if criterion.less_printed else 0.0
+    estimate = replace(one.estimate, low=one.estimate.low - less, high=one.estimate.high - less)
+    if isnan(estimate.low) or isnan(estimate.high):
+        return OPEN
+    return (
+        REPRODUCED if criterion.reproduced(estimate) else NOT_REPRODUCED if criterion.contradicted(estimate) else OPEN
+    )
+
+
+def measurements(judged: Iterable[Judged]) -> pd.DataFrame:
+    """One row a number that statements ask of a study, indexed by what it is, however many of them rest on it.
+
+    Columns: statements (how many), verdict, estimate, p, holm. The verdict is the gravest on it in any statement; what
+    is merely not significant, and not shown to be the same, cannot be told. p: two-sided, of its being 0, NaN where
+    that is no question or too few rows tell. holm: adjusted for all of the table that have one, whatever their verdict.
+    """
+    said, found = defaultdict(list), {}
+    for one in judged:
+        words = one.words or ([one.verdict] if one.statement.measurement else [])
+        for what, word in zip([each.what for each in one.measured] or [one.statement.measurement], words, strict=False):
+            unproven = one.equivalence == OPEN and word in (REPRODUCED, ON_PHANTOMS[REPRODUCED])
+            said[what].append(OPEN if unproven else word)
+        found |= {each.what: each for each in one.measured}
+    grave = [NOT_REPRODUCED, ON_PHANTOMS[NOT_REPRODUCED], OPEN, REPRODUCED, ON_PHANTOMS[REPRODUCED], NOT_RUN]
+    rows = {
+        what: (len(words), min(words, key=grave.index), found[what].estimate if what in found else None,
+               found[what].p if what in found else nan)
+        for what, words in said.items()
+    }  # fmt: skip
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["statements", "verdict", "estimate", "p"])
+    return table.assign(holm=holm(table["p"].astype(float)))
+
+
 def records(judged: Iterable[Judged]) -> list[dict]:
     """The ledger for machines, a dict a statement: its fields, the verdicts, and what was measured."""
+    judged = list(judged)
+    adjusted = measurements(judged)["holm"]
     return [
         {name: value for name, value in asdict(one.statement).items() if name not in ("own", "count", "reason")}
         | {
             "verdict": one.verdict,
+            "equivalence": one.equivalence,
             "reason": one.reason,
             "measured": [
                 {"what": each.what, "n": each.n, "of": each.of, "verdict": each.estimate.verdict}
+                | {"p": _or_none(each.p), "holm": _or_none(adjusted[each.what])}
                 | {name: getattr(each.estimate, name) for name in ("value", "low", "high", "over")}
                 for each in one.measured
                 if each.estimate
@@ -234,7 +322,10 @@ def frame(judged: Iterable[Judged]) -> pd.DataFrame:
     """The same to read and filter, a row a statement, indexed by id; all are texts, numbers as printed."""
     judged = list(judged)
     table = pd.DataFrame(records(judged)).set_index("id").drop(columns="margin")
-    table["measured"] = ["; ".join(str(each) for each in one.measured if each.estimate) for one in judged]
+    adjusted = measurements(judged)["holm"].map(number)
+    at_hand = [[each for each in one.measured if each.estimate] for one in judged]
+    table["measured"] = ["; ".join(map(str, some)) for some in at_hand]
+    table["holm"] = ["; ".join(adjusted[each.what] for each in some) for some in at_hand]
     table["runs"] = table["runs"].map(" ".join)
     for name in ("printed", "reading"):
         table[name] = [", ".join(f"{of} {text}" for of, text in numbers.items()) for numbers in table[name]]
@@ -247,42 +338,47 @@ def frame(judged: Iterable[Judged]) -> pd.DataFrame:
 def text(judged: Iterable[Judged]) -> str:
     """The ledger to read on a terminal: a line a statement, and how often each verdict fell."""
     judged = list(judged)
-    lines = [f"{'id':<26}{'study':<25}{'own numbers':<18}{'recount':<18}statement"]
+    lines = [f"{'id':<26}{'study':<25}{'as equivalence':<25}{'own numbers':<18}{'recount':<18}statement"]
     for one in judged:
         checks = "".join(
             f"{'–' if check.verdict == UNCHECKED else check.verdict:<18}" for check in (one.own, one.count)
         )
-        lines.append(f"{one.statement.id:<26}{one.verdict:<25}{checks}{one.statement.place}: {one.statement.statement}")
+        verdicts = f"{one.verdict:<25}{one.equivalence or '–':<25}{checks}"
+        lines.append(f"{one.statement.id:<26}{verdicts}{one.statement.place}: {one.statement.statement}")
     for name, words in tally(judged).items():
         lines.append(f"{name}: {', '.join(f'{n} {word}' for word, n in words.items())}")
     return "\n".join(lines)
 
 
 def tally(judged: Iterable[Judged]) -> dict[str, dict[str, int]]:
-    """How often each verdict fell: by measurement, by statement, on their own numbers, and on the count.
+    """How often each verdict fell: on a measured number, on a statement, on their own numbers, and on the count.
 
-    A measurement is counted once for each criterion that it is judged by, however many statements rest on it.
+    A number is counted once (`measurements`). "equivalence" counts the second verdicts, of statements of an absence.
+    "holm" counts the numbers with a p, those below 0.05, and those that still are when adjusted by Holm's method.
     """
     judged = list(judged)
-    once = {_asked(one.statement): one.verdict for one in judged if one.statement.measurement}
-    words, checks = (REPRODUCED, NOT_REPRODUCED, OPEN, NOT_RUN, UNTESTABLE), (CONSISTENT, INCONSISTENT, UNCHECKED)
+    table = measurements(judged)
     return {
-        "measurements": _counted(once.values(), words[:-1]),
-        "statements": _counted((one.verdict for one in judged), words),
-        "own": _counted((one.own.verdict for one in judged), checks),
-        "count": _counted((one.count.verdict for one in judged), checks),
-    }
+        "measurements": _counted(table["verdict"]),
+        "statements": _counted(one.verdict for one in judged),
+        "equivalence": _counted(one.equivalence for one in judged if one.equivalence),
+        "holm": {"tests": int(table["p"].count()), "with p < 0.05": int((table["p"] < 0.05).sum()),
+                 "still so by Holm": int((table["holm"] < 0.05).sum())},
+        "own": _counted(one.own.verdict for one in judged),
+        "count": _counted(one.count.verdict for one in judged),
+    }  # fmt: skip
 
 
-def _counted(verdicts: Iterable[str], words: Iterable[str]) -> dict[str, int]:
+def _counted(verdicts: Iterable[str]) -> dict[str, int]:
+    """Verdicts that fell, in a fixed order."""
     counts = Counter(verdicts)
-    return {word: counts[word] for word in words}
+    order = (REPRODUCED, *ON_PHANTOMS.values(), NOT_REPRODUCED, OPEN, NOT_RUN, UNTESTABLE,
+             CONSISTENT, INCONSISTENT, UNCHECKED)  # fmt: skip
+    return {word: counts[word] for word in order if counts[word]}
 
 
-def _asked(row: Statement) -> tuple[str, str, str]:
-    """What a statement asks of a study: rows with the same share one verdict."""
-    bound = row.printed[row.statistic] if CRITERIA[row.criterion].less_printed else ""
-    return row.measurement, row.criterion, bound
+def _or_none(p: float) -> float | None:
+    return None if isnan(p) else p
 
 
 def _about(row: Statement) -> object:

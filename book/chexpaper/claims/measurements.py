@@ -9,7 +9,7 @@ architectures are drawn anew as well. What the study lacks is an `Estimate` that
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, combinations
 
 import numpy as np
@@ -17,7 +17,7 @@ import pandas as pd
 
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.results import Estimate, Results
-from chexlib.stats import rank_correlations
+from chexlib.stats import paired_difference, rank_correlations
 
 FAMILIES = [row.family for row in ARCHITECTURES.values() if row.in_paper]
 """The family of each of the paper's sixteen architectures."""
@@ -31,7 +31,8 @@ ENDS = (("ResNet101", "ResNet18"), ("DenseNet201", "DenseNet121"), ("EfficientNe
 class Measured:
     """One number of a study: of what, the Estimate, and the networks (rows of `results.models`) behind it.
 
-    It was taken over `n` of the `of` architectures that the statement is about.
+    It was taken over `n` of the `of` architectures that the statement is about. p: two-sided bootstrap p of its being
+    0; NaN where that is no question, or where it cannot be told.
     """
 
     what: str
@@ -39,6 +40,7 @@ class Measured:
     networks: tuple[str, ...] = ()
     n: int = 0
     of: int = 0
+    p: float = np.nan
 
     def __str__(self) -> str:
         few = f" ({self.n} of {self.of} architectures)" if self.n < self.of else ""
@@ -48,9 +50,9 @@ class Measured:
 def level(results: Results, label: str, init: str = "imagenet") -> list[Measured]:
     """A network's mean AUC, which is the paper's only on CheXpert."""
     if results.dataset != "chexpert":
-        return _missing("AUC", "an AUC on CheXpert's test set: the study's images are others")
+        return _missing(f"AUC of {label}", "an AUC on CheXpert's test set: the study's images are others")
     name = f"{label} · {init}"
-    return _measured(results, "AUC", [name], lambda auc: auc[name], signed=False)
+    return _measured(results, f"AUC of {label}", [name], lambda auc: auc[name], signed=False)
 
 
 def difference(results: Results, a: str, b: str, init: str) -> list[Measured]:
@@ -110,7 +112,7 @@ def all_boosts(results: Results) -> list[Measured]:
     found = [one for a, b in pairs for one in _less(results, f"boost of {a.partition(' · ')[0]}", [a], [b])]
     if len(found) < FEWEST:
         return mean_boost(results)  # says what is missing
-    return [Measured(one.what, one.estimate, one.networks, len(found), ALL) for one in found]
+    return [replace(one, n=len(found), of=ALL) for one in found]
 
 
 def correlation(results: Results, fact: str, *inits: str) -> list[Measured]:
@@ -215,9 +217,9 @@ def _measured(
     if of == ALL and n < FEWEST:
         return _missing(what, f"{what}: {n or 'none'} of the paper's architectures at hand, {FEWEST} needed")
     value, draws = (np.asarray(statistic(auc)) - less for auc in (results.models[["auc"]].T, results.replicates))
-    return [
-        Measured(what, results.estimate(value[0], draws, **{"signed": True} | options), tuple(networks), n, of or n)
-    ]
+    estimate = results.estimate(value[0], draws, **{"signed": True} | options)
+    p = paired_difference(value[0], draws).p if estimate.signed and not estimate.few else np.nan
+    return [Measured(what, estimate, tuple(networks), n, of or n, p)]
 
 
 def _less(results: Results, what: str, first: list[str], second: list[str], of: int = 0, less: float = 0):
