@@ -184,7 +184,8 @@ POINTS = (
         paper="every 8,192 gradient steps",
         printed="every 8,192 steps",
         ours="every 8,192 images",
-        why="in gradient steps three epochs hold five, and ten checkpoints are to be chosen (a conjecture)",
+        why="in gradient steps three epochs hold five, and ten checkpoints are to be chosen; or one run of an "
+        "architecture means two runs of five (both conjectures)",
     ),
     Point(
         "Checkpoints",

@@ -322,7 +322,7 @@ def frame(judged: Iterable[Judged]) -> pd.DataFrame:
     """The same to read and filter, a row a statement, indexed by id; all are texts, numbers as printed."""
     judged = list(judged)
     table = pd.DataFrame(records(judged)).set_index("id").drop(columns="margin")
-    adjusted = measurements(judged)["holm"].map(number)
+    adjusted = measurements(judged)["holm"].map(lambda p: number(p, 4))
     at_hand = [[each for each in one.measured if each.estimate] for one in judged]
     table["measured"] = ["; ".join(map(str, some)) for some in at_hand]
     table["holm"] = ["; ".join(adjusted[each.what] for each in some) for some in at_hand]
