@@ -59,6 +59,25 @@ def test_models_are_indexed_by_label_and_init_with_seeds_averaged(study, store):
     assert list(r.task_auc.columns) == list(TASKS) and list(r.task_auc.index) == list(r.models.index)
 
 
+def test_a_truncated_network_with_a_norm_is_a_network_of_its_own(study, store):
+    cut = next(run.spec for run in store.planned("made") if run.spec.minus == 1)
+    other = write_run(store, replace(cut, norm=True))
+    store.plan("made", [*(run.run_id for run in store.planned("made")), other.run_id])
+    r = open_results(study, store.folder)
+    models = r.models.set_index("label")[["parameters", "norm", "seeds"]]
+    assert tuple(models.loc["ResNet18Minus1"]) == (2_786_382, False, 3)
+    assert tuple(models.loc["ResNet18Minus1+norm"]) == (2_786_894, True, 1)  # 256 channels
+
+
+def test_what_thresholds_are_chosen_on_is_validations(study, store):
+    r, table = open_results(study, store.folder), first_run(store).predictions().query("split == 'val'")
+    labels, scores = r.validation[0]
+    studies = table.groupby("study", sort=True)
+    assert len(r.validation) == 8 and len(labels) == table["study"].nunique() < r.n_studies
+    np.testing.assert_array_equal(labels, studies[[f"y:{task}" for task in TASKS]].max())
+    np.testing.assert_array_equal(scores, studies[[f"p:{task}" for task in TASKS]].max())
+
+
 def test_test_studies_are_scored_by_their_highest_image(study, store):
     r = open_results(study, store.folder)
     table = first_run(store).predictions().query("split == 'test'")
@@ -195,6 +214,21 @@ def test_where_seeds_agree_they_add_nothing(study, tmp_path):
     store = make_store(tmp_path / "alike", study, lambda spec: predictions(replace(spec, seed=0)))
     r = open_results(study, store.folder)
     np.testing.assert_allclose(r.replicates, r.patient_replicates, atol=1e-12)
+
+
+def test_each_init_has_the_seeds_spread_of_its_own_networks(study, tmp_path):
+    """Here seeds change what is trained from random weights, and nothing of what is pretrained."""
+    runs = [{"arch": "efficientnet_lite0", "init": ["imagenet", "random"], "seed": [0, 1, 2]}]
+    study.write_text(yaml.safe_dump(yaml.safe_load(study.read_text()) | {"runs": runs}))
+    store = make_store(
+        tmp_path / "both", study, lambda spec: predictions(replace(spec, seed=spec.seed * (spec.init == "random")))
+    )
+    results = [open_results(study, store.folder, seed=seed) for seed in (0, 1)]
+    shifts = [r.replicates - r.patient_replicates for r in results]
+    for shift in shifts:
+        np.testing.assert_allclose(shift["EfficientNetLite0 · imagenet"], 0, atol=1e-12)
+        assert shift["EfficientNetLite0 · random"].std() > 0.001
+    assert not np.allclose(*(shift["EfficientNetLite0 · random"] for shift in shifts))  # drawn by the seed
 
 
 def test_logs(study, store):

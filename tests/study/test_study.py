@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from chexlib.cli import main
+from chexlib.data.dataset import open_for
 from chexlib.errors import UserError
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.runs.store import RunStore
@@ -60,6 +61,23 @@ def test_both_inits_of_a_network_share_everything_else():
             other = json.loads(spec.to_json()) | {"init": ""}
             pairs.setdefault((spec.arch, spec.minus, spec.norm, spec.seed), set()).add(json.dumps(other))
         assert all(len(others) == 1 for others in pairs.values())
+
+
+def test_a_studys_tasks_are_those_of_its_runs(tmp_path):
+    study = load_study(study_file(tmp_path, "tasks: [No Finding, Edema]\nruns: [{seed: [0, 1]}]"))
+    assert [spec.tasks for spec in study.specs()] == [("No Finding", "Edema")] * 2
+
+
+def test_each_run_is_named_by_the_data_that_it_learns_from(phantom_folder, tmp_path):
+    """Of which labels, views and sizes each have a fingerprint."""
+    path = study_file(
+        tmp_path,
+        "common: {arch: resnet18, size: 32}\n"
+        "runs: [{policy: [u-ones, u-zeros]}, {views: frontal}, {unmentioned: unknown}, {size: 48}]",
+    )
+    specs = resolve_study(load_study(path), phantom_folder, RunStore(tmp_path / "runs"), progress=False)
+    expected = [open_for(spec, phantom_folder, progress=False).fingerprint for spec in specs]
+    assert [spec.fingerprint for spec in specs] == expected and len(set(expected)) == 5
 
 
 @pytest.mark.parametrize(

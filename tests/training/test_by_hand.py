@@ -137,9 +137,17 @@ def test_tasks_are_compared_where_the_test_has_25_studies_of_each_class(dataset,
     assert open_results(study, store.folder).tasks == ("Atelectasis", "Edema")  # as they are compared later
 
 
+def test_a_finished_run_is_loaded_with_its_best_weights_ready_to_predict(whole, dataset):
+    rows, best = dataset.rows("val"), max(whole.log(), key=lambda row: row["auc"])
+    model, prepare = checkpoints.load_model(whole)
+    with torch.inference_mode():
+        p = model(prepare(dataset.pixels[rows])).sigmoid()
+    np.testing.assert_allclose(p, probabilities(whole, dataset, rows, best["images"]), atol=1e-6)
+
+
 def test_the_seed_of_a_run_determines_its_network():
-    learner = Learner.begin(replace(SPEC, seed=3), start(SPEC), lambda: (0.5, 0.25))
-    expected, other = (create_model("cbr_tiny", minus=3, seed=seed).state_dict() for seed in (3, 0))
+    learner = Learner.begin(replace(SPEC, seed=3, norm=True), start(SPEC), lambda: (0.5, 0.25))
+    expected, other = (create_model("cbr_tiny", minus=3, norm=True, seed=seed).state_dict() for seed in (3, 0))
     found = learner.network.state_dict()
     assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
     assert not torch.equal(found["head.weight"], other["head.weight"])

@@ -53,6 +53,13 @@ def test_settings_change_the_last_digits_alone(change):
     assert losses == pytest.approx(reference, rel=0.02)
 
 
+def test_a_run_computes_with_its_threads():
+    """Their number changes the last digits."""
+    for threads in (2, 1):
+        start(replace(SPEC, threads=threads))
+        assert torch.get_num_threads() == threads
+
+
 def test_the_cpu_computes_in_fp32_unless_told():
     assert safe_settings() == {"precision": "fp32", "memory_format": "channels_last", "execution": "eager"}
 
