@@ -157,13 +157,16 @@ def test_an_epoch_is_whole_batches_in_an_order_of_the_seed_and_the_epoch(folder,
     shown, draws = [], []
 
     def look(learner, pixels, labels, known, batch):
+        assert learner.model.training
         shown.append(batch)
         draws.append(torch.rand(()).item())  # as augmentation and dropout do
-        return torch.zeros(())
+        return torch.tensor(float(len(shown)))
 
     monkeypatch.setattr(loop, "step", look)
-    for seed in (0, 1):
-        fit(replace(SPEC, seed=seed, eval_every=32), folder, RunStore(tmp_path), progress=False)
+    spec = replace(SPEC, eval_every=32)
+    first, _ = (fit(replace(spec, seed=seed), folder, RunStore(tmp_path), progress=False) for seed in (0, 1))
+    assert [row["epoch"] for row in first.log()] == [0.5, 1, 1.5, 2]
+    assert [row["loss"] for row in first.log()] == [1.5, 3.5, 5.5, 7.5]  # each the mean of two batches
     rows = dataset.rows("train")
     assert len(rows) == 72  # so that half a batch of each epoch is left out, another half each time
     orders = np.concatenate(shown).reshape(4, 64)  # two seeds, two epochs each
@@ -189,6 +192,18 @@ def learned_from():
 
 
 BATCH = np.array([5, 2, 0, 3])
+
+
+def test_training_goes_on_from_its_newest_state(learner, tmp_path):
+    run = RunStore(tmp_path).run(learner.spec.resolve("data"))
+    for images in (4, 8):
+        step(learner, *learned_from(), BATCH)
+        checkpoints.save_resume_state(run, learner.network, learner.optimizer, [{"images": images}])
+    again = Learner.begin(learner.spec, learner.accelerator, lambda: (0.4, 0.2))
+    assert checkpoints.load_resume_state(run, again.network, again.optimizer) == [{"images": 8}]
+    for one in (learner, again):  # which their optimisers' states decide
+        step(one, *learned_from(), BATCH)
+    assert all(map(torch.equal, learner.network.state_dict().values(), again.network.state_dict().values()))
 
 
 def test_a_network_learns_from_and_predicts_of_exactly_these_pixels(learner):
