@@ -13,11 +13,13 @@ from chexlib.stats.bootstrap import (
     bootstrap_auroc,
     paired_difference,
     resample_counts,
+    smallest_difference,
 )
 from chexlib.stats.calibration import Reliability, brier, reliability
 from chexlib.stats.correlation import Spearman, rank_correlations, spearman, spearman_p, spearman_rounded
 from chexlib.stats.delong import DeLong, delong, delong_covariance
 from chexlib.stats.effects import MeanEffect, mean_effect
+from chexlib.stats.families import FEWEST_FAMILIES, draw_families, less_noise, squared_gaps
 from chexlib.stats.intervals import (
     FEW,
     bca_interval,

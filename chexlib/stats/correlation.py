@@ -1,11 +1,11 @@
 """Spearman's rank correlation, as the paper uses it between architectures, in replicates, and what rounding allows.
 
 With 16 architectures a rank correlation is uncertain for two reasons: the patients who happened to be in the test set,
-and the architectures that happened to be tried. Over patients it is biased toward 0, and its interval with it: the
-areas at hand are the true ones and noise, those of a replicate have the noise twice, and noise hides order
-(attenuation; Spearman, The American Journal of Psychology 1904; measured in `tests/stats/test_correlation.py`). So it
-says how far the order at hand depends on who was tested. Corrections are left out: they need the noise's size, and
-leave [-1, 1].
+and the architectures that happened to be tried (`chexlib.stats.families` draws them anew). Over patients it is biased
+toward 0, and its interval with it: the areas at hand are the true ones and noise, those of a replicate have the noise
+twice, and noise hides order (attenuation; Spearman, The American Journal of Psychology 1904; measured in
+`tests/stats/test_correlation.py`). So it says how far the order at hand depends on who was tested. Corrections are left
+out: they need the noise's size, and leave [-1, 1].
 """
 
 from dataclasses import dataclass
@@ -49,13 +49,27 @@ def spearman_p(rho: ArrayLike, n: int) -> Floats:
         return 2 * stdtr(freedom, -r * np.sqrt(freedom / ((1 - r) * (1 + r))))
 
 
-def rank_correlations(x: Floats, y: Floats) -> Floats:
-    """Spearman's rho of each row, NaN where undefined. Two (R, M) -> (R,); over patients biased toward 0 (above)."""
-    if x.shape[1] < 3:
-        return np.full(len(x), np.nan)
-    x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (rankdata(x, axis=1), rankdata(y, axis=1)))
-    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    return np.divide((x * y).sum(axis=1), scale, out=np.full(len(x), np.nan), where=scale > 0)
+def rank_correlations(x: Floats, y: Floats, times: ArrayLike | None = None) -> Floats:
+    """Spearman's rho of each row, NaN where undefined. x (R, M) or (M,), y (R, M) -> (R,).
+
+    times: (R, M) how often each pair counts, where pairs were drawn anew (`draw_families`); None: each once. Over
+    patients alone it is biased toward 0 (above).
+    """
+    y = np.asarray(y)
+    if y.shape[1] < 3:
+        return np.full(len(y), np.nan)
+    x, y = (_centred_ranks(values, times) for values in (np.broadcast_to(x, y.shape), y))
+    weights = 1 if times is None else np.asarray(times)
+    scale = np.sqrt((weights * x**2).sum(axis=1) * (weights * y**2).sum(axis=1))
+    return np.divide((weights * x * y).sum(axis=1), scale, out=np.full(len(x), np.nan), where=scale > 0)
+
+
+def _centred_ranks(values: Floats, times: ArrayLike | None) -> Floats:
+    """The midranks in each row less their mean: half the number of values below less half the number above."""
+    if times is None:
+        return rankdata(values, axis=1) - (values.shape[1] + 1) / 2
+    above = np.sign(values[:, :, None] - values[:, None, :])  # (R, M, M)
+    return np.einsum("rij,rj->ri", above, np.asarray(times, dtype=float)) / 2
 
 
 def spearman_rounded(x: ArrayLike, y: ArrayLike, digits: int) -> Floats:

@@ -1,7 +1,7 @@
 """The ledger is data, checked on load; its criteria read the one verdict; a measurement is what its name says."""
 
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from chexlib.errors import UserError
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.results import Estimate, open_results
-from chexlib.stats import spearman
+from chexlib.stats import draw_families, rank_correlations, smallest_difference, spearman
 from chexpaper import claims, commands
 from chexpaper.claims.ledger import (
     DRAWS_A_TEST,
@@ -270,20 +270,6 @@ def middle(results, values):
             lambda a: sum(a[f"{label} · imagenet"] - a[f"{label} · random"] for label in LABELS) / 16,
         ),
         (
-            "lead InceptionV3 random best",
-            lambda a: (
-                a["InceptionV3 · random"]
-                - np.max([a[f"{label} · random"] for label in LABELS if label != "InceptionV3"], axis=0)
-            ),
-        ),
-        (
-            "lead MobileNetV2 random worst",
-            lambda a: (
-                np.min([a[f"{label} · random"] for label in LABELS if label != "MobileNetV2"], axis=0)
-                - a["MobileNetV2 · random"]
-            ),
-        ),
-        (
             "families Inception MNASNet random",
             lambda a: (a["InceptionV3 · random"] + a["InceptionV4 · random"]) / 2 - a["MNASNet · random"],
         ),
@@ -309,15 +295,57 @@ def test_several_measurements_come_one_a_network(sixteen):
         assert one.estimate.value - other.estimate.value == pytest.approx((lead[a] - lead[b]) / 100)
 
 
-def test_a_rank_correlation_draws_architectures_too(sixteen):
+@pytest.mark.parametrize(("label", "end", "sign"), [("InceptionV3", "best", 1), ("MobileNetV2", "worst", -1)])
+def test_a_best_is_judged_against_each_rival(sixteen, label, end, sign):
+    def ahead(auc):
+        return sign * np.stack(
+            [auc[f"{label} · random"] - auc[f"{one} · random"] for one in LABELS if one != label], -1
+        )
+
+    [one] = measure(sixteen, f"lead {label} random {end}")
+    expected = astuple(smallest_difference(ahead(sixteen.models["auc"]), ahead(sixteen.replicates)))
+    assert (one.estimate.value, one.estimate.low, one.estimate.high, one.p) == pytest.approx(expected)
+    assert one.estimate.over == "patients and seeds" and one.n == one.of == 16
+    assert one.estimate.margin == 0  # a best that is tied is never "the same", which would speak against it
+
+
+def test_a_rank_correlation_draws_families_too(sixteen):
     models = sixteen.models.query("init == 'random' and minus == 0")
     [one] = measure(sixteen, "correlation parameters random")
     assert one.estimate.value == pytest.approx(spearman(models["parameters"], models["auc"]).rho)
-    assert one.estimate.over == "architectures, patients and seeds" and (one.n, one.of) == (16, 16)
-    assert one.estimate.high - one.estimate.low > 0.5
+    assert one.estimate.over == "families, patients and seeds" and (one.n, one.of) == (16, 16)
+    draws = sixteen.replicates[models.index].to_numpy()
+    times = draw_families(models["family"], len(draws), sixteen.seed)
+    again = rank_correlations(models["parameters"], draws, times)
+    assert (one.estimate.low, one.estimate.high) == middle(sixteen, again)
     both = measure(sixteen, "correlation top1 random imagenet")
     [gap] = measure(sixteen, "correlation_gap top1")
     assert gap.estimate.value == pytest.approx(both[0].estimate.value - both[1].estimate.value)
+
+
+def test_two_families_have_no_correlation_and_one_no_gap(tmp_path_factory):
+    two = [{"arch": ["resnet18", "resnet34", "resnet50", "densenet121", "densenet169"], "init": "random"}]
+    two, one = (opened(tmp_path_factory.mktemp("families"), runs) for runs in (two, [two[0] | {"arch": ["resnet18"]}]))
+    for call in ("correlation parameters random", "size_within_families random"):
+        [found] = measure(two, call)
+        assert not found.estimate and "families" in found.estimate.missing
+    assert measure(two, "family_against_size random")[0].estimate
+    assert not measure(one, "family_against_size random")[0].estimate
+
+
+def test_networks_of_one_seed_are_judged_with_the_seed_spread_of_the_others(sixteen):
+    """ResNet18 alone was trained twice; what its seeds differ by widens the interval of two that were trained once."""
+    a, b = "InceptionV3 · random", "MobileNetV2 · random"
+    assert sixteen.models["seeds"][[a, b]].to_list() == [1, 1] and sixteen.models["seeds"].max() == 2
+    shifts = sixteen.replicates - sixteen.patient_replicates
+    tasks = [sixteen.all_tasks.index(task) for task in sixteen.tasks]
+    spread = sixteen.spreads["random"]
+    assert shifts[a].abs().max() == pytest.approx(spread.widening * spread.sd(tasks), rel=1e-6)
+    assert shifts[a].corr(shifts[b]) == pytest.approx(0, abs=0.4)  # each network draws its own
+    [one] = measure(sixteen, "difference InceptionV3 MobileNetV2 random")
+    assert (one.estimate.low, one.estimate.high) == middle(sixteen, sixteen.replicates[a] - sixteen.replicates[b])
+    patients = sixteen.patient_replicates[a] - sixteen.patient_replicates[b]
+    assert one.estimate.high - one.estimate.low > np.ptp(np.percentile(patients, [2.5, 97.5]))
 
 
 def test_families_at_equal_size_are_the_coefficient_of_a_fit(sixteen):
@@ -332,15 +360,22 @@ def test_families_at_equal_size_are_the_coefficient_of_a_fit(sixteen):
 def test_family_against_size_and_the_relation_within_families(sixteen):
     models = sixteen.models.query("init == 'random' and minus == 0").sort_values("parameters")
     groups = {name: its for name, its in models.groupby("family") if len(its) > 1}
-    means = [its["auc"].mean() for its in groups.values()]
-    between = np.mean([abs(a - b) for k, a in enumerate(means) for b in means[k + 1 :]])
-    within = np.mean([abs(its["auc"].iloc[-1] - its["auc"].iloc[0]) for its in groups.values()])
+
+    def contrast(auc):  # (K,) or (R, K)
+        means = [auc[its.index].mean(axis=auc.ndim - 1) for its in groups.values()]
+        between = np.mean([(a - b) ** 2 for k, a in enumerate(means) for b in means[k + 1 :]], axis=0)
+        return between - np.mean([(auc[i.index[-1]] - auc[i.index[0]]) ** 2 for i in groups.values()], axis=0)
+
+    at_hand, again = 1e4 * contrast(models["auc"]), 1e4 * contrast(sixteen.replicates)
     [one] = measure(sixteen, "family_against_size random")
-    assert one.estimate.value == pytest.approx(between - within) and (one.n, one.of) == (15, 15)
+    noise = again.mean() - at_hand
+    assert one.estimate.value == pytest.approx(at_hand - noise) and (one.n, one.of) == (15, 15)
+    assert (one.estimate.low, one.estimate.high) == middle(sixteen, again - 2 * noise)
     rhos = [spearman(its["parameters"], its["auc"]).rho for its in groups.values() if len(its) > 2]
     [one] = measure(sixteen, "size_within_families random")
     expected = spearman(models["parameters"], models["auc"]).rho - np.mean(rhos)
     assert one.estimate.value == pytest.approx(expected) and len(rhos) == 3
+    assert one.estimate.over == "families, patients and seeds"
 
 
 def test_what_a_study_lacks_is_said_and_not_judged(few):

@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.results import Estimate
-from chexlib.stats import auroc
+from chexlib.stats import auroc, draw_families, rank_correlations
 from tests import made_runs
 
 BOTH = [
@@ -59,12 +59,34 @@ def test_02_rho_is_spearmans_over_the_papers_architectures(execute):
     assert names["gap"].value == pytest.approx(np.ptp(models["auc"]))
 
 
-def test_04_family_gaps_are_mean_absolute_differences(execute):
+def test_04_family_gaps_are_mean_squares_less_what_drawing_anew_adds(execute):
     names = execute("04_family_analysis", FAMILIES)
-    auc = names["results"].models.set_index("arch")["auc"]
-    between = abs(auc[["resnet18", "resnet50"]].mean() - auc[["densenet121", "densenet169"]].mean())
-    within = (abs(auc["resnet50"] - auc["resnet18"]) + abs(auc["densenet169"] - auc["densenet121"])) / 2
-    assert names["gap"].value == pytest.approx(between - within)
+    results = names["results"]
+
+    def by_hand(auc):
+        auc = 100 * auc.rename({f"{ARCHITECTURES[arch].paper_name} · random": arch for arch in ARCHITECTURES})
+        between = auc[["resnet18", "resnet50"]].mean() - auc[["densenet121", "densenet169"]].mean()
+        ends = (auc["resnet50"] - auc["resnet18"]) ** 2 + (auc["densenet169"] - auc["densenet121"]) ** 2
+        return between**2 - ends / 2
+
+    at_hand, again = by_hand(results.models["auc"]), [by_hand(row) for _, row in results.replicates.iterrows()]
+    assert names["gap"].value == pytest.approx(2 * at_hand - np.mean(again))
+    difference = names["between"].value - names["within"].value
+    assert names["gap"].value == pytest.approx(difference) and names["gap"].margin == 0
+
+
+def test_correlations_draw_families_and_need_three(execute):
+    names = execute("04_family_analysis", FAMILIES)
+    times = draw_families(names["its"]["family"], 200)
+    its = names["its"][names["its"]["in_paper"]]
+    rho = names["rho"]["random"]
+    again = rank_correlations(its["parameters"], names["results"].replicates[its.index].to_numpy(), times)
+    assert (rho.low, rho.high) == pytest.approx(tuple(np.nanpercentile(again, [2.5, 97.5])))
+    two = [{"arch": ["resnet18", "resnet34", "resnet50", "densenet121", "densenet169"], "init": ["random", "imagenet"]}]
+    for notebook, name in (("02_baselines", "rho"), ("04_family_analysis", "rho"), ("03_pretraining_boost", "rho")):
+        found = execute(notebook, two)[name]
+        for one in found.values() if isinstance(found, dict) else [found]:
+            assert not one and "families" in one.missing
 
 
 @pytest.mark.parametrize("notebook", ["02_baselines", "03_pretraining_boost", "04_family_analysis", "05_truncation"])

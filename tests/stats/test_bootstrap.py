@@ -1,5 +1,7 @@
 """The bootstrap against a plain loop and scipy, its laws, and its coverage."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,9 @@ from chexlib.stats import (
     bootstrap_auprc,
     bootstrap_auroc,
     paired_difference,
+    percentile_interval,
     resample_counts,
+    smallest_difference,
 )
 from tests.stats.made import made
 
@@ -284,3 +288,58 @@ def test_percentiles_are_the_default_and_bca_needs_the_counts():
         plain.interval(method="bca")
     with pytest.raises(ValueError, match='"percentile" or "bca"'):
         plain.differences(method="BCa")
+
+
+def test_the_smallest_of_one_difference_has_its_own_interval():
+    draws = np.random.default_rng(0).normal(3, 1, size=(4000, 1))
+    value, low, high, p = astuple(smallest_difference([3.0], draws))
+    assert p == pytest.approx(2 * norm.sf(3), abs=0.001)
+    assert (value, low) == pytest.approx((3, np.quantile(draws, 0.025))) and high == pytest.approx(
+        3 + norm.ppf(0.975), abs=0.1
+    )
+
+
+def test_the_smallest_of_several_takes_the_lowest_own_end_and_the_lowest_end_that_holds_for_all():
+    draws = np.random.default_rng(0).normal([2, 1, 5], [1, 1, 0.01], size=(20000, 3))
+    value, low, high, p = astuple(smallest_difference([2.0, 1.0, 5.0], draws))
+    of_three = norm.ppf(0.975 ** (1 / 3))  # independent
+    assert value == 1 and (low, high) == pytest.approx((1 - norm.ppf(0.975), 1 + of_three), abs=0.06)
+    assert p == pytest.approx(2 * norm.sf(1), abs=0.01)
+    worse = astuple(smallest_difference([2.0, 1.0, 5.0], np.vstack([draws, [np.nan, 0, 0]])))
+    assert worse == (value, low, high, p)  # a draw that lacks a class is left out
+    same = smallest_difference([0.0, 1.0], np.tile([0.0, 1.0], (50, 1)))  # a rival that never differs
+    assert astuple(same) == (0, 0, 0, 1)
+    assert np.isnan(astuple(smallest_difference([1.0], [[np.nan]]))[1:]).all()
+
+
+TIES = {
+    "two": np.r_[0, 0, np.full(14, -6.0)],
+    "sixteen": np.zeros(16),
+    "two, others near": np.r_[0, 0, -np.linspace(0.2, 3, 14)],
+}
+
+
+@pytest.mark.parametrize(("tie", "naive"), [("two", 0.025), ("sixteen", 0.55), ("two, others near", 0.22)])
+def test_a_best_that_is_tied_is_seldom_denied_or_confirmed(tie, naive):
+    """Networks tested on the same patients; naive: how often the replicates' own best other denies it."""
+    rng, truth, worlds = np.random.default_rng(0), TIES[tie], 600
+    said = []
+    for _ in range(worlds):
+        auc, *draws = rng.normal(size=(401, 16)) + 2 * rng.normal(size=(401, 1))  # own, and what patients do to all
+        auc, draws = truth + auc, truth + auc + draws
+        ahead = draws[:, :1] - draws[:, 1:]
+        found = smallest_difference(auc[0] - auc[1:], ahead)
+        said.append((found.high < 0, found.low > 0, percentile_interval(ahead.min(axis=1))[1] < 0, found.p <= 0.05))
+    denied, confirmed, denied_naively, significant = np.mean(said, axis=0)
+    assert (
+        denied <= 0.025 + 0.014 and confirmed <= 0.025 + 0.014 and significant <= 0.05 + 0.018
+    )  # give or take two standard errors
+    assert denied_naively == pytest.approx(naive, abs=0.06)
+
+
+def test_a_true_best_is_found_and_a_false_one_denied():
+    draws = np.random.default_rng(0).normal(size=(400, 15))
+    best = smallest_difference(np.full(15, 5.0), 5 + draws)
+    behind = np.r_[-5.0, np.zeros(14)]  # one rival is ahead
+    none = smallest_difference(behind, behind + draws)
+    assert best.low > 0 and none.high < 0 and best.p < 0.01 and none.p < 0.01

@@ -35,6 +35,17 @@ def test_rank_correlations_are_scipys_row_by_row_and_undefined_ones_nan():
     assert np.isnan(rank_correlations(np.ones((10, 2)), np.zeros((10, 2)))).all()  # too few
 
 
+def test_pairs_that_count_several_times_are_pairs_repeated():
+    rng = np.random.default_rng(0)
+    x, y = np.array(SIZE), np.round(rng.normal(size=(40, 16)), 1)  # ties in y
+    times = rng.integers(0, 3, size=y.shape)
+    again = [spearmanr(np.repeat(x, n), np.repeat(row, n))[0] for row, n in zip(y, times, strict=True)]
+    np.testing.assert_allclose(rank_correlations(x, y, times), again, atol=1e-12)
+    np.testing.assert_allclose(rank_correlations(x, y, np.ones_like(y)), rank_correlations(x, y), atol=1e-12)
+    one = np.eye(16, dtype=int)[:1] * 16  # one architecture, however often
+    assert np.isnan(rank_correlations(x, y[:1], one)).all()
+
+
 def test_over_patients_it_is_biased_toward_zero_by_noise():
     """Noise as large as the spread that x leaves open: a rho of 0.52 at hand has replicates of 0.43 in the mean."""
     rng, at_hand, replicates = np.random.default_rng(0), [], []

@@ -3,21 +3,29 @@
 A measurement takes `Results` and the words that follow its name in statements.yaml, and gives one `Measured` or
 several. Networks are named as the paper does ("ResNet18Minus1"). A statistic is a function of the networks' AUCs, a
 column each, computed in `results.models` and in the same way in each of `results.replicates`; for a rank correlation
-architectures are drawn anew as well. What the study lacks is an `Estimate` that says what is missing.
+whole families of architectures are drawn anew as well. What the study lacks is an `Estimate` that says what is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, combinations
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.results import Estimate, Results
-from chexlib.stats import paired_difference, rank_correlations
+from chexlib.stats import (
+    FEWEST_FAMILIES,
+    draw_families,
+    less_noise,
+    paired_difference,
+    rank_correlations,
+    smallest_difference,
+    squared_gaps,
+)
 
 FAMILIES = [row.family for row in ARCHITECTURES.values() if row.in_paper]
 """The family of each of the paper's sixteen architectures."""
@@ -108,8 +116,9 @@ def mean_boost(results: Results) -> list[Measured]:
 
 def all_boosts(results: Results) -> list[Measured]:
     """The boost of each of them."""
+    label = results.models["label"]
     pairs = zip(*_paired(results), strict=True)
-    found = [one for a, b in pairs for one in _less(results, f"boost of {a.partition(' · ')[0]}", [a], [b])]
+    found = [one for a, b in pairs for one in _less(results, f"boost of {label[a]}", [a], [b])]
     if len(found) < FEWEST:
         return mean_boost(results)  # says what is missing
     return [replace(one, n=len(found), of=ALL) for one in found]
@@ -136,14 +145,19 @@ def boost_correlation(results: Results) -> list[Measured]:
 
 
 def lead(results: Results, label: str, init: str, end: str) -> list[Measured]:
-    """How far a network is ahead of the best of the others ("best"), or behind the worst of them ("worst")."""
+    """How far a network is ahead of the best of the others ("best"), or behind the worst of them ("worst").
+
+    Its difference to each rival is judged, not to whichever comes first in a draw. It has no margin: a best that is
+    tied for best is one still.
+    """
     name, sign = f"{label} · {init}", {"best": 1, "worst": -1}[end]
     others = [other for other in _whole(results, init) if other != name]
 
-    def statistic(auc: pd.DataFrame) -> pd.Series:
-        return sign * auc[name] - (sign * auc[others]).max(axis=1)
+    def statistic(auc: pd.DataFrame) -> np.ndarray:
+        return sign * (auc[[name]].to_numpy() - auc[others].to_numpy())  # (R, rivals)
 
-    return _measured(results, f"{label} against the {end} other ({init})", [name, *others], statistic, ALL)
+    what = f"{label} against the {end} other ({init})"
+    return _measured(results, what, [name, *others], statistic, ALL, judged=_by_rivals, margin=0)
 
 
 def families(results: Results, a: str, b: str, init: str) -> list[Measured]:
@@ -167,34 +181,39 @@ def families_at_size(results: Results, a: str, b: str, init: str) -> list[Measur
 
 
 def family_against_size(results: Results, init: str) -> list[Measured]:
-    """Mean absolute gap between two families' means less the mean absolute gap between a family's ends."""
-    groups = _groups(results, init, 2)
-    several = sum(FAMILIES.count(family) for family in set(FAMILIES) if FAMILIES.count(family) > 1)
-    if len(groups) < 2:
+    """Mean squared gap between two families' means less that between a family's ends, in squared hundredths of AUC.
+
+    Without what noise adds to each. Over the families with two sizes; it has no margin.
+    """
+    names = list(chain(*_groups(results, init, 2)))
+    family, size = (results.models[fact].reindex(names) for fact in ("family", "parameters"))
+    if family.nunique() < 2:
         return _missing("gap between families", f"fewer than two families with two sizes from {init} weights")
 
     def statistic(auc: pd.DataFrame) -> np.ndarray:
-        between = [auc[a].mean(axis=1) - auc[b].mean(axis=1) for a, b in combinations(groups, 2)]
-        within = [auc[group[-1]] - auc[group[0]] for group in groups]
-        return np.mean(np.abs(between), axis=0) - np.mean(np.abs(within), axis=0)
+        between, within = squared_gaps(100 * auc[names].to_numpy(), family, size)
+        return between - within
 
-    return _measured(
-        results, f"gap between families less that within ({init})", list(chain(*groups)), statistic, several
-    )
+    what = f"squared gap between families less that within, in hundredths of AUC ({init})"
+    several = sum(FAMILIES.count(one) for one in set(FAMILIES) if FAMILIES.count(one) > 1)
+    return _measured(results, what, names, statistic, several, judged=_by_draws_of_squares, margin=0, digits=1)
 
 
 def size_within_families(results: Results, init: str) -> list[Measured]:
-    """Rho of size and AUC over all architectures less its mean over families of three or more sizes, as these are."""
-    groups, size = [_whole(results, init), *_groups(results, init, 3)], results.models["parameters"]
-    if len(groups) < 2:
+    """Rho of size and AUC over all architectures less its mean over families of three or more sizes."""
+    names, groups, size = _whole(results, init), _groups(results, init, 3), results.models["parameters"]
+    if not groups:
         return _missing("ρ within families", f"no family with three sizes from {init} weights")
+    first = [names.index(group[0]) for group in groups]
 
-    def statistic(auc: pd.DataFrame) -> np.ndarray:
-        sizes = [np.broadcast_to(size[group], (len(auc), len(group))) for group in groups]
-        overall, *its = [rank_correlations(x, auc[group].to_numpy()) for x, group in zip(sizes, groups, strict=True)]
-        return overall - np.mean(its, axis=0)
+    def statistic(auc: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        within = np.stack([rank_correlations(size[group], auc[group].to_numpy()) for group in groups], axis=1)
+        drawn = times[:, first]  # how often each family is
+        with np.errstate(invalid="ignore"):  # NaN where none is drawn
+            mean = (drawn * within).sum(axis=1) / drawn.sum(axis=1)
+        return rank_correlations(size[names], auc[names].to_numpy(), times) - mean
 
-    return _measured(results, f"ρ over all less ρ within families ({init})", groups[0], statistic, ALL, digits=2)
+    return _over_families(results, f"ρ over all less ρ within families ({init})", [names], statistic)
 
 
 MEASUREMENTS = {one.__name__: one for one in (
@@ -205,21 +224,44 @@ MEASUREMENTS = {one.__name__: one for one in (
 
 
 def _measured(
-    results: Results, what: str, networks: Sequence[str], statistic: Callable, of: int = 0, less: float = 0, **options
+    results: Results,
+    what: str,
+    networks: Sequence[str],
+    statistic: Callable,
+    of: int = 0,
+    less: float = 0,
+    judged: Callable | None = None,
+    **options: object,
 ) -> list[Measured]:
     """A statistic of AUCs (R, M) -> (R,), less a number that is known; missing where a network is, or most are.
 
-    of: how many of the paper's architectures it is about, where it is not about these networks alone.
+    of: how many of the paper's architectures it is about, where it is not about these networks alone. judged: gives
+    the Estimate and its p, where it is not `_by_draws`. Options are those of `Estimate.of`.
     """
     if absent := [name for name in networks if name not in results.models.index]:
         return _missing(what, f"{', '.join(absent)} not among the study's networks")
-    n = len({name.partition(" · ")[0] for name in networks})
+    n = results.models.loc[list(networks), "label"].nunique()
     if of == ALL and n < FEWEST:
         return _missing(what, f"{what}: {n or 'none'} of the paper's architectures at hand, {FEWEST} needed")
     value, draws = (np.asarray(statistic(auc)) - less for auc in (results.models[["auc"]].T, results.replicates))
-    estimate = results.estimate(value[0], draws, **{"signed": True} | options)
-    p = paired_difference(value[0], draws).p if estimate.signed and not estimate.few else np.nan
-    return [Measured(what, estimate, tuple(networks), n, of or n, p)]
+    estimate, p = (judged or _by_draws)(results, value[0], draws, **{"signed": True} | options)
+    told = estimate.signed and not estimate.few
+    return [Measured(what, estimate, tuple(networks), n, of or n, p if told else np.nan)]
+
+
+def _by_draws(results: Results, value: float, draws: np.ndarray, **options: object) -> tuple[Estimate, float]:
+    return results.estimate(value, draws, **options), paired_difference(value, draws).p
+
+
+def _by_draws_of_squares(results: Results, value: float, draws: np.ndarray, **options) -> tuple[Estimate, float]:
+    return _by_draws(results, *less_noise(value, draws), **options)
+
+
+def _by_rivals(results: Results, values: np.ndarray, draws: np.ndarray, **options) -> tuple[Estimate, float]:
+    """Of differences to J rivals (J,) and their draws (R, J): the smallest."""
+    found = smallest_difference(values, draws)
+    estimate = results.estimate(found.value, draws.min(axis=1), **options)
+    return replace(estimate, low=found.low, high=found.high), found.p
 
 
 def _less(results: Results, what: str, first: list[str], second: list[str], of: int = 0, less: float = 0):
@@ -233,19 +275,26 @@ def _rho(results: Results, what: str, fact: str, sides: Sequence[list[str]], com
 
     combine: takes a function that gives the rho of values (R, n) with the fact, and the AUCs of each side.
     """
-    names = sides[0]
-    facts = results.models[fact].reindex(names).to_numpy(float)
+    facts = results.models[fact].reindex(sides[0]).to_numpy(float)
 
-    def statistic(auc: pd.DataFrame) -> np.ndarray:
-        drawn = np.broadcast_to(np.arange(len(names)), (len(auc), len(names)))
-        if len(auc) > 1:  # replicates
-            drawn = np.random.default_rng(results.seed).integers(len(names), size=drawn.shape)
-        x = facts[drawn]
-        values = [np.take_along_axis(auc[side].to_numpy(), drawn, axis=1) for side in sides]
-        return combine(lambda y: rank_correlations(x, y), *values)
+    def statistic(auc: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        return combine(lambda y: rank_correlations(facts, y, times), *(auc[side].to_numpy() for side in sides))
 
-    over = "architectures and patients" if results.over == "patients" else f"architectures, {results.over}"
-    return _measured(results, what, list(chain(*sides)), statistic, ALL, digits=2, over=over)
+    return _over_families(results, what, sides, statistic)
+
+
+def _over_families(results: Results, what: str, sides: Sequence[list[str]], statistic: Callable) -> list[Measured]:
+    """A statistic of AUCs and of how often each of n architectures counts, (R, n): once, or as families are drawn."""
+    family = results.models["family"].reindex(sides[0])
+    if 0 < family.nunique() < FEWEST_FAMILIES:
+        return _missing(what, f"{what}: families at hand {family.nunique()}, needed {FEWEST_FAMILIES}")
+
+    def drawn(auc: pd.DataFrame) -> np.ndarray:
+        once = np.ones((1, len(family)))
+        return statistic(auc, once if len(auc) == 1 else draw_families(family, len(auc), results.seed))
+
+    over = "families and patients" if results.over == "patients" else f"families, {results.over}"
+    return _measured(results, what, list(chain(*sides)), drawn, ALL, digits=2, over=over)
 
 
 def _missing(what: str, why: str) -> list[Measured]:
@@ -260,9 +309,10 @@ def _whole(results: Results, init: str) -> list[str]:
 
 def _paired(results: Results) -> tuple[list[str], list[str]]:
     """The paper's architectures that were trained from both inits: pretrained, random."""
-    labels = [name.partition(" · ")[0] for name in _whole(results, "imagenet")]
-    both = [label for label in labels if f"{label} · random" in results.models.index]
-    return [f"{label} · imagenet" for label in both], [f"{label} · random" for label in both]
+    label = results.models["label"]
+    pretrained, random = ({label[name]: name for name in _whole(results, init)} for init in ("imagenet", "random"))
+    both = [one for one in pretrained if one in random]
+    return [pretrained[one] for one in both], [random[one] for one in both]
 
 
 def _of_families(results: Results, families: str, init: str) -> list[str]:
