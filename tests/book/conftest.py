@@ -33,7 +33,7 @@ DRIVE = """async (box) => {
     if (!alive) dead.push(name);
   };
   for (const name of new Set([...box.querySelectorAll("input[type=radio]")].map((input) => input.name)))
-    await tries(name, () => box.querySelector(`input[name="${name}"]:not(:checked)`).click());
+    await tries(name, () => box.querySelector(`input[name="${name}"]:not(:checked):not(:disabled)`)?.click());
   for (const input of box.querySelectorAll("input[type=checkbox]"))
     await tries(input.parentElement.textContent, () => input.click());
   for (const input of box.querySelectorAll("input[type=range]"))
@@ -41,6 +41,8 @@ DRIVE = """async (box) => {
       input.value = input.value === input.max ? input.min : input.max;
       input.dispatchEvent(new Event("input"));
     });
+  for (const button of box.querySelectorAll("button[aria-pressed]:not([aria-disabled=true])"))
+    await tries(button.textContent, () => button.click(), () => button.click());
   for (const select of box.querySelectorAll("select"))
     await tries(select.parentElement.textContent, ...[...select.options].map((option) => () => {
       select.value = option.value;
@@ -55,9 +57,10 @@ GLUED = {"scrapbook": {"mime_prefix": "", "name": "answer"}}
 
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
-    """Results of networks that nobody trained: of the paper and others, one truncated, one with two seeds."""
+    """Results of networks that nobody trained: twelve of the paper, two others, one truncated, one with two seeds."""
     folder, both = tmp_path_factory.mktemp("made"), ["random", "imagenet"]
-    arch = ["densenet121", "densenet169", "resnet50", "mobilenet_v2", "nasnetamobile", "efficientnet_lite0"]
+    arch = ["densenet121", "densenet169", "densenet201", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
+    arch += [*(f"efficientnet_b{size}" for size in range(4)), "nasnetamobile", "efficientnet_lite0"]
     runs = [{"arch": arch, "init": both}, {"arch": "resnet18", "init": both, "seed": [0, 1]}]
     runs += [{"arch": "densenet121", "minus": 1, "init": both}]
     path = folder / "made.yaml"

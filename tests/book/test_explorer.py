@@ -1,63 +1,70 @@
 """The explorer: its state, its statistics (JavaScript's are the library's), and its two faces."""
 
-import base64
 import json
+from dataclasses import replace
 from itertools import product
 
-import numpy as np
 import pytest
+import traitlets
+import yaml
 
-from chexlib.stats import percentile_interval, rank_correlations, spearman
+from chexlib.results import open_results
+from chexlib.stats import FEWEST_FAMILIES, draw_families, percentile_interval, rank_correlations, spearman
 from chexpaper.widgets import Explorer
-from chexpaper.widgets.explorer import AXES, FEWEST, INITS, MISSING, REPLICATES, SETS, STEPS, encode, explorer_state
+from chexpaper.widgets.explorer import AXES, FEWEST, SETS, explorer_state
 from chexpaper.widgets.page import ASSETS, page_html
+from tests.book.conftest import DRIVE, ROOT
+from tests.made_runs import make_store
 
+INITS = ("random", "imagenet", "all", "boost")
+WITHOUT = ([], ["MobileNet"], ["DenseNet"], ["ResNet", "DenseNet"], ["DenseNet", "MobileNet"])
 CHOICES = [
-    {"x": x, "measure": measure, "init": init, "models": models, "family": ""}
-    for x, measure, init, models in product(AXES, (0, 2), INITS, SETS)
+    {"x": x, "measure": measure, "init": init, "models": models, "without": without}
+    for x, measure, init, models, without in product(AXES, (0, 2), INITS, SETS, WITHOUT)
 ]
 
 RUN = """async ([module, state, choices]) => {
   const url = URL.createObjectURL(new Blob([module], {type: "text/javascript"}));
   const { summary, visible, decode } = await import(url);
   const plain = (value) => Number.isNaN(value) ? null : value;
-  const stored = decode(state.replicates);
+  const stored = decode(state);
   return choices.map((choice) => ({
-    rows: summary(state, stored, choice).map((r) => [r.group, r.n, plain(r.rho), plain(r.low), plain(r.high)]),
-    points: visible(state, stored, choice).map((p) => [p.m, p.x, p.y, plain(p.low), plain(p.high)]) }));
+    rows: summary(state, stored, choice).map((r) =>
+      [r.group, r.models, r.families, plain(r.rho), plain(r.low), plain(r.high)]),
+    points: visible(state, choice).map((p) => [p.name, p.init, p.x, p.y, plain(p.low), plain(p.high)]) }));
 }"""
 
 
-def decode(stored) -> np.ndarray:
-    """What `encode` stored: (K, R, M)."""
-    codes = np.frombuffer(base64.b64decode(stored["data"]), dtype="<u2").reshape(stored["shape"]).astype(float)
-    return np.where(codes == MISSING, np.nan, 2 * codes / STEPS - 0.5)
-
-
-def expected(results, draws, choice) -> tuple[list, list]:
+def expected(results, choice) -> tuple[list, list]:
     """What the page must show of a choice, by the results' tables and `chexlib.stats`: (rows, points)."""
-    models, measure = results.models.reset_index(drop=True), choice["measure"]
-    models["y"] = results.task_auc[results.tasks[measure - 1]].to_numpy() if measure else models["auc"]
-    y, draws = models["y"].to_numpy(), draws[measure]  # (M,) and (R, M)
+    models, draws = results.models.reset_index(drop=True), results.replicates.to_numpy()  # (R, M)
+    models["y"] = models["auc"]
+    if measure := choice["measure"]:
+        place = results.task_auc.columns.get_loc(results.tasks[measure - 1])
+        models["y"], draws = results.task_auc.to_numpy()[:, place], results.task_replicates[..., place]
     if choice["init"] == "boost":
         pairs = {(row.arch, row.minus): m for m, row in enumerate(models.itertuples()) if row.init == "random"}
         pair = [pairs[row.arch, row.minus] for row in models.itertuples()]
-        y, draws = y - y[pair], draws - draws[:, pair]
+        models["y"], draws = models["y"] - models["y"].to_numpy()[pair], draws - draws[:, pair]
     low, high = percentile_interval(draws)
-    kept = models[choice["x"]].notna() & ((models["minus"] == 0) | (choice["models"] == "all"))
+    kept = models[choice["x"]].notna() & ~models["family"].isin(choice["without"])
+    kept &= (models["minus"] == 0) | (choice["models"] == "all")
     kept &= models["in_paper"].astype(bool) | (choice["models"] != "paper")
-    groups = {"both": ["random", "imagenet"], "boost": ["imagenet"]}.get(choice["init"], [choice["init"]])
+    groups = {"all": ["random", "imagenet"], "boost": ["imagenet"]}.get(choice["init"], [choice["init"]])
     rows = []
     for group in groups:
-        at = np.flatnonzero(kept & (models["init"] == group))
-        x, row = models[choice["x"]].to_numpy(dtype=float)[at], [None] * 3
-        if len(at) >= FEWEST:
-            known = draws[:, at][~np.isnan(draws[:, at]).any(axis=1)]  # (R, M)
-            rhos = rank_correlations(np.broadcast_to(x, known.shape), known)
-            row = [spearman(x, y[at]).rho, *percentile_interval(rhos)]
-        rows.append([group if len(groups) > 1 else choice["init"], len(at), *row])
-    shown = np.flatnonzero(kept & models["init"].isin(groups))
-    return rows, [[m, models[choice["x"]][m], y[m], low[m], high[m]] for m in shown]
+        its = models[kept & (models["init"] == group) & models["in_paper"] & (models["minus"] == 0)]
+        row = [len(its), its["family"].nunique(), None, None, None]
+        if row[0] >= FEWEST and row[1] >= FEWEST_FAMILIES:
+            x, times = its[choice["x"]].to_numpy(float), draw_families(its["family"], len(draws), results.seed)
+            again = rank_correlations(x, draws[:, its.index], times)
+            row[2:] = [spearman(x, its["y"]).rho, *percentile_interval(again)]
+        rows.append([group if len(groups) > 1 else choice["init"], *row])
+    shown = models[kept & models["init"].isin(groups)]
+    return rows, [
+        [row.label, row.init, getattr(row, choice["x"]), row.y, low[m], high[m]]
+        for m, row in zip(shown.index, shown.itertuples())
+    ]
 
 
 def close(javascript: list, python: list, tolerance: float) -> bool:
@@ -71,37 +78,124 @@ def test_what_a_page_computes_is_what_the_library_computes(browser, made_up):
     state, page = explorer_state(made_up), browser.new_page()
     found = page.evaluate(RUN, [(ASSETS / "explorer.js").read_text(), state, CHOICES])
     page.close()
-    draws, filled = decode(state["replicates"]), 0
+    filled = 0
     for choice, answer in zip(CHOICES, found, strict=True):
-        rows, points = expected(made_up, draws, choice)
-        filled += rows[0][2] is not None
+        rows, points = expected(made_up, choice)
+        filled += rows[0][3] is not None
         assert close(answer["rows"], rows, 1e-9), choice
-        assert close(answer["points"], points, 2e-5 if choice["init"] != "boost" else 2e-6), choice
-    assert filled > len(CHOICES) / 2
-
-
-def test_replicates_survive_storage_within_half_a_step():
-    given = np.random.default_rng(0).uniform(size=(2, 7, 5))
-    given[0, 1, 2], given[1, 0, 0], given[1, 0, 1] = np.nan, -0.1, 1.1
-    np.testing.assert_allclose(decode(encode(given)), given, rtol=0, atol=1 / STEPS + 1e-12)
+        assert close(answer["points"], points, 1e-6), choice
+    assert filled == len(CHOICES) * 3 / 5  # then too few models are left, then too few families
 
 
 def test_a_page_holds_numbers_of_models_and_no_labels_and_no_ids(made_up):
     state = explorer_state(made_up)
-    kinds = {"caption", "over", "measures", "families", "models", "replicates"}
-    facts = {"name", "init", "family", "minus", "in_paper", "parameters", "seeds", "top1", "pair", "auc", "low", "high"}
+    kinds = {"caption", "over", "least", "measures", "options", "families", "models", "replicates", "drawn"}
+    facts = {
+        "name",
+        "init",
+        "family",
+        "minus",
+        "in_paper",
+        "parameters",
+        "seeds",
+        "top1",
+        "auc",
+        "boost",
+        "draws",
+        "pair",
+    }
     assert set(state) == kinds and {key for model in state["models"] for key in model} == facts
-    assert decode(state["replicates"]).shape == (1 + len(made_up.tasks), 60, 16) and REPLICATES >= 60
-    truncated = [model for model in state["models"] if model["minus"]]
-    assert truncated and all(model["top1"] is None and not model["in_paper"] for model in truncated)
+    assert state["replicates"]["shape"] == [1 + len(made_up.tasks), 60, 24] and set(state["drawn"]) == {"3", "4"}
     assert max(model["seeds"] for model in state["models"]) == 2
     json.dumps(state, allow_nan=False)
 
 
-def test_it_opens_on_a_choice_that_shows_a_correlation_and_refuses_an_unknown_one(made_up):
+def test_a_task_with_too_few_positives_has_no_rank_correlation(browser, made_up):
+    results, page = replace(made_up, chosen=("Consolidation", "Edema")), browser.new_page()
+    choices = [CHOICES[0] | {"measure": measure} for measure in range(3)]
+    found = page.evaluate(RUN, [(ASSETS / "explorer.js").read_text(), explorer_state(results), choices])
+    page.close()
+    assert [answer["rows"][0][3] is None for answer in found] == [True, True, False]
+
+
+def test_truncations_and_networks_that_the_paper_has_not_enter_no_rank_correlation(made_up):
+    state = explorer_state(made_up)
+    outside = {model["name"] for model in state["models"] if model["draws"] is None}
+    assert outside == {"DenseNet121Minus1", "NASNetAMobile", "EfficientNetLite0"}
+    assert not any(model["in_paper"] for model in state["models"] if model["name"] in outside)
+
+
+def test_it_opens_on_a_choice_that_shows_a_correlation_and_refuses_one_that_the_study_lacks(made_up):
     assert Explorer(made_up).choice == CHOICES[0]
-    with pytest.raises(Exception, match="'log'"):
+    with pytest.raises(traitlets.TraitError, match=r"x='log': .* top1, parameters"):
         Explorer(made_up, x="log")
+    with pytest.raises(traitlets.TraitError, match=r"init='gabor': .* random, imagenet, all, boost"):
+        Explorer(made_up).init = "gabor"
+
+
+def few_runs(folder, runs):
+    path = folder / "few.yaml"
+    path.write_text(yaml.safe_dump({"common": {"size": 96}, "runs": runs}))
+    return open_results(path, make_store(folder / "runs", path).folder, replicates=20)
+
+
+@pytest.fixture
+def mounted(browser):
+    """Mounts an explorer on a page of its own, as the book does: its box. Any error on the page fails the test."""
+    page, troubles = browser.new_page(), []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+
+    def mount(explorer):
+        page.set_content(explorer._repr_mimebundle_()[0]["text/html"])
+        page.add_script_tag(path=ROOT / "book" / "_assets" / "mount.js")
+        page.wait_for_selector("[data-mounted]")
+        return page.locator("[data-chexlib-widget]")
+
+    yield mount
+    page.close()
+    assert not troubles
+
+
+@pytest.mark.parametrize(
+    ("runs", "controls"),
+    [
+        ([{"arch": "resnet18"}], {"x", "measure"}),
+        ([{"arch": "resnet18", "minus": [0, 1]}], {"x", "measure", "models"}),
+        ([{"arch": ["resnet18", "densenet121"], "init": ["random", "imagenet"]}], {"x", "measure", "init", "families"}),
+    ],
+)
+def test_a_study_of_few_models_says_so_in_one_line_and_has_no_control_of_one_choice(mounted, tmp_path, runs, controls):
+    results = few_runs(tmp_path, runs)
+    box = mounted(Explorer(results))
+    assert box.locator(".point").count() == len(results.models) and box.locator(".rho span").count() == 1
+    radios = set(box.locator("input").evaluate_all("all => all.map((one) => one.name.split('-').pop())"))
+    menus = box.locator("select").evaluate_all(
+        "all => all.map((one) => [one.parentElement.textContent, one.options.length])"
+    )
+    assert all(options > 1 for _, options in menus)
+    menus = {"measure" if text.startswith("AUC of") else "models" for text, _ in menus}
+    assert radios | menus | ({"families"} if box.locator("button").count() else set()) == controls
+
+
+def test_what_would_be_empty_cannot_be_chosen_and_nothing_else_is_barred(mounted, tmp_path):
+    runs = [{"arch": ["resnet18", "densenet121"]}, {"arch": "efficientnet_lite0", "init": ["random", "imagenet"]}]
+    box = mounted(Explorer(few_runs(tmp_path, runs), models="paper", init="random"))
+    barred = box.locator("input:disabled").evaluate_all("all => all.map((one) => one.value)")
+    assert barred == ["imagenet", "boost"]  # the paper's have none
+    lite, resnet = (box.locator(f"button[value={name}]") for name in ("EfficientNet-Lite", "ResNet"))
+    assert lite.get_attribute("aria-disabled") == "true" and resnet.get_attribute("aria-disabled") == "false"
+    box.locator("select").last.select_option("whole")
+    assert box.locator("input:disabled").count() == 0 and lite.get_attribute("aria-disabled") == "false"
+    for name in ("ResNet", "DenseNet"):
+        box.locator(f"button[value={name}]").click()
+    assert lite.get_attribute("aria-disabled") == "true" and box.locator(".point").count() == 1
+    lite.click(force=True)
+    assert box.locator(".point").count() == 1
+    assert box.locator("option:disabled").evaluate_all("all => all.map((one) => one.value)") == ["paper"]
+
+
+def test_every_control_answers(mounted, made_up):
+    assert mounted(Explorer(made_up)).evaluate(DRIVE) == []
 
 
 def test_both_faces_are_there_and_the_page_comes_first(made_up):

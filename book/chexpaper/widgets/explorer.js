@@ -2,30 +2,17 @@
 // An ES module with anywidget's default export, plain SVG, no dependency. The statistics at the top are those of
 // chexlib.stats; a test runs both on the same states.
 
-export const FEWEST = 4; // models below which no rank correlation is shown
-
 // ---- statistics -------------------------------------------------------------------------------------------------------------
 
-// Mid-ranks, 1 to n, of an array.
-export function ranks(values) {
-  const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
-  const out = new Array(values.length);
-  for (let start = 0; start < order.length; ) {
-    let end = start;
-    while (end + 1 < order.length && values[order[end + 1]] === values[order[start]]) end++;
-    for (let i = start; i <= end; i++) out[order[i]] = (start + end) / 2 + 1;
-    start = end + 1;
-  }
-  return out;
+// Midranks less their mean, each value counted `times` times: half the number of values below less half the number above.
+function centredRanks(values, times) {
+  return values.map((value) => values.reduce((sum, other, j) => sum + Math.sign(value - other) * times[j], 0) / 2);
 }
 
-// Spearman's rho, NaN where either side is constant or holds a NaN.
-export function spearman(x, y) {
-  if (x.some(Number.isNaN) || y.some(Number.isNaN)) return NaN;
-  const middle = (x.length + 1) / 2;
-  const a = ranks(x).map((r) => r - middle);
-  const b = ranks(y).map((r) => r - middle);
-  const dot = (u, v) => u.reduce((sum, value, i) => sum + value * v[i], 0);
+// Spearman's rho of pairs that count `times` times; NaN where either side is constant or holds a NaN.
+export function spearman(x, y, times = x.map(() => 1)) {
+  const [a, b] = [centredRanks(x, times), centredRanks(y, times)];
+  const dot = (u, v) => u.reduce((sum, value, i) => sum + times[i] * value * v[i], 0);
   const scale = Math.sqrt(dot(a, a) * dot(b, b));
   return scale > 0 ? dot(a, b) / scale : NaN;
 }
@@ -39,63 +26,69 @@ export function percentile(values, percent) {
   return sorted[below] + (at - below) * ((sorted[below + 1] ?? sorted[below]) - sorted[below]);
 }
 
-// Stored replicates: K measures x R draws x M models, as 16-bit steps of [-0.5, 1.5]; 65535 is NaN.
-export function decode({ shape, data }) {
-  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  const [K, R, M] = shape;
-  const at = (k, r, m) => {
-    const code = view.getUint16(2 * ((k * R + r) * M + m), true);
-    return code === 65535 ? NaN : (2 * code) / 65534 - 0.5;
+// What is stored of R draws: AUCs of K measures x R x P models as 32-bit numbers, and how often each of n families is drawn,
+// R x n bytes.
+export function decode({ replicates, drawn }) {
+  const bytes = (data) => Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  const [, R, P] = replicates.shape;
+  const view = new DataView(bytes(replicates.data).buffer);
+  const counts = Object.fromEntries(Object.entries(drawn).map(([n, data]) => [n, bytes(data)]));
+  return {
+    R, auc: (k, r, p) => view.getFloat32(4 * ((k * R + r) * P + p), true), times: (n, r, family) => counts[n][r * n + family],
   };
-  return { K, R, column: (k, m) => Array.from({ length: R }, (_, r) => at(k, r, m)) };
 }
 
-const minus = (a, b) => a.map((value, i) => value - b[i]);
 const number = (value) => value ?? NaN;
+const IN_SET = { paper: (model) => model.in_paper, whole: (model) => model.minus === 0, all: () => true };
 
-// The models in view under a choice, each with its place, its interval and its replicates.
-export function visible(state, replicates, choice) {
-  const k = choice.measure;
-  const chosen = state.models.map((model, m) => ({ ...model, m })).filter((model) =>
-    (choice.models === "all" || model.minus === 0) && (choice.models !== "paper" || model.in_paper) &&
-    (choice.init === "both" || model.init === (choice.init === "boost" ? "imagenet" : choice.init)) &&
-    (choice.init !== "boost" || model.pair !== null));
+// The models in view under a choice, each with its place and its interval.
+export function visible(state, choice) {
+  const boost = choice.init === "boost";
+  const chosen = state.models.filter((model) => IN_SET[choice.models](model) && !choice.without.includes(model.family) &&
+    (boost ? model.boost : choice.init === "all" || model.init === choice.init));
   return chosen.map((model) => {
-    let [y, low, high] = [number(model.auc[k]), number(model.low[k]), number(model.high[k])];
-    let draws = replicates.column(k, model.m);
-    if (choice.init === "boost") {
-      y -= number(state.models[model.pair].auc[k]);
-      draws = minus(draws, replicates.column(k, model.pair));
-      [low, high] = [percentile(draws, 2.5), percentile(draws, 97.5)];
-    }
-    return { ...model, x: number(model[choice.x]), y, low, high, draws };
+    const [y, low, high] = (boost ? model.boost : model.auc)[choice.measure].map(number);
+    return { ...model, x: number(model[choice.x]), y, low, high };
   }).filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y));
 }
 
-// Spearman's rho over points, with the percentile interval of its replicates.
-export function correlation(points) {
-  const x = points.map((point) => point.x);
-  const none = { rho: NaN, low: NaN, high: NaN, n: points.length };
-  if (points.length < FEWEST) return none;
-  const rho = spearman(x, points.map((point) => point.y));
-  const drawn = points[0].draws.map((_, r) => spearman(x, points.map((point) => point.draws[r])));
-  return { rho, low: percentile(drawn, 2.5), high: percentile(drawn, 97.5), n: points.length };
+// Spearman's rho over the paper's whole architectures among the points. Each replicate takes its own AUCs and draws whole
+// families; the interval is that of its percentiles. No rho of too few, or where positives or negatives are.
+export function correlation(state, stored, points, choice) {
+  const ranked = points.filter((point) => point.in_paper);
+  const names = [...new Set(ranked.map((point) => point.family))].sort();
+  const found = { rho: NaN, low: NaN, high: NaN, models: ranked.length, families: names.length };
+  const { least, measures } = state;
+  if (found.models < least.models || found.families < least.families || measures[choice.measure].few) return found;
+  const x = ranked.map((point) => point.x);
+  const family = ranked.map((point) => names.indexOf(point.family));
+  const auc = (r, p) => stored.auc(choice.measure, r, p);
+  const rhos = Array.from({ length: stored.R }, (_, r) => spearman(
+    x, ranked.map(({ draws, pair }) => auc(r, draws) - (choice.init === "boost" ? auc(r, pair) : 0)),
+    family.map((place) => stored.times(names.length, r, place))));
+  return { ...found, rho: spearman(x, ranked.map((point) => point.y)), low: percentile(rhos, 2.5), high: percentile(rhos, 97.5) };
 }
 
+const initsOf = ({ options }) => options.init.filter((init) => !["all", "boost"].includes(init));
+
 // One correlation for each initialisation in view.
-export function summary(state, replicates, choice) {
-  const points = visible(state, replicates, choice);
-  const groups = choice.init === "both" ? ["random", "imagenet"] : [choice.init];
+export function summary(state, stored, choice) {
+  const points = visible(state, choice);
+  const groups = choice.init === "all" ? initsOf(state) : [choice.init];
   return groups.map((group) => ({
-    group, ...correlation(choice.init === "both" ? points.filter((point) => point.init === group) : points),
+    group, ...correlation(state, stored, choice.init === "all" ? points.filter((point) => point.init === group) : points, choice),
   }));
 }
 
+// Whether a choice with this change would show no model.
+const empty = (state, choice, change) => !visible(state, { ...choice, ...change }).length;
+
 // ---- words ------------------------------------------------------------------------------------------------------------------
 
-const INITS = { random: "random weights", imagenet: "ImageNet weights", both: "both", boost: "boost (ImageNet − random)" };
+const INITS = { random: "random", imagenet: "ImageNet", boost: "boost" };
+const weights = (init) => `${INITS[init] ?? init} weights`;
 const SETS = { paper: "the paper’s architectures", whole: "all, untruncated", all: "all, with truncated" };
+const OUTSIDE = "not in ρ, which is over the paper’s whole architectures";
 const AXES = { top1: "ImageNet top-1", parameters: "parameters" };
 const signed = (value, digits = 3) => value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "−");
 const between = (low, high, digits = 3) => (Number.isFinite(low) ? ` (${signed(low, digits)} to ${signed(high, digits)})` : "");
@@ -106,17 +99,34 @@ function describe(point, choice) {
   if (point.top1 !== null) facts.push(`ImageNet top-1 ${point.top1.toFixed(1)} %`);
   if (point.seeds > 1) facts.push(`mean of ${point.seeds} seeds`);
   const what = choice.init === "boost" ? "boost" : "AUC";
-  const init = choice.init === "boost" ? "" : `, ${INITS[point.init]}`;
+  const init = choice.init === "boost" ? "" : `, ${weights(point.init)}`;
+  if (!point.in_paper) facts.push(OUTSIDE);
   return `${point.name}${init}: ${what} ${signed(point.y)}${between(point.low, point.high)}; ${facts.join("; ")}.`;
 }
 
-function report(row, choice, over) {
-  const who = choice.init === "both" ? `${INITS[row.group]}: ` : "";
-  if (!row.n) return `${who}no such model in this study`;
-  if (row.n < FEWEST) return `${who}${row.n} model${row.n > 1 ? "s" : ""}, too few for a rank correlation`;
-  if (!Number.isFinite(row.rho)) return `${who}no rank correlation (all equal)`;
-  const interval = Number.isFinite(row.low) ? `, 95 % interval over ${over} ${signed(row.low, 2)} to ${signed(row.high, 2)}` : "";
-  return `${who}Spearman’s ρ = ${signed(row.rho, 2)}${interval}, ${row.n} models`;
+// A line for each correlation; where there is none at all, one line that says why, of the init with the most models.
+function reports(state, choice, rows) {
+  if (rows.some((row) => Number.isFinite(row.rho))) {
+    return rows.map((row) => (rows.length > 1 ? `${weights(row.group)}: ` : "") + report(state, choice, row));
+  }
+  return [report(state, choice, rows.reduce((most, row) => (row.models > most.models ? row : most)))];
+}
+
+function report(state, choice, { rho, low, high, models, families }) {
+  const { least, over, measures } = state;
+  const of = `${families} ${families === 1 ? "family" : "families"}`;
+  if (Number.isFinite(rho)) {
+    return `Spearman’s ρ = ${signed(rho, 2)}, 95 % interval ${signed(low, 2)} to ${signed(high, 2)} over ${over}, ${models} architectures of ${of}`;
+  }
+  return `no rank correlation: ${whyNot({ models, families, of }, least, measures[choice.measure].few)}`;
+}
+
+function whyNot({ models, families, of }, least, few) {
+  if (!models) return "none of the paper’s architectures is in view";
+  if (models < least.models || families < least.families) {
+    return `${models} of the paper’s architectures ${models === 1 ? "is" : "are"} in view, of ${of}; it takes ${least.models} of ${least.families} families`;
+  }
+  return few || "all are equal";
 }
 
 // ---- drawing ----------------------------------------------------------------------------------------------------------------
@@ -139,11 +149,13 @@ const MARKERS = { // outlines on a 12 px square around (0, 0), by matplotlib's l
   "*": "M0,-7L1.7,-2.3L6.7,-2.2L2.7,0.9L4.1,5.7L0,2.9L-4.1,5.7L-2.7,0.9L-6.7,-2.2L-1.7,-2.3z", h: "M0,-6L5.2,-3v6L0,6L-5.2,3v-6z",
 };
 
-function marker(family, hollow) {
-  const path = svg("path", { d: MARKERS[family.marker] ?? MARKERS.h, class: hollow ? "mark hollow" : "mark" });
+function marker(family, kind = "") {
+  const path = svg("path", { d: MARKERS[family.marker] ?? MARKERS.h, class: `mark ${kind}` });
   path.style.setProperty("--family", family.colour === "#000000" ? "currentColor" : family.colour);
   return path;
 }
+
+const ringed = (point, choice) => choice.init === "all" && point.init !== "random";
 
 function ticksBetween(low, high, count) {
   const raw = (high - low) / count;
@@ -195,7 +207,7 @@ function axes(points, state, choice, width, height) {
       svg("text", { x: x(tick), y: box.bottom + 18, "text-anchor": "middle" }, log ? millions(tick) : `${tick.toFixed(0)} %`));
   }
   const what = choice.init === "boost" ? "Boost in AUC" : "AUC";
-  layer.append(svg("text", { x: 4, y: 14 }, `${what} (${state.measures[choice.measure]})`));
+  layer.append(svg("text", { x: 4, y: 14 }, `${what} (${state.measures[choice.measure].name})`));
   layer.append(svg("text", { x: (box.left + box.right) / 2, y: height - 5, "text-anchor": "middle" },
     log ? "Parameters (log scale)" : "ImageNet top-1 accuracy"));
   return { layer, x, y };
@@ -213,13 +225,13 @@ function plot(points, state, choice, width, describeAt) {
   root.append(layer);
   const marks = [...points].sort((a, b) => a.x - b.x).map((point, i) => {
     const family = state.families.find((f) => f.name === point.family);
-    const dim = choice.family && choice.family !== point.family;
-    const node = svg("g", { class: dim ? "point dim" : "point", role: "option", "aria-selected": "false", tabindex: i ? -1 : 0,
+    const node = svg("g", { class: "point", role: "option", "aria-selected": "false", tabindex: i ? -1 : 0,
       "aria-label": describe(point, choice), transform: `translate(${x(point.x).toFixed(1)},${y(point.y).toFixed(1)})` });
     if (Number.isFinite(point.low)) {
       node.append(svg("line", { class: "whisker", y1: y(point.low) - y(point.y), y2: y(point.high) - y(point.y) }));
     }
-    node.append(svg("circle", { r: 12, class: "target" }), marker(family, choice.init === "both" && point.init === "random"));
+    node.append(svg("circle", { r: 12, class: "target" }), marker(family, point.in_paper ? "" : "hollow"));
+    if (ringed(point, choice)) node.append(svg("circle", { r: 9, class: "ring" }));
     for (const event of ["focus", "pointerenter"]) node.addEventListener(event, () => describeAt(point, node));
     return node;
   });
@@ -239,64 +251,99 @@ function walk(event, marks) {
 }
 
 function table(points, choice) {
-  const heads = ["Model", "Weights", choice.init === "boost" ? "Boost" : "AUC", "95 % interval", "Parameters", "Top-1"];
+  const heads = ["Model", "Weights", choice.init === "boost" ? "Boost" : "AUC", "95 % interval", "Parameters", "Top-1", "In ρ"];
   const body = [...points].sort((a, b) => b.y - a.y).map((p) => html("tr", {}, html("th", { scope: "row" }, p.name), ...[
     choice.init === "boost" ? "both" : p.init, signed(p.y), Number.isFinite(p.low) ? `${signed(p.low)} to ${signed(p.high)}` : "–",
-    millions(p.parameters), p.top1 === null ? "–" : `${p.top1.toFixed(1)} %`].map((cell) => html("td", {}, cell))));
+    millions(p.parameters), p.top1 === null ? "–" : `${p.top1.toFixed(1)} %`, p.in_paper ? "yes" : "no"].map((cell) => html("td", {}, cell))));
   return html("table", {}, html("thead", {}, html("tr", {}, ...heads.map((head) => html("th", { scope: "col" }, head)))), html("tbody", {}, ...body));
 }
 
 // ---- the widget -------------------------------------------------------------------------------------------------------------
 
+// A control of one choice gives its node and `show(value, isEmpty)`, which marks what is chosen and what would show nothing.
 function radios(model, name, label, options, id) {
-  const group = html("fieldset", {}, html("legend", {}, label));
-  for (const [value, text] of Object.entries(options)) {
-    const input = html("input", { type: "radio", name: `${id}-${name}`, value });
-    input.addEventListener("change", () => { model.set(name, value); model.save_changes(); });
-    group.append(html("label", {}, input, ` ${text}`));
-  }
-  return { node: group, show: (value) => { for (const input of group.querySelectorAll("input")) input.checked = input.value === value; } };
+  const inputs = options.map(([value]) => html("input", { type: "radio", name: `${id}-${name}`, value }));
+  for (const input of inputs) input.addEventListener("change", () => { model.set(name, input.value); model.save_changes(); });
+  const labels = inputs.map((input, i) => html("label", {}, input, ` ${options[i][1]}`));
+  const show = (value, isEmpty) => {
+    for (const input of inputs) [input.checked, input.disabled] = [input.value === value, isEmpty(input.value)];
+  };
+  return { node: html("fieldset", {}, html("legend", {}, label), ...labels), show };
 }
 
 function menu(model, name, label, options, cast) {
-  const select = html("select", {}, ...options.map(([value, text]) => html("option", { value }, text)));
+  const items = options.map(([value, text]) => html("option", { value }, text));
+  const select = html("select", {}, ...items);
   select.addEventListener("change", () => { model.set(name, cast(select.value)); model.save_changes(); });
-  return { node: html("label", { class: "menu" }, html("span", {}, label), select), show: (value) => { select.value = String(value); } };
+  const show = (value, isEmpty) => {
+    select.value = String(value);
+    for (const item of items) item.disabled = isEmpty(cast(item.value));
+  };
+  return { node: html("label", { class: "menu" }, html("span", {}, label), select), show };
 }
 
-function legend(model, state, points, choice) {
-  const present = state.families.filter((family) => points.some((point) => point.family === family.name));
-  return present.map((family) => {
-    const button = html("button", { type: "button", "aria-pressed": String(choice.family === family.name) },
-      svg("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true" }, marker(family, false)), ` ${family.name}`);
+// Buttons that take families out of view and back; aria-disabled, not disabled, so that the keyboard keeps its place.
+function keys(model, state) {
+  const without = (name) => {
+    const left = model.get("without");
+    return left.includes(name) ? left.filter((other) => other !== name) : [...left, name];
+  };
+  const buttons = state.families.map((family) => {
+    const button = html("button", { type: "button", value: family.name },
+      svg("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true" }, marker(family)), ` ${family.name}`);
     button.addEventListener("click", () => {
-      model.set("family", model.get("family") === family.name ? "" : family.name);
+      if (button.getAttribute("aria-disabled") === "true") return;
+      model.set("without", without(family.name));
       model.save_changes();
     });
     return button;
   });
+  const show = (choice) => {
+    for (const button of buttons) {
+      const others = state.families.map((family) => family.name).filter((name) => name !== button.value);
+      const useless = empty(state, choice, { without: others }) || empty(state, choice, { without: without(button.value) });
+      button.setAttribute("aria-pressed", String(!choice.without.includes(button.value)));
+      button.setAttribute("aria-disabled", String(useless));
+    }
+  };
+  return { node: html("div", { class: "keys", role: "group", "aria-label": "Families in view" }, ...buttons), show };
 }
 
-const CHOICES = ["x", "measure", "init", "models", "family"];
-let count = 0;
+function hint(points, choice) {
+  const said = points.some((point) => !point.in_paper) ? [`Hollow: ${OUTSIDE}.`] : [];
+  if (points.some((point) => ringed(point, choice))) said.push("Ringed: not from random weights.");
+  return [...said, "Point at a model, or tab to the plot and use the arrow keys."].join(" ");
+}
+
+// The controls of what this study has more than one of.
+function controlsOf(model, state, id) {
+  const { options, measures } = state;
+  const together = initsOf(state).length === 2 ? "both" : "all";
+  const inits = options.init.map((init) => [init, { ...INITS, all: together }[init] ?? init]);
+  const all = {
+    x: radios(model, "x", "Against", options.x.map((axis) => [axis, AXES[axis]]), id),
+    init: radios(model, "init", "Start from", inits, id),
+    measure: menu(model, "measure", "AUC of", options.measure.map((k) => [k, measures[k].name]), Number),
+    models: menu(model, "models", "Models", options.models.map((set) => [set, SETS[set]]), String),
+  };
+  return Object.entries(all).filter(([name]) => options[name].length > 1);
+}
+
+const CHOICES = ["x", "measure", "init", "models", "without"];
+let widgets = 0;
 
 function render({ model, el }) {
   const state = model.get("state");
-  const replicates = decode(state.replicates);
-  const id = `chexlib-explorer-${count++}`;
-  const controls = {
-    x: radios(model, "x", "Against", AXES, id),
-    init: radios(model, "init", "Start from", { random: "random", imagenet: "ImageNet", both: "both", boost: "boost" }, id),
-    measure: menu(model, "measure", "AUC of", state.measures.map((text, k) => [k, text]), Number),
-    models: menu(model, "models", "Models", Object.entries(SETS), String),
-  };
-  const keys = html("div", { class: "keys", role: "group", "aria-label": "Highlight a family" });
+  const stored = decode(state);
+  const controls = controlsOf(model, state, `chexlib-explorer-${widgets++}`);
+  const families = keys(model, state);
   const rho = html("p", { class: "rho", role: "status", "aria-live": "polite" });
   const stage = html("div", { class: "stage" });
   const detail = html("p", { class: "detail", "aria-live": "polite" });
   const rows = html("div", { class: "rows", tabindex: "0", role: "region", "aria-label": "Table of the models in view" });
   el.append(html("div", { class: "chexlib-explorer" },
-    html("div", { class: "controls" }, ...Object.values(controls).map((control) => control.node)), rho, stage, keys, detail,
+    html("div", { class: "controls" }, ...controls.map(([, control]) => control.node)), rho, stage,
+    ...(state.families.length > 1 ? [families.node] : []), detail,
     html("details", {}, html("summary", {}, "The same as a table"), rows), html("p", { class: "source" }, state.caption)));
 
   const point = (chosen, node, choice) => {
@@ -304,29 +351,30 @@ function render({ model, el }) {
     node.setAttribute("aria-selected", "true");
     detail.textContent = describe(chosen, choice);
   };
-  const draw = () => {
-    const choice = Object.fromEntries(CHOICES.map((name) => [name, model.get(name)]));
-    const points = visible(state, replicates, choice);
-    const hint = choice.init === "both" ? "Filled: ImageNet weights, hollow: random. " : "";
-    for (const [name, control] of Object.entries(controls)) control.show(choice[name]);
-    rho.replaceChildren(...summary(state, replicates, choice).map((row) => html("span", {}, report(row, choice, state.over))));
+  const chosen = () => Object.fromEntries(CHOICES.map((name) => [name, model.get(name)]));
+  const picture = (choice, points) => {
     stage.replaceChildren(plot(points, state, choice, Math.max(260, stage.clientWidth || 640), (p, node) => point(p, node, choice)));
-    keys.replaceChildren(...legend(model, state, points, choice));
-    detail.textContent = `${hint}Point at a model, or tab to the plot and use the arrow keys.`;
+    detail.textContent = hint(points, choice);
+  };
+  const draw = () => {
+    const choice = chosen();
+    const points = visible(state, choice);
+    for (const [name, control] of controls) control.show(choice[name], (value) => points.length > 0 && empty(state, choice, { [name]: value }));
+    families.show(choice);
+    rho.replaceChildren(...reports(state, choice, summary(state, stored, choice)).map((line) => html("span", {}, line)));
+    picture(choice, points);
     rows.replaceChildren(table(points, choice));
   };
-  const redraw = (name) => {
-    const pressed = keys.contains(document.activeElement) ? document.activeElement.textContent : null;
-    draw();
-    if (name === "family" && pressed) [...keys.children].find((button) => button.textContent === pressed)?.focus();
-  };
-  const listeners = CHOICES.map((name) => [`change:${name}`, () => redraw(name)]);
-  for (const [event, callback] of listeners) model.on(event, callback);
+  for (const name of CHOICES) model.on(`change:${name}`, draw);
   let width = 0;
-  const observer = new ResizeObserver(() => { if (stage.clientWidth !== width) { width = stage.clientWidth; draw(); } });
+  const observer = new ResizeObserver(() => {
+    if (stage.clientWidth === width) return;
+    width = stage.clientWidth;
+    picture(chosen(), visible(state, chosen()));
+  });
   observer.observe(stage);
   draw();
-  return () => { observer.disconnect(); for (const [event, callback] of listeners) model.off(event, callback); };
+  return () => { observer.disconnect(); for (const name of CHOICES) model.off(`change:${name}`, draw); };
 }
 
 export default { render };
