@@ -1,5 +1,7 @@
 """What the notebooks of the paper's four questions compute, against hand-made numbers, and what they say of nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -43,11 +45,41 @@ def test_03_a_boost_is_the_auc_from_imagenet_minus_that_from_random(execute):
 def test_05_a_change_is_the_truncated_auc_minus_the_whole_ones(execute):
     names = execute("05_truncation", BOTH, tasks=["Edema"])
     by_hand = edema(names["results"], "resnet181random") - edema(names["results"], "resnet180random")
-    assert names["truncation"].value == pytest.approx(by_hand, abs=1e-12)
+    assert names["truncation_random"].value == pytest.approx(by_hand, abs=1e-12) and not names["truncation"]
     assert names["cut"]["times"].item() == pytest.approx(11_183_694 / 2_786_382)
-    assert names["table"].loc["ResNet18Minus1", "random"].endswith("*") == (
-        names["truncation"].verdict in ("higher", "lower")
-    )
+
+
+STEADY = [{"arch": "resnet18", "minus": [0, 1], "init": ["random", "imagenet"]}]
+
+
+@pytest.mark.parametrize(("seed", "margin", "star", "drop", "same"), [
+    (0, 0.01, "", "no significant drop", "the same"),
+    (5, 0.01, "", "no significant drop", "not shown"),
+    (0, 0.9, "*", "a significant drop", "the same"),
+    (0, 0.01, "*", "a significant drop", "not shown"),
+], ids=["neither", "not shown", "a small drop", "a drop"])  # fmt: skip
+def test_05_the_asterisk_is_significance_and_the_sentence_says_both_verdicts(execute, seed, margin, star, drop, same):
+    names = execute("05_truncation", STEADY, made(seed, bool(star)), tasks=["Edema"], margin=margin)
+    for table, change in ((names["table"], "truncation"), (names["by_init"]["random"], "truncation_random")):
+        row, found = table.loc["ResNet18Minus1"], names[change]
+        assert row["change"].endswith("*") == (found.low > 0 or found.high < 0) == (star == "*")
+        assert names["drop"](found) == drop and names["same"](found).startswith("the same") == (same == "the same")
+        assert row[f"the same, to ±{margin:g}?"] == same and (found.verdict == "same") == (same == "the same")
+    assert [name for name in names["by_init"]["random"] if "paper" in name] == []
+    assert names["table"].loc["ResNet18Minus1", "the paper: change (%)"] != "–"
+
+
+def made(seed, drops):
+    """A truncated network predicts what the whole one does, as its twin from another seed would, or worse."""
+
+    def predictions(spec):
+        table = made_runs.predictions(replace(spec, minus=0, seed=seed * spec.minus))
+        if spec.minus and drops:
+            table["p:Edema"] = np.where(np.arange(len(table)) % 3, table["p:Edema"], 1 - table["p:Edema"])
+        return table
+
+    predictions.__qualname__ = f"made {seed} {drops}"  # by which its runs are kept
+    return predictions
 
 
 def test_02_rho_is_spearmans_over_the_papers_architectures(execute):
@@ -121,7 +153,7 @@ def test_the_smallest_study_runs_to_the_end_and_what_is_missing_says_why_in_a_li
 
 
 @pytest.mark.parametrize(("notebook", "name"), [
-    ("03_pretraining_boost", "boost"), ("05_truncation", "truncation"), ("11_real_xrays", "boost"), ("13_power", "mean")
+    ("03_pretraining_boost", "boost"), ("05_truncation", "truncation_random"), ("11_real_xrays", "boost"), ("13_power", "mean")
 ])  # fmt: skip
 def test_of_a_rare_task_there_is_a_value_and_no_verdict(execute, notebook, name):
     names = execute(notebook, BOTH, tasks=["Consolidation"])
