@@ -7,8 +7,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from chexlib.models.zoo import ARCHITECTURES
-from chexlib.results import Estimate
+from chexlib.results import Estimate, number
 from chexlib.stats import auroc, draw_families, rank_correlations
+from chexpaper.claims.measurements import mean_boost
 from tests import made_runs
 
 BOTH = [
@@ -40,6 +41,34 @@ def test_03_a_boost_is_the_auc_from_imagenet_minus_that_from_random(execute):
     assert boosts[["EfficientNetLite0", "EfficientNetLite1"]].to_list() == pytest.approx(by_hand, abs=1e-12)
     assert names["boost"].value == pytest.approx(np.mean(by_hand)) and names["boost"].verdict == "higher"
     assert execute("03_pretraining_boost", BOTH, tasks=["Edema"], margin=0.9)["boost"].verdict == "same"
+
+
+FIVE = [{"arch": ["resnet18", "resnet50", "densenet121", "mnasnet", "mobilenet_v2", "efficientnet_lite0"],
+         "init": ["random", "imagenet"]}]  # fmt: skip
+
+
+@pytest.mark.parametrize(("runs", "n"), [(FIVE, 5), (BOTH, 2)], ids=["the paper's", "none of the paper's"])
+def test_there_is_one_mean_boost_on_all_pages_and_in_the_ledger(execute, runs, n):
+    first = execute("03_pretraining_boost", runs)
+    auc = first["results"].models["auc"].drop("EfficientNetLite0 · random" if n == 5 else [])
+    by_hand = [auc[f"{label} · imagenet"] - auc[f"{label} · random"] for label in first["both"]
+               if f"{label} · random" in auc]  # fmt: skip
+    assert len(by_hand) == n and first["boost"].value == pytest.approx(np.mean(by_hand))
+    [judged] = mean_boost(first["results"])
+    for other in (execute("13_power", runs)["mean"], execute("11_real_xrays", runs)["boost"], judged.estimate):
+        if n == 2 and other is judged.estimate:
+            assert "5 needed" in other.missing  # the ledger is about the paper's networks alone
+            continue
+        ends = [(one.value, one.low, one.high) for one in (other, first["boost"])]
+        assert ends[0] == pytest.approx(ends[1], abs=1e-12) and other.verdict == first["boost"].verdict
+        assert other.over == first["boost"].over
+
+
+def test_02_the_papers_aucs_stand_beside_those_from_imagenet_weights_alone(execute):
+    names = execute("02_baselines", FIVE)
+    assert names["table"].loc["ResNet18", "the paper: AUC"].startswith(number(names["printed"].loc["ResNet18", "auc"]))
+    assert not [name for name in names["by_init"]["random"] if "paper" in name]
+    assert execute("02_baselines", FAMILIES)["table"].empty
 
 
 def test_05_a_change_is_the_truncated_auc_minus_the_whole_ones(execute):
@@ -153,7 +182,8 @@ def test_the_smallest_study_runs_to_the_end_and_what_is_missing_says_why_in_a_li
 
 
 @pytest.mark.parametrize(("notebook", "name"), [
-    ("03_pretraining_boost", "boost"), ("05_truncation", "truncation_random"), ("11_real_xrays", "boost"), ("13_power", "mean")
+    ("03_pretraining_boost", "boost"), ("05_truncation", "truncation_random"), ("11_real_xrays", "boost"),
+    ("13_power", "mean"),
 ])  # fmt: skip
 def test_of_a_rare_task_there_is_a_value_and_no_verdict(execute, notebook, name):
     names = execute(notebook, BOTH, tasks=["Consolidation"])

@@ -44,6 +44,19 @@ def test_without_noise_the_true_correlation_comes_out_and_with_much_none(whole):
     np.testing.assert_allclose(lost, 0, atol=0.03)
 
 
+def test_the_parts_of_the_mean_boosts_error_add_as_squares_and_alike_boosts_leave_no_spread(execute):
+    lites = [{"arch": ["efficientnet_lite0", "efficientnet_lite1"], "init": ["random", "imagenet"]}]
+    names = execute("13_power", [*lites, {"arch": "efficientnet_lite0", "init": ["random", "imagenet"], "seed": 1}])
+    all_of_it, patients, seeds, which, spread, _ = names["parts"].iloc[0]
+    assert all_of_it**2 == pytest.approx(patients**2 + seeds**2) and which == pytest.approx(
+        spread / np.sqrt(names["k"])
+    )
+    draws = names["draws"][:, names["taken"]]
+    assert names["k"] == 2 and seeds > 0 and all_of_it == pytest.approx(draws.mean(axis=1).std())
+    alike = execute("13_power", lites, one_network)
+    assert alike["parts"]["between architectures (SD)"].item() == 0
+
+
 def test_p_values_are_adjusted_by_holms_method(execute):
     tests = execute("13_power", BOTH)["tests"]
     np.testing.assert_allclose(tests["p, Holm"], stats.holm(tests["p"]))
