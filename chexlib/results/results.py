@@ -108,7 +108,7 @@ class Results:
         table = runs[facts].first()
         table.insert(5, "seeds", runs.size())
         auc = runs["auc"].mean()
-        return table.assign(auc=auc, **self.intervals(auc, self.replicates)[["low", "high"]])
+        return table.assign(auc=auc, **self.intervals(auc, self.replicates)[["low", "high"]].clip(0, 1))  # AUCs
 
     @cached_property
     def replicates(self) -> pd.DataFrame:

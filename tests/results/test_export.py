@@ -99,7 +99,7 @@ def test_a_rare_task_of_an_export_has_an_interval_and_no_verdict(study, store):
     assert theirs.withheld and theirs.few() == ours.few() != ""
     ends = ["low", "high"]  # the acceleration cannot be known there: the bias alone is corrected
     corrected = np.transpose(bca_interval(ours.models["auc"], ours.replicates, None))
-    np.testing.assert_allclose(theirs.models[ends], corrected, atol=1e-6)
+    np.testing.assert_allclose(theirs.models[ends], corrected.clip(0, 1), atol=1e-5)
 
 
 def influence(replicates, counts):

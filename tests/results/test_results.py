@@ -150,7 +150,9 @@ def test_a_rare_task_has_bca_intervals_over_patients_and_seeds_and_no_verdict(st
     assert found.over == r.over == "patients and seeds"
     counts = resample_counts(r.n_studies, r.patients)[:, np.unique(r.patients, return_index=True)[1]]  # (R, patients)
     np.testing.assert_allclose((found.low, found.high), bca_interval(*apart, counts))
-    np.testing.assert_allclose(r.models[["low", "high"]].T, bca_interval(r.models["auc"], r.replicates, counts))
+    ends = np.array(bca_interval(r.models["auc"], r.replicates, counts))
+    assert ends.max() > 1  # a seed of so few studies can carry further than an AUC goes
+    np.testing.assert_allclose(r.models[["low", "high"]].T, ends.clip(0, 1))
 
 
 def test_only_numbers_of_a_rare_task_lack_a_verdict(study, store):
