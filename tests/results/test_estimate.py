@@ -52,6 +52,11 @@ def test_too_few_rows_give_a_value_with_its_bca_interval_and_no_verdict():
     assert few.few in few.reading and few.few in few._repr_markdown_()
 
 
+def test_a_value_that_is_not_a_number_is_missing_for_a_reason():
+    nothing, rare = Estimate.of(np.nan, [np.nan] * 9), Estimate.of(np.nan, [np.nan] * 9, few="no positive study")
+    assert not nothing and nothing.missing and rare.missing == "no positive study" in str(rare)
+
+
 def test_the_interval_is_of_the_replicates_without_nan():
     found = Estimate.of(0.5, [*np.linspace(0, 1, 1001), np.nan], over="patients")
     assert (found.low, found.high) == pytest.approx((0.025, 0.975)) and found
