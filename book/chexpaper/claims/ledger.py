@@ -272,9 +272,10 @@ def _word(row: Statement, one: Measured) -> str:
 def measurements(judged: Iterable[Judged]) -> pd.DataFrame:
     """One row a number that statements ask of a study, indexed by what it is, however many of them rest on it.
 
-    Columns: statements (how many), verdict, estimate, p, holm. The verdict is the gravest on it in any statement; what
-    is merely not significant, and not shown to be the same, cannot be told. p: two-sided, of its being 0, NaN where
-    that is no question or too few rows tell. holm: adjusted for all of the table that have one, whatever their verdict.
+    Columns: statements (how many), verdict, estimate, p, holm. The verdict is the gravest on it in any statement, of
+    which each number is judged by itself; what is merely not significant, and not shown to be the same, cannot be told.
+    p: two-sided, of its being 0, NaN where that is no question or too few rows tell. holm: adjusted for all of the
+    table that have one, whatever their verdict.
     """
     said, found = defaultdict(list), {}
     for one in judged:
