@@ -13,7 +13,7 @@ from chexlib.data.dataset import open_for
 from chexlib.errors import UserError
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.runs.store import RunStore
-from chexlib.study import load_study, study_names
+from chexlib.study import launch, load_study, study_names
 from chexlib.study.launch import run_study
 from chexlib.study.study import resolve_study
 
@@ -171,3 +171,21 @@ def test_a_process_that_is_killed_costs_no_other_run(times, failed, killer, phan
     else:
         run_study(study, phantom_folder, store, workers=2, progress=False)
     assert [run.finished for run in runs] == [not failed, True, True]
+
+
+def test_every_network_is_trained_once_before_any_is_trained_again(tmp_path, monkeypatch):
+    """So that a study which is cut short has whole seeds."""
+    path = tmp_path / "seeds.yaml"
+    path.write_text(
+        "common: {dataset: phantom, options: {n: 16, n_valid: 8, n_test: 8}, size: 32}\n"
+        "runs: [{arch: [resnet18, mobilenet_v3], seed: [0, 1]}]\n"
+    )
+    order = []
+
+    def train_all(specs, root, store, workers):
+        order.extend((spec.arch, spec.seed) for spec in specs)
+        return iter(())
+
+    monkeypatch.setattr(launch, "_train_all", train_all)
+    run_study(load_study(path), store=RunStore(tmp_path / "runs"), progress=False)
+    assert order == [("resnet18", 0), ("mobilenet_v3", 0), ("resnet18", 1), ("mobilenet_v3", 1)]
