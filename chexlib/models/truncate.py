@@ -125,7 +125,7 @@ def by_rule(row: Architecture) -> Truncation:
     from chexlib.models.networks import count, on_meta, shape_of_maps
 
     network, size = on_meta(row), row.top1_px
-    stages = _stages(network)
+    stages = stage_modules(network)
     cuts: list[Cut] = []
     gone: set[str] = set()
     for modules, shape in _endings(network, stages, size)[-2::-1]:
@@ -139,7 +139,7 @@ def by_rule(row: Architecture) -> Truncation:
     return Truncation("stages", len(stages), tuple(cuts))
 
 
-def _stages(network: nn.Module) -> list[str]:
+def stage_modules(network: nn.Module) -> list[str]:
     """The names of the modules that are, or end, the stages.
 
     They are the children of a sequence of sequences where timm's list points into one (the seven of an EfficientNet,
