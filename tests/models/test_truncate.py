@@ -7,7 +7,7 @@ from chexlib.errors import UserError
 from chexlib.explain import grad_cam
 from chexlib.models import ARCHITECTURES, architecture, create_model
 from chexlib.models.networks import count
-from chexlib.models.truncate import TRUNCATIONS, _stages, by_rule, check_minus, parameters, pinned, truncation
+from chexlib.models.truncate import TRUNCATIONS, stage_modules, by_rule, check_minus, parameters, pinned, truncation
 
 OTHERS = ("test_convnext", "test_resnet", "test_efficientnet", "test_nfnet", "regnetx_002", "mobilenet_v3", "dla34")
 
@@ -30,7 +30,7 @@ def _keep(seen: dict, module: str):
 @pytest.mark.parametrize("name", [*TRUNCATIONS, *OTHERS])
 def test_a_truncated_network_makes_the_maps_that_the_whole_one_has_there(name):
     row, whole = architecture(name), create_model(name, seed=3).eval()
-    modules, seen = _stages(whole.trunk), {}
+    modules, seen = stage_modules(whole.trunk), {}
     for module in modules:
         whole.trunk.get_submodule(module).register_forward_hook(_keep(seen, module))
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
