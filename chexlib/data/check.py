@@ -22,7 +22,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from chexlib.data.images import BadImage, Files, Images
+from chexlib.data.images import BadImage, Files, Images, visible_files
 from chexlib.data.labels import FINDINGS, TASKS, counts
 from chexlib.data.listing import FEW, KINDS, PROBLEM, WARNING, Listing, Problem, Remarks
 from chexlib.errors import UserError
@@ -202,7 +202,7 @@ def _side(images: Images, row: int) -> int:
     if not isinstance(images, Files):
         return 0
     try:
-        with Image.open(f"{images.root}/{images.names[row]}") as header:
+        with Image.open(images.path(row)) as header:
             return min(header.size)
     except (OSError, ValueError, SyntaxError):
         return 0
@@ -258,11 +258,11 @@ def _correlation(images: np.ndarray, median: np.ndarray) -> np.ndarray:
 
 
 def _unlisted(images: Images, remarks: Remarks) -> None:
-    """Files of the listed images' types, anywhere below the folder, that no row lists."""
+    """Files of the listed images' types, anywhere below the folder, that no row lists; hidden ones are none."""
     if not isinstance(images, Files):
         return
-    listed = set(map(str, images.names))
-    types = {Path(name).suffix for name in listed}
-    below = (f"{folder}/{file}" for folder, _, files in os.walk(images.root) for file in files)
-    names = (os.path.relpath(path, images.root) for path in below if Path(path).suffix in types)
-    _wrong(remarks, "unlisted", sorted(name for name in names if name not in listed), "no row lists it")
+    listed = {images.path(row) for row in range(len(images.names))}
+    types = {Path(path).suffix.lower() for path in listed}
+    files = (path for path in visible_files(images.root) if Path(path).suffix.lower() in types)
+    unlisted = sorted(os.path.relpath(path, images.root) for path in files if path not in listed)
+    _wrong(remarks, "unlisted", unlisted, "no row lists it")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from chexlib.data.names import spelling
 from chexlib.errors import UserError
 
 MARGIN = 2
@@ -62,9 +63,31 @@ class Files:
 
     root: Path
     names: Sequence[str] = field(repr=False)  # paths below root
+    _folders: dict[str, dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
+
+    def path(self, i: int) -> str:
+        """Where image i lies: as it is listed or, where nothing is there, at the one path spelt like it."""
+        path = f"{self.root}/{self.names[i]}"
+        return path if os.path.exists(path) else self._spelt(str(self.root), self.names[i]) or path
+
+    def _spelt(self, folder: str, below: str) -> str | None:
+        """The path `below` a folder, however its parts are spelt."""
+        first, _, rest = below.partition("/")
+        whole, part = (self._entries(folder).get(spelling(name)) for name in (below, first))
+        part = f"{folder}/{first}" if os.path.exists(f"{folder}/{first}") else part
+        return whole or (self._spelt(part, rest) if part and rest else None)
+
+    def _entries(self, folder: str) -> dict[str, str]:
+        """A folder's entries by their spelling; "" where several share one."""
+        if folder not in self._folders:
+            found: dict[str, str] = {}
+            for name in os.listdir(folder) if os.path.isdir(folder) else ():
+                found[spelling(name)] = "" if spelling(name) in found else f"{folder}/{name}"
+            self._folders[folder] = found
+        return self._folders[folder]
 
     def stamp(self, i: int) -> str:
-        path = f"{self.root}/{self.names[i]}"
+        path = self.path(i)
         try:
             stat = os.stat(path)
         except (OSError, ValueError) as error:
@@ -72,7 +95,14 @@ class Files:
         return f"{self.names[i]}:{stat.st_size}:{stat.st_mtime_ns}"
 
     def read(self, i: int, size: int) -> np.ndarray:
-        return read_grey(f"{self.root}/{self.names[i]}", size)
+        return read_grey(self.path(i), size)
+
+
+def visible_files(root: str | Path) -> Iterator[str]:
+    """Paths of all files below a folder, except hidden ones and what macOS puts into archives (._a.jpg, __MACOSX)."""
+    for folder, below, files in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
+        yield from (f"{folder}/{name}" for name in sorted(files) if not name.startswith("."))
 
 
 def read_grey(path: str | Path, size: int) -> np.ndarray:

@@ -208,11 +208,15 @@ def find_release(root: Path) -> Release:
     return releases[0]
 
 
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_TYPES and not name.startswith(".")
+
+
 def _images(release: Release, path: Path, studies: pd.DataFrame, remarks: Remarks) -> pd.DataFrame:
     """A per-study file's rows repeated on the images that lie in the studies' folders."""
     folders = [release.root / folder for folder in release.on_disk(studies["study"] + "/")]
     files = [os.listdir(folder) if folder.is_dir() else () for folder in folders]
-    images = [sorted(name for name in names if Path(name).suffix.lower() in IMAGE_TYPES) for names in files]
+    images = [sorted(filter(_is_image, names)) for names in files]
     counts = np.array([len(names) for names in images], dtype=int)
     table = studies.loc[studies.index.repeat(counts)].reset_index(drop=True)
     table["image"] = table["study"] + "/" + pd.Series([name for names in images for name in names], dtype="str")
