@@ -1,11 +1,11 @@
 """Publishing a study: predictions, logs, provenance and native maps of its finished runs, no weights and no images.
 
-What goes into the predictions depends on the data set's terms (`chexlib.data.sources`). Where they keep labels and ids
-back, view, sex and age are left out, too, and the study's replicates are published beside the runs
-(`chexlib.results.held_out`): results are computed from those. Ids become hashes under a key that is drawn for the
-export and then forgotten, for plain hashes of ids that can be listed are no secret; rows are sorted by them. One key
-serves the whole export, so that the rows of two runs still pair and a patient's rows still belong together. Maps are of
-images that may be shown, and need these images and the weights.
+What is published hangs on the data set's terms (`chexlib.data.sources`). Where they keep labels and ids back, results
+are computed from the study's replicates, beside the runs; why no score may be published with them, and what of a log
+can, says `chexlib.results.held_out`. Of predictions.parquet there remains which rows are one patient's or one study's:
+ids become hashes under a key that is drawn for the export and then forgotten, for plain hashes of ids that can be
+listed are no secret, and rows are sorted by them. Maps are of images that may be shown, and need these images and the
+weights.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from tqdm import tqdm
 from chexlib.data.dataset import Dataset, open_for
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
-from chexlib.results.held_out import keeps_back, open_tested, publish_replicates, replicates_file
+from chexlib.results.held_out import is_closed, open_tested, publish_replicates, replicates_file, shown_log
 from chexlib.results.native_maps import FILE, as_npz, map_pairs, native_maps, with_weights
 from chexlib.runs.spec import RunSpec
-from chexlib.runs.store import Run, RunStore
+from chexlib.runs.store import Run, RunStore, log_lines
 from chexlib.study.study import Study
+
+ROWS = ("split", "image", "study", "patient")
+"""What remains of predictions.parquet where the data set's terms keep labels and ids back; the ids as hashes."""
 
 FILES = ("spec.json", "log.jsonl", "predictions.parquet", "provenance.json", "done.json")
 
@@ -56,7 +59,7 @@ def export_study(
         )
     if published.folder.resolve() == store.folder.resolve():
         raise UserError(f"{published.folder} is the run store itself: export to another folder")
-    tested = open_tested(study.name, runs, study.tasks) if any(map(keeps_back, runs)) else None
+    tested = open_tested(study.name, runs, study.tasks) if any(map(is_closed, runs)) else None
     dataset, pairs = _mapped(runs, root, study.tasks)
     published.plan(study.name, [])  # until all is written
     replicates_file(published.folder, study.name).unlink(missing_ok=True)
@@ -78,12 +81,12 @@ def _export_run(run: Run, target: Run, spec: RunSpec, key: bytes) -> None:
     """The run's files, done.json gone first and written last, so that half a run never looks finished."""
     (target.folder / "done.json").unlink(missing_ok=True)
     _clear(target.folder, ".*.[0-9]*")
-    for name in FILES:
-        content = (run.folder / name).read_bytes()
-        if name == "predictions.parquet" and keeps_back(run):
-            content = _shown(run, key)
-        if name == "spec.json" and spec != run.spec:
-            content = spec.to_json().encode()
+    contents = {name: (run.folder / name).read_bytes() for name in FILES}
+    if spec != run.spec:
+        contents["spec.json"] = spec.to_json()
+    if is_closed(run):
+        contents |= {"log.jsonl": log_lines(shown_log(run)), "predictions.parquet": _rows(run, key)}
+    for name, content in contents.items():
         target.write(name, content)
 
 
@@ -103,8 +106,10 @@ def _mapped(runs: Sequence[Run], root: str | Path | None, findings: Sequence[str
 
 
 def _export_maps(run: Run, target: Run, dataset: Dataset | None, pairs: pd.DataFrame | None) -> None:
-    """The maps that the run has, else those that its weights make."""
+    """The maps that the run has, else those that its weights make; none where images may not be shown."""
     (target.folder / FILE).unlink(missing_ok=True)
+    if is_closed(run):
+        return
     if (run.folder / FILE).exists():
         target.write(FILE, (run.folder / FILE).read_bytes())
     elif dataset is not None and with_weights(run):
@@ -117,10 +122,9 @@ def _clear(folder: Path, pattern: str) -> None:
         partial.unlink()
 
 
-def _shown(run: Run, key: bytes) -> bytes:
-    """The run's predictions without labels, under hashed ids and in their order, as Parquet."""
-    table = run.predictions().drop(columns=["view", "sex", "age"], errors="ignore")
-    table = table.drop(columns=[name for name in table if name.startswith("y:")])
+def _rows(run: Run, key: bytes) -> bytes:
+    """Which images, studies and patients there are, under hashes and in their order, as Parquet."""
+    table = run.predictions()[list(ROWS)]
     for name in ("image", "study", "patient"):
         texts = (f"{name} {value}".encode() for value in table[name])
         table[name] = [hashlib.blake2b(text, key=key, digest_size=8).hexdigest() for text in texts]

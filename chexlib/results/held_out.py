@@ -3,10 +3,15 @@
 From predictions: `predictions.parquet` alone is read, the images of a study are combined as the runs' spec says, and
 runs that were not tested on the same images are refused: a paired difference between them would mean nothing.
 
-Where a data set's terms keep labels back, each run's AUROCs, their bootstrap replicates and counts are published
-instead, in one Parquet file a study, `<study>.replicates.parquet` beside its runs: a row a replicate and task, a column
-a run. Row `replicate` 0 is the test set itself, the others are draws of its patients, the same draws for all runs, so
-that every difference stays paired. Its metadata hold how many studies and patients were tested, and each task's
+A closed data set's terms keep labels back. An exact AUROC is one linear equation in them: the ranks of the positive
+studies add up to a number that the AUROC and the counts of both classes tell. Whoever has the scores and a few runs'
+AUROCs can solve these for the labels. So the scores of a closed set are never published; its draws are seeded by what
+nobody else knows; and its AUROCs have DIGITS digits wherever they are shown, one more than is printed. (Who publishes
+weights gives the scores back to everybody who has the images.)
+
+What is published of it is one Parquet file a study, `<study>.replicates.parquet` beside its runs: a row a replicate and
+task, a column a run. The replicates are draws of the test patients, the same draws for all runs, so that every
+difference stays paired. Its metadata hold each run's AUROCs, how many studies and patients were tested, and each task's
 positives and negatives. float32, whose bytes are split by place, which compresses what AUROCs have in common.
 """
 
@@ -16,7 +21,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,19 +34,22 @@ from chexlib.stats import BootstrapAreas, bootstrap_auroc
 
 METADATA = b"chexlib"
 
+DIGITS = 4
+"""Of a closed set's AUROCs and losses, wherever they are shown: one more than is printed, for means and differences."""
+
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
     """S test studies: labels (S, T) as 1, 0 or NaN (unknown), scores (runs, S, T), patients (S,).
 
-    `seed` is that of the bootstrap: 0, or one that only who holds the labels can know (see `private_seed`).
+    Where they are `closed`, AUROCs have DIGITS digits, and draws that nobody else can repeat (see `private_seed`).
     """
 
     tasks: tuple[str, ...]
     labels: np.ndarray
     scores: np.ndarray
     patients: np.ndarray
-    seed: int = 0
+    closed: bool = False
 
     @property
     def n_studies(self) -> int:
@@ -59,7 +67,12 @@ class HeldOut:
 
     def bootstrap(self, n_boot: int = 1000, seed: int = 0) -> BootstrapAreas:
         """AUROC of every run and task, with replicates in which patients are drawn anew."""
-        return bootstrap_auroc(self.labels, self.scores, self.patients, n_boot, self.seed + seed, bca=True)
+        if self.closed:
+            seed += private_seed(self.labels, self.patients, self.scores[0])
+        found = bootstrap_auroc(self.labels, self.scores, self.patients, n_boot, seed, bca=True)
+        if self.closed:
+            found = replace(found, area=found.area.round(DIGITS), replicates=found.replicates.round(DIGITS))
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +83,13 @@ class Published:
     n_studies: int
     n_patients: int
     counts: pd.DataFrame  # positives, negatives, indexed by task
-    replicates: np.ndarray  # (1 + R, runs, T), the test set itself first
+    area: np.ndarray  # (runs, T)
+    replicates: np.ndarray  # (R, runs, T)
 
     def bootstrap(self, n_boot: int = 1000, seed: int = 0) -> BootstrapAreas:
         """AUROC of every run and task, with at most `n_boot` of the replicates. `seed` changes nothing here."""
-        replicates = self.replicates[1 : n_boot + 1]
-        return BootstrapAreas(self.replicates[0], replicates, np.isnan(replicates[:, 0]).sum(axis=0))
+        replicates = self.replicates[:n_boot]
+        return BootstrapAreas(self.area, replicates, np.isnan(replicates[:, 0]).sum(axis=0))
 
     @property
     def labels(self) -> np.ndarray:
@@ -112,24 +126,34 @@ def read_held_out(study: str, runs: Sequence[Run], tasks: Sequence[str]) -> Held
                 f'run "chexlib study run {study}" again on one data set'
             )
         scores.append(p)
-    seed = private_seed(first[1], first[2]) if any(map(keeps_back, runs)) else 0
-    return HeldOut(tuple(tasks), first[1], np.array(scores), first[2], seed)
+    return HeldOut(tuple(tasks), first[1], np.array(scores), first[2], any(map(is_closed, runs)))
 
 
-def keeps_back(run: Run) -> bool:
+def is_closed(run: Run) -> bool:
     """Whether the terms of the run's data set keep its labels and ids from being shared."""
     return not SOURCES[run.spec.dataset].shareable
 
 
-def private_seed(labels: np.ndarray, patients: np.ndarray) -> int:
-    """A seed for the bootstrap that the labels themselves determine: the same wherever they are, unknown elsewhere.
+def shown_log(run: Run) -> list[dict]:
+    """A run's evaluations as they may be shown: all that it logged, or, of a closed set, no AUROC of a single task."""
+    if not is_closed(run):
+        return run.log()
+    rows = [{name: value for name, value in row.items() if not name.startswith("auc:")} for row in run.log()]
+    few = {"loss", "auc"}
+    return [{k: round(v, DIGITS) if k in few and v is not None else v for k, v in row.items()} for row in rows]
+
+
+def private_seed(labels: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> int:
+    """A seed for the bootstrap that labels (S, T) and a run's scores (S, T) determine: who has both has the same draws.
 
     With a seed that is known, anyone can redo the draws over a list of patients, and a regression of the replicates on
     how often each was drawn gives the positive ones away: replicates that are to be shared instead of labels would
-    share them after all.
+    share them after all. Of labels alone it could be found by trying, where a few positives are all there are, and a
+    replicate that lacks a class says when it was.
     """
-    digest = hashlib.sha256(np.ascontiguousarray(labels, dtype=float).tobytes())
-    digest.update("\n".join(map(str, patients)).encode())
+    digest = hashlib.sha256("\n".join(map(str, patients)).encode())
+    for array in (labels, scores):
+        digest.update(np.ascontiguousarray(array, dtype=float).tobytes())
     return int.from_bytes(digest.digest(), "big")
 
 
@@ -159,14 +183,14 @@ def publish_replicates(folder: Path, study: str, runs: Sequence[str], tested: He
     import pyarrow.parquet as pq
 
     found, tasks = tested.bootstrap(), list(tested.counts.index)
-    values = np.concatenate([found.area[None], found.replicates])  # (1 + R, runs, T)
-    rows = values.transpose(0, 2, 1).reshape(-1, len(runs)).astype(np.float32)  # ((1 + R) T, runs)
+    rows = found.replicates.transpose(0, 2, 1).reshape(-1, len(runs)).astype(np.float32)  # (R T, runs)
     columns = {
-        "replicate": np.repeat(np.arange(len(values), dtype=np.int32), len(tasks)),
-        "task": np.tile(np.array(tasks, dtype=object), len(values)),
+        "replicate": np.repeat(np.arange(1, len(found.replicates) + 1, dtype=np.int32), len(tasks)),
+        "task": np.tile(np.array(tasks, dtype=object), len(found.replicates)),
     }
     columns |= {run: rows[:, place] for place, run in enumerate(runs)}
     facts = {"studies": tested.n_studies, "patients": tested.n_patients, "counts": tested.counts.to_dict("index")}
+    facts["auroc"] = {run: area.tolist() for run, area in zip(runs, found.area, strict=True)}
     table = pa.table(columns).replace_schema_metadata({METADATA: json.dumps(facts, default=int)})
     buffer = io.BytesIO()
     pq.write_table(
@@ -187,16 +211,16 @@ def _read_published(path: Path, study: str, runs: Sequence[Run], tasks: Sequence
     try:
         table = pq.read_table(path)
         facts = json.loads(table.schema.metadata[METADATA])
+        counts = pd.DataFrame.from_dict(facts["counts"], orient="index").rename_axis("task")
+        areas = facts["auroc"]
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         raise UserError(f"{path}: not readable as a study's replicates: export the study again") from None
-    counts = pd.DataFrame.from_dict(facts["counts"], orient="index").rename_axis("task")
     names = [run.run_id for run in runs]
-    if lacks := [name for name in names if name not in table.column_names] + [
-        t for t in tasks if t not in counts.index
-    ]:
+    lacks = [name for name in names if name not in areas or name not in table.column_names]
+    if lacks := lacks + [task for task in tasks if task not in counts.index]:
         raise UserError(f"{path}: lacks {', '.join(lacks)}: export the study again")
-    values = np.stack([table[name].to_numpy().astype(float) for name in names])  # (runs, (1 + R) T)
-    values = values.reshape(len(names), -1, len(counts)).transpose(1, 0, 2)  # (1 + R, runs, T)
-    counts = counts.loc[list(tasks)]
-    kept = [list(facts["counts"]).index(task) for task in tasks]
-    return Published(study, facts["studies"], facts["patients"], counts, values[:, :, kept])
+    values = np.stack([table[name].to_numpy().astype(float).round(DIGITS) for name in names])  # (runs, R T)
+    values = values.reshape(len(names), -1, len(counts)).transpose(1, 0, 2)  # (R, runs, T)
+    kept = [list(counts.index).index(task) for task in tasks]
+    area = np.array([areas[name] for name in names])[:, kept]  # (runs, T)
+    return Published(study, facts["studies"], facts["patients"], counts.iloc[kept], area, values[:, :, kept])

@@ -25,7 +25,7 @@ from chexlib.errors import UserError
 from chexlib.models import ARCHITECTURES, architecture
 from chexlib.models.truncate import parameters, pinned
 from chexlib.results.estimate import AUC_MARGIN, Estimate
-from chexlib.results.held_out import HeldOut, Published, open_tested
+from chexlib.results.held_out import HeldOut, Published, open_tested, shown_log
 from chexlib.runs.store import Run, RunStore, by_study, project_folder
 from chexlib.stats import BootstrapAreas, SeedSpread, seed_shifts, seed_spreads
 from chexlib.stats.bootstrap import mean_over_tasks
@@ -265,10 +265,11 @@ class Results:
         return self._test.bootstrap(self.n_boot, self.seed)
 
     def log(self, run_id: str) -> pd.DataFrame:
-        """What a run logged, one row an entry: event, images, epoch, loss, auc, `auc:<task>`; ValueError if unknown."""
+        """A run's evaluations, a row each: event, images, epoch, loss, auc, and, where the data set's terms let it be
+        shown, `auc:<task>`. ValueError where the run is unknown."""
         for run in self.finished:
             if run.run_id == run_id:
-                return pd.DataFrame(run.log())
+                return pd.DataFrame(shown_log(run))
         raise ValueError(f"run {run_id!r} is not in study {self.name}: its runs are in results.runs")
 
     @property

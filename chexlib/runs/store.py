@@ -106,7 +106,7 @@ class Run:
         return [row for row in rows if row["event"] == event]
 
     def write_log(self, rows: Iterable[dict]) -> None:
-        self.write("log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        self.write("log.jsonl", log_lines(rows))
 
     def predictions(self) -> pd.DataFrame:
         """One row an image of val and test: IDS, labels, probabilities. Raises UserError where it cannot be read."""
@@ -202,6 +202,11 @@ class RunStore:
             return []
         except (ValueError, TypeError, KeyError):
             raise UserError(f"{path}: damaged: the same chexlib study run writes it anew") from None
+
+
+def log_lines(rows: Iterable[dict]) -> str:
+    """Rows as log.jsonl has them."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def predictions_table(

@@ -1,4 +1,4 @@
-"""Data terms: no id, label or pixel of CheXpert reaches an executed notebook or a page, nor where its folder lies.
+"""Data terms: no id, label, score or pixel of CheXpert reaches an executed notebook or a page, nor where it lies.
 
 A phantom folder is opened as CheXpert, which it looks like. What is published of it is searched byte by byte, and every
 search is first made where it must find something.
@@ -7,21 +7,28 @@ search is first made where it must find something.
 import io
 import shutil
 
+import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from matplotlib.figure import Figure
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from chexlib.data import phantom
 from chexlib.data.dataset import open_dataset, open_for
-from chexlib.data.labels import FINDINGS
+from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.results import open_results
 from chexlib.results.export import export_study
-from chexlib.runs.store import RunStore, predictions_table
+from chexlib.runs.store import RunStore, by_study, predictions_table
+from chexlib.stats import auroc
 from chexlib.study import load_study
 from chexpaper.build.notebooks import run_notebooks
+from chexpaper.display import show
+from chexpaper.widgets.explorer import encode
+from chexpaper.widgets.page import page_html
 from tests.made_runs import make_store, scores
-from tests.searching import greyness, holds_label_rows, names_a_patient, photographs, texts
+from tests.searching import greyness, holds_label_rows, holds_numbers, names_a_patient, photographs, texts
 
 RUNS = [
     {"arch": ["resnet18", "densenet121"], "minus": [0, 1]},
@@ -65,12 +72,36 @@ def test_the_searches_find_what_they_look_for(home):
     assert greyness(png.getvalue()) > 0.3
 
 
+def test_the_search_for_numbers_finds_them_in_a_file_to_be_saved_and_in_a_widget(tmp_path):
+    numbers = np.random.default_rng(0).random((4, 20, 3)).astype(np.float32).astype(float)
+    csv = show(pd.DataFrame({"n": 1, "score": numbers[0, :, 0]}), "Scores.", pd.DataFrame(numbers[0]), "scores")
+    widgets = [page_html("", "", {"deep": [{"replicates": encode(numbers)}]}), page_html("", "", {"auc": [0.12345]})]
+    for name, html in zip("abc", (csv._repr_html_(), *widgets), strict=True):
+        output = new_output("display_data", data={"text/html": html})
+        nbformat.write(new_notebook(cells=[new_code_cell("", outputs=[output])]), tmp_path / f"{name}.ipynb")
+    assert holds_numbers(tmp_path, numbers) == ["a.ipynb", "b.ipynb"]
+    assert holds_numbers(tmp_path, [0.12345]) == ["c.ipynb"] and holds_numbers(tmp_path, 1 - numbers) == []
+
+
 def test_no_id_label_or_pixel_of_chexpert_is_published_nor_where_it_lies(home, executed):
     assert sum(name.endswith("01_data.ipynb") for name, _ in texts(executed)) == 1
     assert names_a_patient(executed) == []
     assert holds_label_rows(executed) == []
     assert photographs(executed) == []
     assert [name for name, text in texts(executed) if str(home) in text] == []
+
+
+def test_no_score_of_chexpert_is_on_a_page_nor_an_exact_auroc(home, executed):
+    """Together they would be equations that the labels solve: see tests/results/test_closed_sets.py."""
+    areas, scores = [], []
+    for run in RunStore(home / "runs").planned("private"):
+        table = run.predictions()
+        scores.append(table.filter(like="p:").to_numpy(float))
+        for split in ("val", "test"):
+            y, p, _ = by_study(table[table["split"] == split], TASKS)
+            areas.append(auroc(y, p))
+    assert holds_numbers(executed, np.ravel(scores)) == []
+    assert holds_numbers(executed, np.ravel(areas)) == []
 
 
 def test_a_run_that_was_trained_is_exported_without_them(home, tmp_path):

@@ -11,14 +11,12 @@ from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.results import export, held_out, open_results
 from chexlib.results.export import FILES, export_study
-from chexlib.results.held_out import HeldOut, private_seed
+from chexlib.results.held_out import HeldOut
 from chexlib.runs.store import Run, RunStore
 from chexlib.stats import auroc, bca_interval, resample_counts
 from chexlib.study import load_study
 from tests.made_runs import make_store, predictions, study_file, write_run
 from tests.searching import names_a_patient
-
-SCORES = [name for name in predictions(load_study("smoke").specs()[0]) if name.startswith("p:")]
 
 
 @pytest.fixture
@@ -55,18 +53,15 @@ def test_no_id_and_no_label_of_a_set_that_may_not_be_shared_is_in_its_export(stu
     assert len(out.planned("made")) == 8
     for run in out.planned("made"):
         table = run.predictions()
-        assert list(table) == ["split", "image", "study", "patient", *SCORES]
+        assert list(table) == ["split", "image", "study", "patient"]  # no score: see test_closed_sets.py
         assert table["split"].value_counts().to_dict() == predictions(run.spec)["split"].value_counts().to_dict()
-        assert not table[SCORES].isin([0, 1]).any(axis=None)
         assert {path.name for path in run.folder.iterdir()} == set(FILES)
 
 
 def test_hashed_rows_still_pair_between_runs_and_belong_to_their_patients(study, store):
     before = [run.predictions() for run in store.planned("made")[:2]]
     after = [run.predictions() for run in exported(study, store).planned("made")[:2]]
-    assert (after[0]["image"] == after[1]["image"]).all() and after[0]["image"].is_unique
-    paired = [set(zip(a["p:Edema"], b["p:Edema"], strict=True)) for a, b in (before, after)]
-    assert paired[0] == paired[1] and len(paired[0]) == 300
+    assert after[0].equals(after[1]) and after[0]["image"].is_unique
     for name in ("study", "patient"):
         sizes = [sorted(table.groupby(name).size()) for table in (before[0], after[0])]
         assert sizes[0] == sizes[1]
@@ -78,14 +73,13 @@ def test_hashes_are_no_function_of_the_id_and_give_the_order_of_rows(study, stor
         assert table["image"].str.fullmatch("[0-9a-f]{16}").all() and table["image"].is_monotonic_increasing
     for name in ("image", "study", "patient"):
         assert not set(first[name]) & set(second[name])  # another export, another key
-    assert not np.array_equal(first["p:Edema"], store.planned("made")[0].predictions()["p:Edema"])
 
 
 def test_results_of_an_export_are_those_of_the_runs(study, store):
     ours, theirs = open_results(study, store.folder), open_results(study, exported(study, store).folder)
     assert theirs.withheld and not ours.withheld
     for name in ("models", "task_auc", "replicates", "rare"):
-        pd.testing.assert_frame_equal(getattr(theirs, name), getattr(ours, name), check_exact=False, rtol=1e-6)
+        pd.testing.assert_frame_equal(getattr(theirs, name), getattr(ours, name))
     assert list(theirs.rare.index) == ["Consolidation"]
     assert (theirs.n_studies, theirs.n_patients, theirs.caption) == (190, 150, ours.caption)
     for name in ("labels", "scores", "patients"):
@@ -114,11 +108,11 @@ def test_replicates_do_not_tell_who_is_positive():
     labels = (rng.random((300, 1)) < 0.1).astype(float)
     scores = labels + rng.normal(size=(20, 300, 1))
     patients = np.array([f"patient{64741 + i}" for i in range(300)])
-    told = {}
-    for seed in (0, private_seed(labels, patients)):
-        replicates = HeldOut(("Edema",), labels, scores, patients, seed).bootstrap(300).replicates[:, :, 0]
-        told[seed] = auroc(labels[:, 0], influence(replicates, resample_counts(300, patients, 300, seed=0)))
-    known, unknown = told.values()
+    told = []
+    for closed in (False, True):
+        replicates = HeldOut(("Edema",), labels, scores, patients, closed).bootstrap(300).replicates[:, :, 0]
+        told.append(auroc(labels[:, 0], influence(replicates, resample_counts(300, patients, 300, seed=0))))
+    known, unknown = told
     assert known > 0.85 and 0.35 < unknown < 0.65
 
 
@@ -127,7 +121,7 @@ def test_only_sets_that_keep_something_back_have_draws_of_their_own(study, store
     again = open_results(study, store.folder).replicates
     monkeypatch.setitem(SOURCES, "chexpert", replace(SOURCES["chexpert"], shareable=True))
     public = open_results(study, store.folder).replicates
-    assert ours.equals(again) and not np.isclose(ours, public).any()
+    assert ours.equals(again) and np.isclose(ours, public).mean() < 0.01
 
 
 @pytest.mark.parametrize("at", ["a run", "the replicates", "the plan"])
