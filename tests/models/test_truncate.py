@@ -7,7 +7,7 @@ from chexlib.errors import UserError
 from chexlib.explain import grad_cam
 from chexlib.models import ARCHITECTURES, architecture, create_model
 from chexlib.models.networks import count
-from chexlib.models.truncate import TRUNCATIONS, stage_modules, by_rule, check_minus, parameters, pinned, truncation
+from chexlib.models.truncate import TRUNCATIONS, by_rule, check_minus, parameters, pinned, stage_modules, truncation
 
 OTHERS = ("test_convnext", "test_resnet", "test_efficientnet", "test_nfnet", "regnetx_002", "mobilenet_v3", "dla34")
 
