@@ -6,6 +6,7 @@ The verbs that speak of the papers (book, notebooks, claims) are not here: whate
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ import typer
 from typer import Argument, Option
 
 from chexlib import __version__
-from chexlib.errors import UserError
+from chexlib.errors import UserError, one_line, quoted
 
 FILLED_IN = ("fingerprint", "weights", "numerics")
 """Fields of RunSpec that nobody chooses: they are known once the data are."""
@@ -44,6 +45,9 @@ AsJson = Annotated[bool, Option("--json", help="print all for machines")]
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone shows all the same
     try:
         with command_line(training=arguments[:1] == ["train"]).make_context("chexlib", arguments) as context:
             code = context.command.invoke(context) or 0
@@ -59,13 +63,25 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("chexlib: interrupted: the same command goes on from here", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # as by `| head`: what is left unprinted goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # as by `| head`
+        _print_no_more()
         return 141
+    except OSError as error:  # of what no one place foresees: a full disk behind >, a name that is too long
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _print_no_more()
+        why = error.strerror or error
+        return _refused(f"{error.filename or 'the output'}: {why}: free some space, or choose another place or name")
+
+
+def _print_no_more() -> None:
+    """What is left unprinted goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refused(message: str) -> int:
-    print(f"chexlib: {' '.join(message.split())}", file=sys.stderr)
+    print(f"chexlib: {one_line(message)}", file=sys.stderr)
     return 2
 
 
@@ -302,11 +318,13 @@ def _values(texts: Texts) -> dict:
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals:
-            raise UserError(f"{text!r}: fields are given as NAME=VALUE, e.g. arch=resnet18")
+            raise UserError(f"{quoted(text)}: fields are given as NAME=VALUE, e.g. arch=resnet18")
+        if name in values:
+            raise UserError(f"{name}: given twice, the second time as {quoted(text)}: choose one")
         try:
             values[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise UserError(f"{text!r}: not readable as YAML: {error}") from None
+            raise UserError(f"{quoted(text)}: not readable as YAML: {error}") from None
     return values
 
 

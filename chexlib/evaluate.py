@@ -2,13 +2,16 @@
 
 A file is a CSV (gzipped or not) or a Parquet table with a row a study or an image: one column names it, further ones
 hold a score or a label for each task, in any order; or it is a run's folder. Nothing is guessed that could be wrong in
-silence: rows are matched by their names, and what does not match is refused with a few of them. The bootstrap draws
-patients, the same draws for all models (`chexlib.stats.bootstrap`), so that a difference is paired.
+silence: rows are matched by their names, whatever folders stand before them, and what does not match is refused with a
+few of them. Images are combined where the other file is of studies: scores by their maximum, labels where they agree.
+The bootstrap draws patients, the same draws for all models (`chexlib.stats.bootstrap`), so that a difference is paired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -16,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chexlib.data.names import finding_of
-from chexlib.data.readers.label_files import read_csv
-from chexlib.errors import UserError
+from chexlib.data.names import alike, finding_of, image_paths, normal
+from chexlib.data.readers.label_files import need_header, read_csv
+from chexlib.errors import UserError, quoted
 from chexlib.runs.store import Run
 from chexlib.stats import BootstrapAreas, bootstrap_auprc, bootstrap_auroc, holm
 from chexlib.stats.intervals import FEW
@@ -27,7 +30,10 @@ NAMES = ("study", "path", "image", "image index", "image id", "filename", "file"
 """Columns that can say which study or image a row is, the best first; another column serves if it is the first."""
 
 PATIENTS = ("patient", "patient id", "patientid")
-ABOUT = {*PATIENTS, "split", "view", "sex", "age", "frontal/lateral", "ap/pa", "unnamed: 0"}
+CHEXPERTS = re.compile(r"patient[^/]+/study[^/]+(?:/[^/]+)?$")
+"""How its studies' and images' names end."""
+
+ABOUT = {*PATIENTS, "split", "view", "sex", "age", "frontal/lateral", "ap/pa"}
 """Columns that say whose a row is, and all that are neither a score nor a label."""
 
 MEAN, SHOWN = "mean", 3  # the row of means over tasks; names that an error lists
@@ -132,9 +138,12 @@ def evaluate(
     models = _models(files)
     if truth is None and files[0].suffix != ".parquet":
         raise UserError(f"{files[0]}: holds no labels: give them with --truth")
-    truth = _file(truth or files[0])
-    labels, whose = _labels(truth)
-    scores = [_matched(file, _scores(file), truth, labels, inner) for file in files]
+    truth, said = _file(truth or files[0]), list[str]()
+    labels, whose = _labels(truth, said)
+    scores = [_scores(file, said) for file in files]
+    if any(_of_studies(values.index, labels.index) for values in scores):
+        labels, whose = _by_study(truth, labels, whose)
+    scores = [_matched(file, values, truth, labels, inner) for file, values in zip(files, scores, strict=True)]
     common = labels.index[np.all([labels.index.isin(table.index) for table in scores], axis=0)]
     if not len(common):
         raise UserError(f"{files[0]}: has no study in common with all others: nothing can be compared")
@@ -159,7 +168,7 @@ def evaluate(
     table = table.join(counts.assign(dropped=auroc.dropped).astype("Int64"), on="task")
     return Evaluation(
         tuple(y), str(truth), len(y), len(set(patients)), n_boot, interval,
-        table, _pairs(models, auroc, interval), tuple(notes),
+        table, _pairs(models, auroc, interval), tuple(dict.fromkeys([*said, *notes])),
     )  # fmt: skip
 
 
@@ -224,25 +233,76 @@ def _chosen(
     return labels[[task for task in shared if task not in single]], notes
 
 
+def _tails(name: str) -> list[str]:
+    """A name without its first folder, its first two, and so on."""
+    parts = name.split("/")
+    return ["/".join(parts[first:]) for first in range(1, len(parts))]
+
+
+def _folders(names: pd.Index) -> pd.Index:
+    """Of images the studies, if their names say them."""
+    return names.map(lambda name: name.rpartition("/")[0])
+
+
+def _named_as(names: pd.Index, wanted: pd.Index) -> pd.Index:
+    """Names as `wanted` has them, where one is the other with folders before it, or both are of the same
+    patient64741/study1; as they are where that would make one of two."""
+    if names.isin(wanted).all():
+        return names
+
+    def short(name: str) -> str:
+        study = CHEXPERTS.search(name)
+        return study[0] if study else name
+
+    whole = dict(zip(wanted.map(short), wanted)) if wanted.map(short).is_unique else {}
+    whole |= dict(zip(wanted, wanted))
+    times = Counter(tail for name in wanted for tail in _tails(name))
+    ends = {tail: name for name in wanted for tail in _tails(name) if times[tail] == 1}
+    renamed = {}
+    for name in names.unique():
+        ways = (whole.get(name), whole.get(short(name)), ends.get(name), *map(whole.get, _tails(name)))
+        renamed[name] = next(filter(None, ways), name)
+    return names.map(renamed) if len(set(renamed.values())) == len(renamed) else names
+
+
+def _of_studies(names: pd.Index, wanted: pd.Index) -> bool:
+    """Whether names are of studies, and `wanted` of their images."""
+    as_images = (_named_as(one, wanted).isin(wanted).any() for one in (names, _folders(names)))
+    return not any(as_images) and _named_as(names, _folders(wanted).unique()).isin(_folders(wanted)).any()
+
+
+def _by_study(truth: Path, labels: pd.DataFrame, whose: pd.Series) -> tuple[pd.DataFrame, pd.Series]:
+    """Labels of images as those of their studies; UserError where two images of one differ."""
+    studies = labels.groupby(_folders(labels.index))
+    differ = (studies.nunique(dropna=False) > 1).any(axis=1)
+    if differ.any():
+        first = differ.index[differ][0]
+        raise UserError(f"{truth}: the images of {first} have different labels, and scores are of studies: give theirs")
+    return studies.first(), whose.groupby(_folders(whose.index)).first()
+
+
 def _matched(file: Path, values: pd.DataFrame, truth: Path, labels: pd.DataFrame, inner: bool) -> pd.DataFrame:
     """The file's rows that the labels have, images combined where the labels are of studies (by maximum).
 
     Unless `inner`, rows that only one of the two has are refused with UserError.
     """
-    if not values.index.isin(labels.index).any():
-        studies = values.index.map(lambda name: name.rpartition("/")[0])
-        if studies.isin(labels.index).any():  # images, and the labels are of their studies
-            values = values.groupby(studies).max()
+    names = _named_as(values.index, labels.index)
+    if not names.isin(labels.index).any():
+        studies = _named_as(_folders(names), labels.index)
+        names = studies if studies.isin(labels.index).any() else names
+    values = values.groupby(names).max()
     missing, strange = labels.index.difference(values.index), values.index.difference(labels.index)
+    nearly = alike(pd.Series([*missing, *strange]))
+    hint = f": case or zeros alone tell {' and '.join(nearly[0])} apart" if nearly else ""
     if len(strange) == len(values):
         raise UserError(
-            f"{file}: no row is of {truth}: it names {strange[0]!r}, and the labels {missing[0]!r}: "
+            f"{file}: no row is of {truth}: it names {quoted(strange[0])}, and the labels {quoted(missing[0])}{hint}: "
             "give the predictions of these studies"
         )
     if len(missing) + len(strange) and not inner:
         parts = [f"lacks {_some(missing)} of {truth.name}"] if len(missing) else []
         parts += [f"has {_some(strange)} that {truth.name} does not"] if len(strange) else []
-        raise UserError(f"{file}: {' and '.join(parts)}: --inner compares on what both have")
+        raise UserError(f"{file}: {' and '.join(parts)}{hint}: --inner compares on what both have")
     return values[values.index.isin(labels.index)]
 
 
@@ -254,47 +314,46 @@ def _complete(file: Path, values: pd.DataFrame, y: pd.DataFrame) -> np.ndarray:
     return p.to_numpy(float)
 
 
-def _labels(file: Path) -> tuple[pd.DataFrame, pd.Series]:
+def _labels(file: Path, notes: list[str]) -> tuple[pd.DataFrame, pd.Series]:
     """Labels of 1, 0 or NaN (unknown), and whose each study is. Raises UserError for any other label.
 
     A patient is told by a column, or by a study's name as CheXpert's are (patient64741); otherwise a study is its own.
     """
-    rows, values = _read(file, "y:", "labels: a column that names the study, and one a finding")
+    rows, names, values = _read(file, "y:", "labels: a column that names the study, and one a finding", notes)
     wrong = values.notna() & ~values.isin([0, 1])
-    _refuse(file, values, wrong, "{:g} is no label: 1, 0 or empty: decide first what an uncertain label counts as")
+    _refuse(file, values, wrong, "{} is no label: 1, 0 or empty: decide first what an uncertain label counts as")
     by_name = {str(column).strip().casefold(): column for column in rows}
     column = next((by_name[name] for name in PATIENTS if name in by_name), None)
     if column is not None:
-        return values, _filled(file, rows[column]).groupby(rows.index).first()
+        return values, _filled(file, rows[column], normal).groupby(names).first()
     names = values.index.to_series()
     return values, names.str.extract(r"(patient\d+)", expand=False).fillna(names)
 
 
-def _scores(file: Path) -> pd.DataFrame:
+def _scores(file: Path, notes: list[str]) -> pd.DataFrame:
     """Scores of a column a task; of a run's images their studies', combined as the run's spec says."""
-    return _read(file, "p:", "predictions: a column that names the study, and a score a task")[1]
+    return _read(file, "p:", "predictions: a column that names the study, and a score a task", notes)[2]
 
 
-def _read(file: Path, prefix: str, what: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A file's rows as they are, indexed by what they are of, and their numbers, NaN where a cell is empty.
+def _read(file: Path, prefix: str, what: str, notes: list[str]) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame]:
+    """A file's rows as they are, the names of what they are of, and by these their numbers, NaN where a cell is empty.
 
     `prefix` is that of the columns in question in a run's predictions. Raises UserError for what cannot be read.
     """
-    rows = _parquet(file) if file.suffix == ".parquet" else read_csv(file, f"a file of {what}", dtype=str)
+    rows = _parquet(file) if file.suffix == ".parquet" else read_csv(file, f"a file of {what}", str, notes)
     ours = [column for column in rows if str(column).startswith(prefix)]
     if ours and "split" in rows:  # a run's predictions.parquet
         rows = rows[rows["split"] == "test"]
     if rows.empty:
         raise UserError(f"{file}: no rows{' of split test' if ours else ''}: give a file of {what}")
     by_name = {str(column).strip().casefold(): column for column in rows}
-    names = _filled(file, rows[_name_column(file, rows, by_name)])
-    rows = rows.set_axis(names)
+    names = _filled(file, rows[_name_column(file, rows, by_name)], image_paths)
     columns = ours or [column for key, column in by_name.items() if column != names.name and key not in ABOUT]
     if not columns:
-        raise UserError(f"{file}: no column beside {names.name!r}: give a file of {what}")
-    cells = rows[columns]
+        raise UserError(f"{file}: no column beside {quoted(names.name)}: give a file of {what}")
+    cells = rows[columns].set_axis(names)
     values = cells.apply(pd.to_numeric, errors="coerce").astype(float)
-    _refuse(file, cells, values.isna() & cells.notna(), "{!r} is not a number")
+    _refuse(file, cells, values.isna() & cells.notna(), "{} is not a number")
     values.columns = [_task_name(str(column).removeprefix(prefix)) for column in columns]
     if not values.columns.is_unique:
         raise UserError(f"{file}: two columns are of {min(values.columns[values.columns.duplicated()])}: leave one")
@@ -304,12 +363,12 @@ def _read(file: Path, prefix: str, what: str) -> tuple[pd.DataFrame, pd.DataFram
     elif not names.is_unique:
         twice = _some(names[names.duplicated()].drop_duplicates().sort_values())
         raise UserError(f"{file}: {twice} more than once: one row for each is needed")
-    return rows, values
+    return rows, names, values
 
 
 def _parquet(file: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(file)
+        return pd.read_parquet(file).reset_index(drop=True)
     except FileNotFoundError:
         raise UserError(f"{file}: no such file: give a file of predictions, or a run's folder") from None
     except (OSError, ValueError):
@@ -320,16 +379,17 @@ def _name_column(file: Path, rows: pd.DataFrame, by_name: dict[str, str]) -> str
     """The column that names the study or image of a row."""
     if found := next((by_name[name] for name in NAMES if name in by_name), None):
         return found
+    need_header(file, rows)
     if pd.to_numeric(rows.iloc[:, 0], errors="coerce").notna().all():
         raise UserError(f"{file}: no column names the study or image: call it Study, Path or Image")
     return rows.columns[0]
 
 
-def _filled(file: Path, cells: pd.Series) -> pd.Series:
-    """Names of studies or patients; UserError where a cell has none."""
-    names = cells.astype("string").str.strip()
-    if (empty := np.flatnonzero(names.isna() | (names == ""))).size:
-        raise UserError(f"{file}: row {empty[0] + 2}, column {cells.name}: empty: every row needs a name there")
+def _filled(file: Path, cells: pd.Series, form: Callable[[pd.Series], pd.Series]) -> pd.Series:
+    """Names of studies or patients in their normal form; UserError where a cell has none."""
+    names = form(cells)
+    for place in names.index[names.isna()][:1]:
+        raise UserError(f"{file}: row {place + 2}, column {cells.name}: empty: every row needs a name there")
     return names.astype(object)
 
 
@@ -337,8 +397,8 @@ def _refuse(file: Path, table: pd.DataFrame, wrong: pd.DataFrame, why: str) -> N
     """Raises UserError for the first of the cells that are wrong, if any; `why` is formatted with what it holds."""
     if (at := np.argwhere(wrong.to_numpy())).size:
         row, column = at[0]
-        place = f"{table.index[row]}, column {table.columns[column]}"
-        raise UserError(f"{file}: {place}: {why.format(table.iat[row, column])}")
+        place, value = f"{table.index[row]}, column {table.columns[column]}", table.iat[row, column]
+        raise UserError(f"{file}: {place}: {why.format(f'{value:g}' if isinstance(value, float) else quoted(value))}")
 
 
 def _task_name(name: str) -> str:

@@ -1,5 +1,6 @@
 """The command line: one clear line and exit code 2 for what a user can do wrong."""
 
+import os
 import re
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from tests.command_line import parsed
         (["study", "export", "demo", "--runs", "nowhere"], "has no finished runs"),
         (["train", "arch"], "fields are given as NAME=VALUE"),
         (["train", "arhc=resnet18"], "did you mean 'arch'"),
+        (["train", "arch=resnet18", "arch=resnet34"], "arch: given twice"),
         (["train", "options=["], "'options=[': not readable as YAML"),
         (["train", "policy=u-zeros, Edma=u-ones"], "finding='Edma': choose one of No Finding"),
         (["train", "augment={rotate: 5}"], "augment: 'rotate' is unknown"),
@@ -68,6 +70,42 @@ def test_a_users_error_is_one_line_and_exit_code_2(arguments, message, capsys, t
     assert printed.out == ""
     assert printed.err.count("\n") == 1
     assert message in printed.err
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data", "check", LONG], ["data", "describe", LONG], ["data", "check", "nih", "--data", LONG],
+        ["study", "plan", LONG], ["study", "run", f"{LONG}.yaml"], ["study", "status", "demo", "--runs", LONG],
+        ["evaluate", LONG, "--truth", LONG], ["train", "--dataset", "nih", "--data", LONG],
+    ],
+)  # fmt: skip
+def test_a_name_that_is_too_long_is_one_line(arguments, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def run(*arguments: str, stdout=subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "chexlib.cli", *arguments]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [("--version",), ("data", "describe", "phantom", "--json", "--data")])
+def test_a_full_disk_behind_the_output_is_one_line(arguments, phantom_folder):
+    with open("/dev/full", "w") as full:
+        done = run(*arguments, *[str(phantom_folder)][: len(arguments) - 1], stdout=full)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "No space left" in done.stderr
+
+
+def test_a_terminal_that_knows_ascii_alone_shows_everything(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,patient,split,Edema\na.png,ä,train,1\nb.png,ä,test,0\n")
+    done = run("data", "check", str(tmp_path), "--labels-only", PYTHONIOENCODING="ascii")
+    assert done.returncode == 1 and "patient \\xe4 is in 2 splits" in done.stdout and done.stderr == ""
+    assert run("claims", PYTHONIOENCODING="ascii").returncode == 0
 
 
 def test_a_phantom_folder_from_the_command_line(tmp_path, capsys):

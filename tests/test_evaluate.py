@@ -113,6 +113,68 @@ def test_images_score_their_studys_maximum(folder):
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(
+    "prefix", ["", "test/", "CheXpert-v1.0-small/test/", "/data/mine/valid/", ".\\CheXpert\\test\\"]
+)
+@pytest.mark.parametrize("view", ["", "/view1_frontal.jpg"])
+def test_studies_are_matched_whatever_folders_stand_before_them(folder, prefix, view):
+    def name(study):
+        return (prefix + study.removeprefix("CheXpert-v1.0/test/") + view).replace("/", prefix[-1:] or "/")
+
+    found = evaluate([changed("other.csv", lambda t: t.assign(Study=t["Study"].map(name)))], "truth.csv")
+    np.testing.assert_array_equal(found.table["auroc"], evaluate(["a.csv"], "truth.csv").table["auroc"])
+    assert found.patients == N // 2
+
+
+def test_images_are_matched_where_one_name_ends_in_the_other_and_nowhere_else(folder, capsys):
+    names = [f"{k:08d}_000.png" for k in range(N)]
+    LABELS.assign(Study=names).to_csv("bare.csv", index=False)
+    LABELS.assign(Study=[f"images/{name}" for name in names]).to_csv("below.csv", index=False)
+    scores = changed("deep.csv", lambda t: t.assign(Study=[f"nih/images/{name}" for name in names]))
+    for truth in ("bare.csv", "below.csv"):
+        areas = evaluate([scores], truth).table["auroc"]
+        np.testing.assert_array_equal(areas, evaluate(["a.csv"], "truth.csv").table["auroc"])
+    LABELS.assign(Study=[f"other/{name}" for name in names]).to_csv("others.csv", index=False)
+    assert "no row is of others.csv" in said(capsys, scores, "--truth", "others.csv")
+    twice = changed("twice.csv", lambda t: pd.concat([t, t]).assign(Study=[f"{a}/{n}" for a in "ab" for n in names]))
+    assert "no row is of bare.csv" in said(capsys, twice, "--truth", "bare.csv")
+
+
+def test_labels_of_images_are_their_studies_where_scores_are_of_studies(folder, capsys):
+    images = pd.concat([LABELS.assign(view=view) for view in ("view1_frontal.jpg", "view2_lateral.jpg")])
+    images = images.assign(Path=images["Study"].str[19:] + "/" + images["view"]).drop(columns=["Study", "view"])
+    images.to_csv("images.csv", index=False)
+    both = changed("both.csv", lambda t: t.assign(Study=t["Study"] + "/view1_frontal.jpg"))
+    found = evaluate(["a.csv", both], "images.csv")
+    assert (found.n, found.patients, set(found.pairs["difference"])) == (N, N // 2, {0})
+    np.testing.assert_array_equal(found.table["auroc"][:3], evaluate(["a.csv"], "truth.csv").table["auroc"])
+    images.iloc[0, 0] = 1 - images.iloc[0, 0]
+    images.to_csv("images.csv", index=False)
+    assert "have different labels" in said(capsys, "a.csv", "--truth", "images.csv")
+
+
+def test_names_that_differ_in_case_alone_are_told_and_not_matched(folder, capsys):
+    LABELS.assign(Study=[f"S{k}" for k in range(N)]).to_csv("capitals.csv", index=False)
+    small = changed("small.csv", lambda t: t.assign(Study=[f"s{k:03d}" for k in range(N)]))
+    assert "S0 and s000" in said(capsys, small, "--truth", "capitals.csv")
+
+
+def test_tables_of_other_forms_are_scored_alike(folder):
+    expected = evaluate(["a.csv"], "truth.csv").table["auroc"]
+    SCORES.to_csv("semicolons.csv", index=False, sep=";", decimal=",")
+    SCORES.to_csv("tabs.csv", index=False, sep="\t", encoding="utf-16")
+    SCORES.set_index("Study").rename_axis("").to_csv("index.csv")
+    SCORES.to_csv("numbered.csv")
+    SCORES.assign(Study=[f"\ufeff{study} " for study in STUDIES]).to_csv("blanks.csv", index=False)
+    for name in ("semicolons", "tabs", "index", "numbered", "blanks"):
+        np.testing.assert_allclose(evaluate([f"{name}.csv"], "truth.csv").table["auroc"], expected)
+
+
+def test_a_table_without_a_header_is_called_so(folder, capsys):
+    SCORES.to_csv("bare.csv", index=False, header=False)
+    assert "bare.csv: its first row holds" in said(capsys, "bare.csv", "--truth", "truth.csv")
+
+
 def test_a_runs_folder_brings_its_own_labels(folder):
     table = SCORES.assign(split="test", image=[f"{s}/view1.jpg" for s in STUDIES], patient=[s[19:31] for s in STUDIES])
     table = table.rename(columns={"Study": "study"} | {task: f"p:{task}" for task in ("Edema", "Atelectasis")})

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from chexlib.data.images import BadImage, Files, Images, visible_files
 from chexlib.data.labels import FINDINGS, TASKS, counts
-from chexlib.data.listing import FEW, KINDS, PROBLEM, WARNING, Listing, Problem, Remarks
+from chexlib.data.listing import FEW, KINDS, PROBLEM, SPLITS, WARNING, Listing, Problem, Remarks
 from chexlib.errors import UserError
 
 SIDE, THUMBNAIL, FINE = 64, 16, 512
@@ -118,7 +118,7 @@ def check(listing: Listing, pixels: bool = True, most: int | None = None, progre
     listing, and duplicates are those among them; the report says how many they were.
     """
     table = listing.table
-    remarks, decoded = Remarks(list(listing.all_problems())), 0
+    remarks, decoded = Remarks(list(listing.all_problems(SPLITS))), 0
     _class_counts(listing, remarks)
     if pixels:
         rows = np.flatnonzero(~table["image"].duplicated().to_numpy())

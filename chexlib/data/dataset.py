@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -124,14 +125,16 @@ def open_dataset(
     views: str = "all",
     train_images: int = 0,
     progress: bool = True,
+    needs: Sequence[str] = (),
     **options,
 ) -> Dataset:
     """Opens a data set, packing its images at size x size the first time.
 
     `name` is a row of chexlib.data.sources, `root` its folder; the phantom needs none and is then made in the cache
     from its options (n, n_valid, n_test, seed). `views` is a key of VIEWS, `train_images` the number of training images
-    (0: all): those of whole patients but for the last one, always the same, the fewer among the more. Other options go
-    to the data set's reader. Raises UserError, one line, for whatever is missing or unreadable.
+    (0: all): those of whole patients but for the last one, always the same, the fewer among the more. `needs` are splits
+    that must hold images. Other options go to the data set's reader. Raises UserError, one line, for whatever is missing
+    or unreadable, before an image is packed where that can be known.
     """
     if views not in VIEWS:
         raise UserError(f"views={views!r}: choose one of {', '.join(VIEWS)}")
@@ -142,16 +145,18 @@ def open_dataset(
     listing.refuse()
     if listing.table.empty:
         raise UserError(f"{root}: no image is listed: give the folder that holds {source.title}")
+    listing.refuse(needs)
+    seen = listing.table["view"].isin(VIEWS[views])
+    _need(root, listing.table[seen], needs, f"views={views!r} leaves", "choose other views")
     pixels = pack(root, listing.images, size, progress)
     table, flow = listing.table, [_count("listed", listing.table)]
     if pixels.bad:  # packed with --skip-bad
         table = table.drop(index=list(pixels.bad))
         flow.append(_count("readable", table))
+        _need(root, table[seen[table.index]], needs, "unreadable images leave", "fetch them again")
     if views != "all":
-        table = table[table["view"].isin(VIEWS[views])]
+        table = table[seen[table.index]]
         flow.append(_count(f"{views} views", table))
-    if table.empty:
-        raise UserError(f"{root}: views={views!r} leaves none of {len(listing.table)} images: choose other views")
     if train_images:
         table = _first_patients(table, train_images, root)
         flow.append(_count(f"{train_images:,} to learn from", table))
@@ -174,6 +179,15 @@ def _first_patients(table: pd.DataFrame, train_images: int, root: Path) -> pd.Da
     return table.drop(index=training[order[train_images:]])
 
 
+def _need(root: Path, table: pd.DataFrame, needs: Sequence[str], what: str, todo: str) -> None:
+    """Raises UserError where a split in `needs` has no row, or none has."""
+    if table.empty:
+        raise UserError(f"{root}: {what} no image: {todo}")
+    for split in needs:
+        if not (table["split"] == split).any():
+            raise UserError(f"{root}: {what} no {split} images: {todo}")
+
+
 def _count(step: str, table: pd.DataFrame) -> pd.DataFrame:
     """How many images, studies and patients are in each split after a step from files to images."""
     splits = table.groupby("split")
@@ -186,11 +200,4 @@ def open_for(spec, root: str | Path | None = None, progress: bool = True) -> Dat
     """The data set that a RunSpec trains on. Raises UserError where it has no training, validation or test images."""
     chosen = {"policy": spec.policy, "size": spec.size, "unmentioned": spec.unmentioned, "views": spec.views}
     chosen["train_images"] = spec.train_images
-    dataset = open_dataset(spec.dataset, root, **chosen, progress=progress, **spec.options)
-    for split, needs in (("train", "train.csv"), ("val", "valid.csv"), ("test", "test labels and the test images")):
-        if len(dataset.rows(split)):
-            continue
-        if (dataset.listing.table["split"] == split).any():
-            raise UserError(f"{dataset.root}: views={spec.views!r} leaves no {split} images: choose other views")
-        raise UserError(f"{dataset.root}: no {split} images: a study needs {needs}")
-    return dataset
+    return open_dataset(spec.dataset, root, **chosen, progress=progress, needs=SPLITS, **spec.options)

@@ -15,7 +15,8 @@ import pandas as pd
 
 from chexlib.data.images import Images
 from chexlib.data.labels import FINDINGS
-from chexlib.errors import UserError
+from chexlib.data.names import alike
+from chexlib.errors import UserError, one_line
 
 SPLITS = ("train", "val", "test")
 
@@ -50,6 +51,7 @@ KINDS = {
     "disagree": Kind("studies on which two label files disagree", "remove the file that is wrong"),
     "listed-twice": Kind("images listed twice", "keep one row of each"),
     "leak": Kind("patients in several splits", "keep each in one split"),
+    "no-images": Kind("splits without images", "see that each split has patients"),
     "missing": Kind("missing images", "complete the folder, or take their rows out"),
     "unreadable": Kind("unreadable images", "fetch them again, or leave them out: chexlib data pack --skip-bad"),
     "constant": Kind("constant images", "fetch them again, or take their rows out"),
@@ -60,6 +62,8 @@ KINDS = {
     "view": Kind("views that nobody knows", "correct them: they count as not said", WARNING),
     "sex": Kind("sexes that nobody knows", "correct them: they count as not said", WARNING),
     "age": Kind("ages that are none", "correct them: they count as not said", WARNING),
+    "alike": Kind("patients with nearly the same name", "write each patient one way: they count as several", WARNING),
+    "files": Kind("label files beside the one that is read", "remove those that are not meant", WARNING),
     "box": Kind("boxes that are none", "correct them: they are left out", WARNING),
     "duplicate": Kind("duplicates of one patient", "keep one of each", WARNING),
     "upside-down": Kind("images upside down", "look at them, and turn them", WARNING),
@@ -89,18 +93,22 @@ class Problem:
         return KINDS[self.kind].severity == PROBLEM
 
 
+DRAWN = "patients are drawn into splits: add some, or draw otherwise (option split_seed)"
+
+
 @dataclass
 class Remarks:
-    """What is noted while files are read: problems, and what was put right, a sentence each."""
+    """What is noted while files are read: problems, what was put right, a sentence each, and where splits are from."""
 
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    splits: str = DRAWN  # what an empty split wants, in the set's own words
 
     def wrong(self, kind: str, items: Sequence, before: str = "", after: str = "", message: str = "") -> None:
         """Notes a Problem where there are items; its message, or the first item between `before` and `after`."""
         items = tuple(map(str, items))
         if items:
-            self.problems.append(Problem(kind, message or f"{before}{items[0]}{after}", items))
+            self.problems.append(Problem(kind, one_line(message or f"{before}{items[0]}{after}"), items))
 
 
 @dataclass(frozen=True)
@@ -122,8 +130,8 @@ class Listing:
     def notes(self) -> tuple[str, ...]:
         return tuple(self.remarks.notes)
 
-    def all_problems(self) -> tuple[Problem, ...]:
-        """The reader's, then images listed twice and patients in several splits, which make test scores too good."""
+    def all_problems(self, needs: Sequence[str] = ()) -> tuple[Problem, ...]:
+        """The reader's, then what makes test scores too good, and which of the splits in `needs` hold no image."""
         found = Remarks(list(self.remarks.problems))
         names = self.table["image"]
         twice = names[names.duplicated()].unique()
@@ -133,11 +141,18 @@ class Listing:
         sides = sides[sides > 1]
         count = sides.iloc[0] if len(sides) else 0
         found.wrong("leak", sides.index, "patient ", f" is in {count} splits ({len(sides)} patients are): keep one")
+        patients = self.table["patient"]
+        groups = [" = ".join(group) for group in alike(patients[patients != names])]
+        found.wrong("alike", groups, after=f": case or zeros alone tell them apart: {KINDS['alike'].advice}")
+        empty = [split for split in needs if not (self.table["split"] == split).any()]
+        whose = " (all are of one patient)" if patients.nunique() == 1 else ""
+        after = f": {self.remarks.splits}"
+        found.wrong("no-images", empty, message=f"no {' and no '.join(empty)} images{whose}{after}")
         return tuple(found.problems)
 
-    def refuse(self) -> None:
+    def refuse(self, needs: Sequence[str] = ()) -> None:
         """Raises UserError for the first problem that makes training meaningless."""
-        for problem in self.all_problems():
+        for problem in self.all_problems(needs):
             if problem.fatal:
                 raise UserError(problem.message)
 

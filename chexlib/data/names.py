@@ -68,6 +68,14 @@ def normal(column: pd.Series) -> pd.Series:
     return pd.Series(names.to_pandas().array, column.index, "str", column.name)
 
 
+def image_paths(column: pd.Series) -> pd.Series:
+    """Paths below a folder in their normal form, and with slashes for Windows' backslashes, without any ./ and //."""
+    paths = normal(column)
+    if paths.str.contains(r"\\|//|(?:^|/)\./", na=False).any():
+        paths = paths.str.replace(r"[\\/]+", "/", regex=True).str.replace(r"(^|/)(?:\./)+", r"\1", regex=True)
+    return paths
+
+
 def spelling(name: str) -> str:
     """By what a file's name is known on disks of every kind: those of Windows and macOS see no case, macOS takes names
     apart (NFD), and Windows' folders end in a backslash."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chexlib.data.listing import Listing
+from chexlib.data.listing import Listing, Remarks
 from chexlib.data.packed import cache_folder, exclusive
 from chexlib.data.readers import chestmnist, chexpert, dicom, folder, nih, xrv
-from chexlib.data.readers.label_files import read_csv
-from chexlib.errors import UserError
+from chexlib.data.readers.label_files import need_header, read_csv
+from chexlib.errors import UserError, quoted
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def find_source(name: str, root: str | Path | None = None) -> tuple[Source, Path
     if name in SOURCES:
         return SOURCES[name], Path(root).expanduser() if root else None
     folder = Path(name).expanduser()
-    if not folder.is_dir() or root:
-        raise UserError(f"data set {name!r} is unknown: choose one of {', '.join(SOURCES)}, or give its folder")
+    if not os.path.isdir(folder) or root:
+        raise UserError(f"data set {quoted(name)} is unknown: choose one of {', '.join(SOURCES)}, or give its folder")
     for source in SOURCES.values():
         if any(next(folder.glob(sign), None) for sign in source.signs):
             return source, folder
@@ -142,11 +143,12 @@ def read_label_file(path: str | Path) -> Listing:
 
     Raises UserError where it cannot be read or is none of these.
     """
-    path = Path(path).expanduser()
-    rows = read_csv(path, "a label file")
+    path, remarks = Path(path).expanduser(), Remarks()
+    rows = read_csv(path, "a label file", notes=remarks.notes)
     for column, read in KNOWN_BY.items():
         if column in rows:
-            return read(path, rows)
+            return read(path, rows, remarks)
+    need_header(path, rows)
     raise UserError(f"{path}: no column {', '.join(KNOWN_BY)}: give a label file of CheXpert's or NIH's")
 
 

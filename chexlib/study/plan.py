@@ -204,7 +204,7 @@ def _data_of(specs: list[RunSpec], root: str | Path | None, progress: bool) -> t
         if having(spec, DATA) not in found:
             source, folder = find_source(spec.dataset, root)
             _, listing = read_listing(source, folder, spec.size, progress, **spec.options)
-            listing.refuse()
+            listing.refuse(SPLITS)
             splits = listing.table.loc[listing.table["view"].isin(VIEWS[spec.views]), "split"].value_counts()
             images = found[having(spec, DATA)] = {split: int(splits.get(split, 0)) for split in SPLITS}
             images["train"] = min(images["train"], spec.train_images or images["train"])

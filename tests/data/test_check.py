@@ -62,12 +62,26 @@ def of_one_patient(folder):
     shutil.copy(first, second)
 
 
+def alike(folder):
+    """One patient's images under another's number, without its zeros."""
+    one, other = sorted({image.parts[-3] for image in images(folder, "train")})[:2]
+    shutil.move(folder / "train" / one, folder / "train" / other.replace("0", ""))
+    edit(folder / "train.csv", lambda rows: rows.replace(f"/{one}/", f"/{other.replace('0', '')}/", regex=True))
+
+
+def no_val(folder):
+    (folder / "valid.csv").unlink()
+    shutil.rmtree(folder / "valid")
+
+
 DEFECTS = {
     "label": lambda folder: edit(
         folder / "train.csv", lambda rows: rows.assign(Edema=rows["Edema"].where(rows.index != 3, 7))
     ),
     "listed-twice": lambda folder: edit(folder / "train.csv", lambda rows: pd.concat([rows, rows[:1]])),
     "leak": leak,
+    "alike": alike,
+    "no-images": no_val,
     "missing": lambda folder: images(folder, "train")[0].unlink(),
     "unreadable": lambda folder: images(folder, "test")[0].write_bytes(images(folder, "test")[0].read_bytes()[:300]),
     "constant": lambda folder: repaint(images(folder, "train")[0], lambda pixels: 0 * pixels + 90),
@@ -84,7 +98,7 @@ DEFECTS = {
 
 def test_every_kind_is_planted_here():
     of_readers = {"column", "finding", "path", "split", "list", "study-twice", "disagree", "view", "sex", "age", "box"}
-    assert set(KINDS) == set(DEFECTS) | OF_SMALL_SETS | of_readers
+    assert set(KINDS) == set(DEFECTS) | OF_SMALL_SETS | of_readers | {"files"}
 
 
 def test_a_clean_folder_has_no_defect(phantom_folder):

@@ -192,6 +192,61 @@ def test_an_image_name_that_leaves_the_folder(tmp_path):
     assert list(listing.table["image"]) == ["images/b.png"]
 
 
+def test_the_first_releases_ages_above_100_are_unknown_and_others_as_they_are(tmp_path):
+    ages = ["411", "148Y", "412", "100", "095Y", "0"]
+    write(tmp_path, *(f"{k}.png,Edema,0,{k},{age},M,PA" for k, age in enumerate(ages)), images=False)
+    listing = nih.read(tmp_path)
+    np.testing.assert_array_equal(listing.table["age"], [np.nan] * 3 + [100, 95, 0])
+    (problem,) = listing.problems
+    assert (problem.kind, problem.count, problem.fatal) == ("age", 3, False) and "row 2" in problem.message
+
+
+def test_a_second_label_file_is_told_and_the_first_is_read(folder):
+    before = nih.read(folder).table
+    for name in ("Data_Entry_2017_v2020b.csv", "Data_Entry_2018.csv"):
+        (folder / name).write_text(HEADER)
+    listing = nih.read(folder)
+    (problem,) = listing.problems
+    assert (problem.kind, problem.fatal, problem.items) == ("files", False, ("Data_Entry_2017_v2020b.csv",))
+    assert listing.table.equals(before)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_with_a_byte_order_mark_name_every_image(folder, encoding):
+    names = [f"{k:02d}.png" for k in range(12)]
+    (folder / "test_list.txt").write_text("\n".join(names[:3]), encoding)
+    (folder / "train_val_list.txt").write_text("\ufeff" + "\n".join(names[3:]), encoding)
+    listing = nih.read(folder)
+    assert listing.all_problems() == ()
+    assert list(listing.table["image"][listing.table["split"] == "test"]) == [f"images/{name}" for name in names[:3]]
+
+
+@pytest.mark.parametrize("place", ["", "images-224/images-224", "a/b", "images_001"])
+def test_images_are_found_wherever_a_re_upload_has_put_them(folder, place):
+    before = nih.read(folder)
+    assert before.notes == ()
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    for image in sorted((folder / "images").iterdir())[3:]:
+        image.rename(folder / place / image.name.replace(".png", ".PNG"))
+    (folder / place / "._03.png").write_bytes(b"")
+    listing = nih.read(folder)
+    assert (open_dataset("nih", folder, size=16, progress=False).pixels[:] == 77).all()
+    assert list(listing.table["image"])[:3] == ["images/00.png", "images/01.png", "images/02.png"]
+    assert len(listing.notes) == 1 and f"{len(listing.table) - 3} images" in listing.notes[0]
+    assert listing.table.drop(columns="image").equals(before.table.drop(columns="image"))
+
+
+def test_an_empty_cell_changes_no_patients_name_and_hides_none(tmp_path):
+    rows = ["a.png,Edema,0,1,5,M,PA", "b.png,Edema,1,1,5,M,PA", "c.png,Edema,0,20,5,M,PA"]
+    write(tmp_path, *rows, images=False)
+    before = nih.read(tmp_path).table
+    write(tmp_path, *rows, "d.png,Edema,,,5,M,PA", "e.png,Edema,,,5,M,PA", ",,,,,,", images=False)
+    listing = nih.read(tmp_path)
+    assert listing.table[:3].equals(before)
+    assert list(listing.table["patient"])[3:] == ["d.png", "e.png"]
+    assert [note for note in listing.notes if "2 images without a patient" in note]
+
+
 def test_strange_views_ages_and_sexes_are_warnings(tmp_path):
     write(tmp_path, "a.png,Edema,0,1,old,M,PA", "b.png,Edema,0,2,5,X,XX", images=False)
     listing = nih.read(tmp_path)

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib.util
 import runpy
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from chexlib.data.dataset import open_dataset
+from chexlib.cli import main
+from chexlib.data.check import check
+from chexlib.data.dataset import open_dataset, open_for
 from chexlib.data.labels import FINDINGS
 from chexlib.data.names import NOTHING, SYNONYMS, finding_of, is_known, merged
 from chexlib.data.readers import chestmnist, dicom, folder
 from chexlib.data.sources import SOURCES, find_source, read_listing
 from chexlib.errors import UserError
+from chexlib.runs.spec import RunSpec
 
 
 def found(table: pd.DataFrame) -> list[set[str]]:
@@ -239,7 +243,7 @@ def test_a_folder_that_says_little(tmp_path):
         ("Effusion", "Effussion", "column 'Effussion' is no finding that is known"),
         ("x/c.png", "../c.png", "row 4: '../c.png' is not below the folder"),
         ("x/c.png", "/c.png", "row 4: '/c.png' is not below the folder"),
-        ("x/c.png", "", "row 4: 'nan' is not below the folder"),
+        ("x/c.png", "", "row 4: an empty cell is not below the folder"),
         ("x/c.png", "a.jpg", "a.jpg is listed 2 times"),
         ("002,", "p1,", "patient p1 is in 2 splits"),
         ("valid", "holdout", "row 4, column split: 'holdout' is not one of TRAIN"),
@@ -252,6 +256,73 @@ def test_a_folder_that_says_little(tmp_path):
 def test_a_folder_with_a_mistake(plain, old, new, said, refusal):
     change(plain, old, new)
     assert said in refusal("folder", plain)
+
+
+def listed(root: Path, *rows: str) -> pd.DataFrame:
+    (root / "labels.csv").write_text("\n".join(rows))
+    return folder.read(root).table
+
+
+def test_patients_whose_names_look_the_same_are_the_same(tmp_path):
+    """Of twelve patients with two images each, the second of each has a space, or is taken apart."""
+    names = [unicodedata.normalize("NFC", f"é{k}") for k in range(12)]
+    others = [f"{name} " if k % 2 else unicodedata.normalize("NFD", name) for k, name in enumerate(names)]
+    rows = [f"{k}.png,{name},{k % 2}" for k, name in enumerate([*names, *others])]
+    table = listed(tmp_path, "image,patient,Edema", *rows)
+    assert table["patient"].nunique() == 12
+    assert table.groupby("patient")["split"].nunique().max() == 1
+
+
+def test_patients_whose_names_look_nearly_the_same_are_told(tmp_path):
+    listed(
+        tmp_path,
+        "image,patient,Edema",
+        "a.png,p7,0",
+        "b.png,P7,1",
+        "c.png,p007,1",
+        "d.png,p70,1",
+        "e.png,,1",
+        "E.png,,1",
+    )
+    (problem,) = [problem for problem in folder.read(tmp_path).all_problems() if problem.kind == "alike"]
+    assert problem.items == ("P7 = p007 = p7",) and not problem.fatal
+
+
+def test_one_file_is_one_image_however_its_path_is_written(tmp_path):
+    table = listed(tmp_path, "image,Edema", "x\\a.png,1", "./x/b.png,1", "x//c.png,1", " x/d.png ,1")
+    assert list(table["image"]) == ["x/a.png", "x/b.png", "x/c.png", "x/d.png"]
+    listed(tmp_path, "image,Edema", "x\\a.png,1", "./x/a.png,1", "..\\a.png,1", "C:\\a.png,1")
+    problems = {problem.kind: problem.count for problem in folder.read(tmp_path).all_problems()}
+    assert problems == {"listed-twice": 1, "path": 2}
+
+
+SPLIT = ["image,patient,split,Edema", *(f"{k}.png,p{k},{'test' if k % 2 else 'train'},1" for k in range(8))]
+
+
+@pytest.mark.parametrize(
+    ("rows", "empty", "word"),
+    [
+        (SPLIT, ("val",), "labels.csv"),
+        ([row.replace("train", "val") for row in SPLIT], ("train",), "labels.csv"),
+        ([row.replace("test", "val") for row in SPLIT], ("test",), "labels.csv"),
+        (["image,patient,Edema", *(f"{k}.png,p,1" for k in range(8))], ("val", "test"), "one patient"),
+    ],
+)
+def test_a_split_without_images_is_told_and_refused_before_any_image_is_read(
+    tmp_path, rows, empty, word, monkeypatch, refused
+):
+    listed(tmp_path, *rows)
+    (problem,) = [
+        problem for problem in check(folder.read(tmp_path), pixels=False).found if problem.kind == "no-images"
+    ]
+    assert (
+        problem.fatal and word in problem.message and ".csv" in problem.message and "valid.csv" not in problem.message
+    )
+    assert problem.items == empty and all(f"no {split} " in problem.message for split in empty)
+    spec = RunSpec(dataset="folder", size=16)
+    monkeypatch.setattr("chexlib.data.dataset.pack", None)
+    assert refused(open_for, spec, tmp_path, progress=False) == problem.message
+    assert main(["data", "check", str(tmp_path), "--labels-only"]) == 1
 
 
 # DICOM folders.

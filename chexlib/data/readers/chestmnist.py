@@ -59,7 +59,8 @@ def read(root: Path, resolution: int | None = None) -> Listing:
     note = f"{path.name}: patients are not published, so each image counts as one"
     stat = path.stat()
     arrays = Arrays(path, f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}", image.array, counts)
-    return Listing(table, covers(map(finding_of, NAMES), table), arrays, Remarks(notes=[note]))
+    remarks = Remarks(notes=[note], splits=f"{path.name} holds them")
+    return Listing(table, covers(map(finding_of, NAMES), table), arrays, remarks)
 
 
 def _labels(path: Path) -> dict[str, np.ndarray]:

@@ -28,7 +28,8 @@ import pyarrow.compute as pc
 from chexlib.data.images import Files
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import SPLITS, Listing, Remarks, covers, covers_labelled
-from chexlib.data.readers.label_files import need, read_ages, read_codes, read_csv, read_labels
+from chexlib.data.names import image_paths
+from chexlib.data.readers.label_files import cells, need, read_ages, read_codes, read_csv, read_labels
 from chexlib.errors import UserError
 
 LABEL_FILES = {
@@ -46,14 +47,15 @@ FOLDERS = {"train": ("train",), "valid": ("valid", "val"), "val": ("val", "valid
 SIGNS = tuple(f"{folder}{name}" for folder in ("", "CheXpert*/") for name in LABEL_FILES)
 IMAGE_TYPES = {".jpg", ".jpeg", ".png"}
 
+TEXT = pa.large_string()
+
 METADATA = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
 SEX = {"MALE": "M", "FEMALE": "F", "UNKNOWN": ""}
 FRONTAL = {"FRONTAL": "", "LATERAL": "LATERAL"}
 AP_PA = {"AP": "AP", "PA": "PA", "LL": "", "RL": ""}
 
-SHAPE = r"(?:^|/)(?P<folder>train|valid|val|test)/(?P<patient>patient[^/]+)/(?P<study>study[^/]+)"
-SHAPES = {"image": SHAPE + r"/(?P<file>[^/.][^/]*)$", "study": SHAPE + "$"}
 FORMS = "CheXpert's train.csv, valid.csv, test_labels.csv or groundtruth.csv"
+SPLIT_FILES = "a study needs train.csv, valid.csv, and groundtruth.csv or test_labels.csv with the test images"
 
 
 def read(root: Path) -> Listing:
@@ -61,12 +63,10 @@ def read(root: Path) -> Listing:
 
     Raises UserError where there is no label file at all; one that is missing is noted.
     """
-    release, remarks, tables, columns = find_release(root), Remarks(), {}, {}
+    release, remarks, tables, columns = find_release(root), Remarks(splits=SPLIT_FILES), {}, {}
     for path in release.label_files():
-        rows = read_csv(path, FORMS)
-        file = label_file(path, rows)
-        remarks.problems += file.problems
-        remarks.notes += file.notes
+        rows = read_csv(path, FORMS, notes=remarks.notes)
+        file = label_file(path, rows, remarks)
         split = LABEL_FILES[path.name]
         if split in tables:
             _compare(tables[split], path, file.table, remarks)
@@ -80,12 +80,12 @@ def read(root: Path) -> Listing:
     return Listing(table, covered, images, remarks)
 
 
-def label_file(path: Path, rows: pd.DataFrame) -> Listing:
+def label_file(path: Path, rows: pd.DataFrame, remarks: Remarks) -> Listing:
     """One label file's rows, per image or per study; a row whose path makes no sense is left out.
 
     Raises UserError where a column is missing.
     """
-    remarks, name = Remarks(), path.name.removesuffix(".gz")
+    name = path.name.removesuffix(".gz")
     per, key = ("study", "Study") if "Study" in rows and "Path" not in rows else ("image", "Path")
     need(path, rows, (key, *(METADATA if name in ("train.csv", "valid.csv") else ())), FORMS)
     where = _paths(path, rows[key], per, remarks)
@@ -114,18 +114,30 @@ def _paths(path: Path, paths: pd.Series, per: str, remarks: Remarks) -> dict[str
 
     Whatever relative folder stands before train/, valid/, val/ or test/ is left away.
     """
-    strings = pa.array(paths.astype("str"), type=pa.large_string(), from_pandas=True)
+    names = ("folder", "patient", "study", "file")[: 4 if per == "image" else 3]
+    strings = pa.array(image_paths(paths), type=TEXT, from_pandas=True)
     strings = pc.utf8_rtrim(strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings, "/")
-    outside = pc.or_(pc.starts_with(strings, "/"), pc.match_substring(strings, ".."))  # or on its way there
-    parts = pc.extract_regex(pc.if_else(outside, None, strings), SHAPES[per])
-    where = dict(zip((field.name for field in parts.type), parts.flatten()))
-    names = [where[name] for name in ("folder", "patient", "study")]
-    where["study"] = pc.binary_join_element_wise(*names, pa.scalar("/", pa.large_string()))
-    where = {name: pd.Series(part.to_pandas(), dtype="str") for name, part in where.items()}
-    items = [f"row {row + 2}: {str(paths.iloc[row])!r}" for row in np.flatnonzero(where["study"].isna())]
+    outside = pc.or_(pc.match_substring_regex(strings, "^(?:/|[A-Za-z]:)"), pc.match_substring(strings, ".."))
+    short = pc.less(pc.count_substring(strings, "/"), len(names) - 1)
+    wrong, none = pc.fill_null(pc.or_(outside, short), True), pa.scalar("/" * len(names), TEXT)
+    strings = pc.if_else(wrong, none, _joined("", strings))
+    parts = pc.split_pattern(strings, "/", max_splits=len(names), reverse=True)  # what stands before, and the names
+    where = {name: pc.list_element(parts, k) for k, name in enumerate(names, 1)}
+    shaped = pc.is_in(where["folder"], pa.array(FOLDERS, TEXT))
+    for name in ("patient", "study"):
+        shaped = pc.and_(shaped, pc.match_substring_regex(where[name], f"^{name}(?s:.)"))
+    if per == "image":
+        shaped = pc.and_(shaped, pc.match_substring_regex(where["file"], r"^[^.]"))
+    where["study"] = _joined(where["folder"], where["patient"], where["study"])
+    where = {name: pc.if_else(shaped, part, None).to_pandas() for name, part in where.items()}
+    where = {name: pd.Series(part.array, paths.index, dtype="str") for name, part in where.items()}
     wanted = "train/, valid/ or test/patient.../study..." + ("/..." if per == "image" else "")
-    remarks.wrong("path", items, f"{path}, ", f" is not {wanted} below the folder")
+    remarks.wrong("path", cells(paths, where["study"].isna()), f"{path}, ", f" is not {wanted} below the folder")
     return where
+
+
+def _joined(*parts: pa.Array | str) -> pa.Array:
+    return pc.binary_join_element_wise(*(pa.scalar(p, TEXT) if isinstance(p, str) else p for p in (*parts, "/")))
 
 
 def _metadata(path: Path, rows: pd.DataFrame, image: pd.Series, remarks: Remarks) -> dict:

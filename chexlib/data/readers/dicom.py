@@ -15,6 +15,7 @@ import pandas as pd
 from chexlib.data.images import Files
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import IMAGE_COLUMNS, Listing, Remarks, covers_labelled
+from chexlib.data.names import normal
 from chexlib.data.readers.folder import WHAT, read_rows, read_split
 from chexlib.data.readers.label_files import VIEW_CODES, need, read_findings, read_people
 from chexlib.errors import UserError
@@ -70,12 +71,13 @@ def _headers(root: Path, files: list[str], remarks: Remarks) -> pd.DataFrame:
     table = pd.DataFrame(headers, columns=["image", *TAGS], dtype="str")
     if other := int(table["Rows"].isna().sum()):
         remarks.notes.append(f"{other} DICOM files without an image are left out")
+    table["PatientID"] = normal(table["PatientID"])
     return table.dropna(subset="Rows").reset_index(drop=True)
 
 
 def _labels(path: Path, headers: pd.DataFrame, remarks: Remarks) -> tuple[pd.Series, pd.DataFrame, pd.Series]:
     """Of labels.csv, in the files' order: the split, the labels (N, 14), and which files are listed at all."""
-    rows = read_rows(path)
+    rows = read_rows(path, remarks.notes)
     key = UID if UID in rows else "image"
     need(path, rows, (key,), WHAT)
     labels = read_findings(path, rows.drop(columns=[*IMAGE_COLUMNS, UID], errors="ignore"), remarks)

@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from chexlib.data.images import Files
-from chexlib.data.listing import IMAGE_COLUMNS, Listing, Remarks, covers_labelled, split_by_patient
-from chexlib.data.readers.label_files import need, read_codes, read_csv, read_findings, read_people
+from chexlib.data.listing import DRAWN, IMAGE_COLUMNS, Listing, Remarks, covers_labelled, split_by_patient
+from chexlib.data.names import image_paths, normal
+from chexlib.data.readers.label_files import cells, need, read_codes, read_csv, read_findings, read_people
+from chexlib.errors import UserError
 
 WHAT = "labels.csv, with a column `image` and a column for each finding"
 
@@ -28,13 +30,12 @@ SPLIT_CODES = {
 def read(root: Path, split_seed: int = 0) -> Listing:
     """What labels.csv lists. Raises UserError where it is missing or has no column `image`."""
     path, remarks = root / "labels.csv", Remarks()
-    rows = read_rows(path)
+    rows = read_rows(path, remarks.notes)
     need(path, rows, ("image",), WHAT)
     labels = read_findings(path, rows.drop(columns=list(IMAGE_COLUMNS)), remarks)
     image = rows["image"]
-    outside = image.isna() | image.str.contains(r"^/|(?:^|/)\.\.(?:/|$)", na=False)
-    items = [f"row {row + 2}: {str(image.iloc[row])!r}" for row in np.flatnonzero(outside)]
-    remarks.wrong("path", items, f"{path}, ", " is not below the folder")
+    outside = image.isna() | image.str.contains(r"^/|^[A-Za-z]:/|(?:^|/)\.\.(?:/|$)", na=False)
+    remarks.wrong("path", cells(image, outside), f"{path}, ", " is not below the folder")
     patient = rows["patient"].fillna(image)
     if alone := int(rows["patient"].isna().sum()):
         remarks.notes.append(f"{path.name}: {alone} images without a patient count as a patient each")
@@ -46,13 +47,20 @@ def read(root: Path, split_seed: int = 0) -> Listing:
     return Listing(table, covers_labelled(table), Files(root, list(table["image"])), remarks)
 
 
-def read_rows(path: Path) -> pd.DataFrame:
-    """The rows of labels.csv as text; IMAGE_COLUMNS in small letters, empty where there are none, `image` excepted."""
-    rows = read_csv(path, WHAT, dtype=str)
-    rows = rows.rename(columns={name: name.lower() for name in rows if name.lower() in IMAGE_COLUMNS})
+def read_rows(path: Path, notes: list[str] | None = None) -> pd.DataFrame:
+    """The rows of labels.csv as text, names in their normal form; IMAGE_COLUMNS in small letters, empty where there are
+    none, `image` excepted."""
+    rows = read_csv(path, WHAT, str, notes)
+    names = [name.lower() if name.lower() in IMAGE_COLUMNS else name for name in rows]
+    if twice := [name for name in IMAGE_COLUMNS if names.count(name) > 1]:
+        raise UserError(f"{path}: two columns are called {twice[0]}: take one out")
+    rows = rows.set_axis(names, axis=1)
     for name in IMAGE_COLUMNS:
         if name not in rows and name != "image":
             rows[name] = pd.Series(np.nan, rows.index, dtype="str")
+    for name, form in (("image", image_paths), ("patient", normal), ("study", normal)):
+        if name in rows:
+            rows[name] = form(rows[name])
     return rows
 
 
@@ -60,6 +68,8 @@ def read_split(path: Path, column: pd.Series, patient: pd.Series, seed: int, rem
     """The file's split where it has one, which must then say it of each row; otherwise drawn by patient."""
     drawn = pd.Series(split_by_patient(patient, seed=seed), patient.index, dtype="str")
     if column.isna().all():
+        remarks.splits = f"{DRAWN}, or write them into a column split of {path.name}"
         return drawn
+    remarks.splits = f"{path.name} names them in its column split: without that column patients are drawn"
     split = read_codes("split", path, column.fillna(""), SPLIT_CODES, remarks)
     return split.where(split != "", drawn)

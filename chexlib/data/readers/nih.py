@@ -8,16 +8,17 @@ BBox_List_2017.csv gives boxes of about 900 images.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from chexlib.data.images import Files
+from chexlib.data.images import Files, visible_files
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import Listing, Remarks, covers, split_by_patient
-from chexlib.data.names import finding_of, is_known, merged
-from chexlib.data.readers.label_files import need, read_csv, read_people
+from chexlib.data.names import finding_of, is_known, merged, normal, spelling
+from chexlib.data.readers.label_files import cells, need, read_csv, read_people, read_text
 from chexlib.errors import UserError
 
 NAMES = (
@@ -33,6 +34,9 @@ COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", *revers
 WHAT = "NIH's Data_Entry_2017 file"
 
 LISTS = ("train_val_list.txt", "test_list.txt")
+OLDEST = 100
+"""Years: the 16 greater ages of the first release, 148 to 414, are typing errors, and nobody else is older than 95."""
+
 TRAIN = 0.8
 """Of the patients of train_val_list.txt; the rest validates."""
 
@@ -47,20 +51,20 @@ PIXELS = 1024
 
 def read(root: Path, split_seed: int = 0) -> Listing:
     """What an NIH folder lists; it labels ten of the fourteen findings. Raises UserError without a label file."""
-    source = _file(root, "Data_Entry_2017*.csv")
+    remarks = Remarks()
+    source = _file(root, "Data_Entry_2017*.csv", remarks)
     if source is None:
         raise UserError(f"{root}: no Data_Entry_2017*.csv: give the folder that holds NIH's label file and images/")
-    file = label_file(source, read_csv(source, WHAT), split_seed)
+    file = label_file(source, read_csv(source, WHAT, notes=remarks.notes), remarks, split_seed)
     names = file.table["image"]
-    split = _official(root, file.table, split_seed, file.remarks)
-    table = file.table.assign(split=split, image=_locate(root, names))
-    boxes = _boxes(root, dict(zip(names, table["image"])), file.remarks)
-    return Listing(table, file.covered, Files(root, list(table["image"])), file.remarks, boxes)
+    split = _official(root, file.table, split_seed, remarks)
+    table = file.table.assign(split=split, image=_locate(root, names, remarks))
+    boxes = _boxes(root, dict(zip(names, table["image"])), remarks)
+    return Listing(table, file.covered, Files(root, list(table["image"])), remarks, boxes)
 
 
-def label_file(path: Path, rows: pd.DataFrame, split_seed: int = 0) -> Listing:
+def label_file(path: Path, rows: pd.DataFrame, remarks: Remarks, split_seed: int = 0) -> Listing:
     """The rows of Data_Entry_2017, split by patient; `image` is the file's name. Raises UserError without a column."""
-    remarks = Remarks()
     rows = rows.rename(columns={"Patient Sex": "Patient Gender"})  # as the release of 2020 calls it
     need(path, rows, COLUMNS, WHAT)
     sets, kinds = pd.factorize(rows["Finding Labels"].fillna("").astype("str"))  # (N,) of the hundreds of combinations
@@ -68,26 +72,32 @@ def label_file(path: Path, rows: pd.DataFrame, split_seed: int = 0) -> Listing:
     labels = merged(NAMES, np.array([[name in names for name in NAMES] for names in named], dtype=np.float32))
     strange = {k: names for k, name in enumerate(named) if (names := sorted(set(name).difference(NAMES)))}
     unknown = np.flatnonzero(np.isin(sets, list(strange)))  # their rows would count as without the finding
-    items = [f"row {row + 2}: {', '.join(strange[sets[row]]) or 'nothing'}" for row in unknown]
+    items = [f"row {rows.index[row] + 2}: {', '.join(strange[sets[row]]) or 'nothing'}" for row in unknown]
     remarks.wrong("finding", items, f"{path}, ", " is no finding of NIH's")
-    image, patient = rows["Image Index"].astype("str"), rows["Patient ID"].astype("str")
-    outside = image.str.contains("/")
-    items = [f"row {row + 2}: {image.iloc[row]!r}" for row in np.flatnonzero(outside)]
-    remarks.wrong("path", items, f"{path}, ", " is no file name")
+    image, patient, visit = (normal(rows[column]) for column in ("Image Index", "Patient ID", "Follow-up #"))
+    outside = ~image.str.fullmatch(r"[^/\\]+").fillna(False).astype(bool)
+    remarks.wrong("path", cells(rows["Image Index"], outside), f"{path}, ", " is no file name")
+    if alone := int(patient.isna().sum()):
+        remarks.notes.append(f"{path.name}: {alone} images without a patient count as a patient each")
+    patient = patient.fillna(image)
     columns = {
         "split": split_by_patient(patient, seed=split_seed),
         "image": image,
-        "study": patient + "/" + rows["Follow-up #"].astype("str"),
+        "study": (patient + "/" + visit).fillna(image),
         "patient": patient,
     }
     findings = dict(zip(FINDINGS, labels[sets].T))
-    table = pd.DataFrame(columns | read_people(path, rows, remarks, PEOPLE) | findings)
+    table = pd.DataFrame(columns | read_people(path, rows, remarks, PEOPLE, oldest=OLDEST) | findings)
     table = table[~outside].reset_index(drop=True)
     return Listing(table, covers(COVERED, table), None, remarks)
 
 
-def _file(root: Path, pattern: str) -> Path | None:
-    return next(iter(sorted(root.glob(pattern))), None)
+def _file(root: Path, pattern: str, remarks: Remarks) -> Path | None:
+    """The first file of the pattern, with a Problem where there are others."""
+    files = sorted(root.glob(pattern))
+    after = f" is not read, as {files[0].name} lies beside it: remove the one that is not meant" if files else ""
+    remarks.wrong("files", [file.name for file in files[1:]], f"{root}: ", after)
+    return files[0] if files else None
 
 
 def _official(root: Path, table: pd.DataFrame, seed: int, remarks: Remarks) -> pd.Series:
@@ -98,7 +108,8 @@ def _official(root: Path, table: pd.DataFrame, seed: int, remarks: Remarks) -> p
         remarks.wrong("list", missing, f"{there} is there without ", ": get both, or remove it")
     if missing:
         return table["split"]
-    learn, test = (set((root / name).read_text().split()) for name in LISTS)
+    remarks.splits = f"{LISTS[1]} lists the test images, and of the patients of {LISTS[0]} {TRAIN:.0%} train"
+    learn, test = (set(normal(pd.Series(read_text(root / name, name).split(), dtype="str"))) for name in LISTS)
     images = table["image"]
     wrong = images[images.isin(test) == images.isin(learn)]
     which = "both" if test.intersection(wrong[:1]) else "neither"
@@ -108,33 +119,40 @@ def _official(root: Path, table: pd.DataFrame, seed: int, remarks: Remarks) -> p
     return pd.Series(np.where(images.isin(test), "test", drawn), table.index, dtype="str")
 
 
-def _locate(root: Path, names: pd.Series) -> pd.Series:
-    """Each image's path below the root: in images/ or, as NIH ships them, in images_001/images/ and so on."""
-    found = {
-        file.name: file.relative_to(root).as_posix()
-        for pattern in ("images/*.png", "images_*/images/*.png")
-        for file in root.glob(pattern)
-    }
+def _locate(root: Path, names: pd.Series, remarks: Remarks) -> pd.Series:
+    """Each image's path below the root: in images/ or, as NIH ships them, in images_001/images/ and so on; of those
+    that are in neither, wherever else a file of that name lies."""
+    patterns = ("images/*.png", "images_*/images/*.png")
+    found = {file.name: file.relative_to(root).as_posix() for pattern in patterns for file in root.glob(pattern)}
+    if lost := {spelling(name): name for name in names if name not in found}:
+        elsewhere: dict[str, str] = {}
+        for path in visible_files(root):
+            if name := lost.get(spelling(os.path.basename(path))):
+                elsewhere.setdefault(name, os.path.relpath(path, root))
+        if elsewhere:
+            place = os.path.dirname(min(elsewhere.values())) or "the folder itself"
+            remarks.notes.append(f"{len(elsewhere):,} images are not in images/, but in {place} or elsewhere below")
+        found |= elsewhere
     return names.map(lambda name: found.get(name, f"images/{name}")).astype("str")
 
 
 def _boxes(root: Path, places: dict[str, str], remarks: Remarks) -> pd.DataFrame | None:
     """The boxes of the images listed, in fractions of the image's sides."""
-    path = _file(root, "BBox_List_2017.csv*")
+    path = _file(root, "BBox_List_2017.csv*", remarks)
     if path is None:
         return None
-    rows = read_csv(path, WHAT_BOXES).iloc[:, : len(BOXES)]
+    rows = read_csv(path, WHAT_BOXES, notes=remarks.notes).iloc[:, : len(BOXES)]
     need(path, rows, BOXES[:2], WHAT_BOXES)
     rows = rows.set_axis(BOXES[: rows.shape[1]], axis=1)
     need(path, rows, BOXES, WHAT_BOXES)
     name = rows["Finding Label"].astype("str")
     x, y, w, h = (pd.to_numeric(rows[side], errors="coerce") / PIXELS for side in BOXES[2:])
     strange = ~(name.map(is_known) & (x >= 0) & (y >= 0) & (w > 0) & (h > 0) & (x + w <= 1) & (y + h <= 1))
-    items = [f"row {row + 2}: {', '.join(map(str, rows.iloc[row]))}" for row in np.flatnonzero(strange)]
+    items = [f"row {place + 2}: {', '.join(map(str, row))}" for place, *row in rows[strange].itertuples()]
     remarks.wrong("box", items, f"{path}, ", " is no box")
     finding = name.map(finding_of).mask(strange)
     if nothing := int((finding.isna() & ~strange).sum()):
         remarks.notes.append(f"{path.name}: {nothing} boxes of findings that are none of CheXpert's are left out")
     sides = {"left": x, "top": y, "right": x + w, "bottom": y + h}
-    boxes = pd.DataFrame({"image": rows["Image Index"].map(places), "finding": finding, **sides})
+    boxes = pd.DataFrame({"image": normal(rows["Image Index"]).map(places), "finding": finding, **sides})
     return boxes.dropna().reset_index(drop=True)

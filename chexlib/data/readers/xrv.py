@@ -20,7 +20,7 @@ from PIL import Image
 
 from chexlib.data.images import BadImage, stretch
 from chexlib.data.listing import Listing, Remarks, split_by_patient
-from chexlib.data.names import is_known
+from chexlib.data.names import is_known, normal
 from chexlib.data.readers.label_files import VIEW_CODES, read_ages, read_codes, read_findings
 from chexlib.errors import UserError
 
@@ -69,7 +69,7 @@ def listing(dataset, root: Path, split_seed: int = 0) -> Listing:
     where, remarks = Path(type(dataset).__name__), Remarks()
     csv = dataset.csv.reset_index(drop=True)
     image = _ids(csv)
-    patient = csv["patientid"].astype("str").fillna(image) if "patientid" in csv else image
+    patient = normal(csv["patientid"]).fillna(image) if "patientid" in csv else image
     if "patientid" not in csv:
         remarks.notes.append(f"{where}: patients are not known, so each image counts as one")
     findings = pd.DataFrame(dataset.labels, columns=[str(name) for name in dataset.pathologies])
@@ -82,7 +82,7 @@ def listing(dataset, root: Path, split_seed: int = 0) -> Listing:
     columns = {
         "split": pd.Series(split_by_patient(patient, seed=split_seed), dtype="str"),
         "image": image,
-        "study": next((csv[name].astype("str") for name in STUDIES if name in csv), image),
+        "study": next((normal(csv[name]) for name in STUDIES if name in csv), image),
         "patient": patient,
         "view": read_codes("view", where, _column(csv, "view").replace("UNKNOWN", ""), VIEWS, remarks),
         "sex": sex,
