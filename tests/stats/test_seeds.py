@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm, t
+from scipy.stats import norm, t, ttest_1samp, ttest_ind
 
-from chexlib.stats import percentile_interval, seed_shifts, seed_spreads
+from chexlib.stats import percentile_interval, seed_contrast, seed_jackknife, seed_shifts, seed_spreads
 
 Z = norm.ppf(0.975)
 
@@ -53,3 +53,65 @@ def coverage(seeds: int, networks: int, of_patients: float, worlds: int = 400) -
 def test_intervals_over_pooled_seeds_cover_the_truth(seeds, networks, of_patients):
     """Give or take three standard errors of 400 worlds."""
     assert coverage(seeds, networks, of_patients) == pytest.approx(0.95, abs=0.035)
+
+
+def test_a_contrast_is_students_test_within_a_pool_and_welchs_between_two():
+    a, b = [0.70, 0.72, 0.75], [0.80, 0.81, 0.82]
+    for pools, equal in ((["x", "x"], True), (["x", "y"], False)):
+        found, test = seed_contrast([a, b], pools, [1, -1]), ttest_ind(a, b, equal_var=equal)
+        expected = (np.mean(a) - np.mean(b), *test.confidence_interval(0.95), test.pvalue)
+        assert (found.value, found.low, found.high, found.p) == pytest.approx(expected)
+
+
+def test_a_contrast_of_three_networks_and_one_of_weight_zero():
+    values = [[1.0, 2.0], [4.0, 6.0], [0.0, 1.0], [5.0, 9.0]]  # squares about the means: 0.5, 2, 0.5, 8
+    found = seed_contrast(values, ["x"] * 4, [2, -1, -1, 0])
+    error = np.sqrt(11 / 4 * (4 + 1 + 1) / 2)
+    assert found.value == pytest.approx(3 - 5 - 0.5)
+    assert found.high - found.value == pytest.approx(t.ppf(0.975, 4) * error)
+
+
+def test_seeds_that_agree_leave_nothing_open_and_single_ones_everything():
+    same = seed_contrast([[0.5, 0.5], [0.6, 0.6]], [0, 0], [1, -1])
+    assert (same.low, same.high, same.p) == (same.value, same.value, 0)
+    assert seed_contrast([[0.5, 0.5], [0.5, 0.5]], [0, 0], [1, -1]).p == 1
+    once = seed_contrast([[0.5], [0.6]], [0, 0], [1, -1])
+    assert once.value == pytest.approx(-0.1) and np.isnan([once.low, once.high, once.p]).all()
+
+
+def test_the_jackknife_of_a_mean_is_students_interval():
+    values = np.array([0.3, 0.5, 0.9, 0.4])
+    found = seed_jackknife(values.mean(), [np.delete(values, s).mean() for s in range(4)])
+    test = ttest_1samp(values, 0)
+    assert (found.low, found.high, found.p) == pytest.approx((*test.confidence_interval(0.95), test.pvalue))
+    with pytest.raises(ValueError, match="two seeds"):
+        seed_jackknife(0.5, [0.4])
+
+
+@pytest.mark.parametrize("spreads", [(1, 1), (1, 5)])
+@pytest.mark.parametrize("networks", [1, 4])
+def test_contrasts_of_three_seeds_cover_the_truth_where_pools_are_not_equally_steady(spreads, networks):
+    """Give or take three standard errors of 400 worlds."""
+    rng, hits = np.random.default_rng(networks), 0
+    pools = [pool for pool in (0, 1) for _ in range(networks)]
+    for _ in range(400):
+        values = [spreads[pool] * rng.normal(size=3) for pool in pools]
+        found = seed_contrast(values, pools, [1, *[0] * (len(pools) - 2), -1])
+        hits += found.low <= 0 <= found.high
+    assert hits / 400 == pytest.approx(0.95, abs=0.035)
+
+
+def test_jackknifed_means_over_pairs_of_three_seeds_cover_the_truth():
+    """Pairs of random networks less pairs of a random and another one: what a seed does is in several pairs."""
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        a, b = rng.normal(size=(2, 3))
+        own, noise = rng.normal(size=(2, 3, 3))
+
+        def apart(kept, a=a, b=b, own=own, noise=noise):
+            alike = [a[i] + a[j] + own[i, j] for i in kept for j in kept if i < j]
+            return np.mean(alike) - np.mean([a[i] + b[j] + noise[i, j] for i in kept for j in kept])
+
+        found = seed_jackknife(apart([0, 1, 2]), [apart([s for s in range(3) if s != left]) for left in range(3)])
+        hits += found.low <= 0 <= found.high
+    assert hits / 400 > 0.915  # a jackknife of pairs errs to the wide side
