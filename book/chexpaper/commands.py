@@ -87,6 +87,7 @@ def claims_list(
         typer.Option(metavar="STUDY", help="a name in notebooks/studies, or a YAML file (default: none)"),
     ] = None,
     runs: Runs = None,
+    paper: Annotated[str, typer.Option(help="the statements of this paper alone, e.g. Transfusion")] = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="print a row a statement as CSV")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the rows, and how often each verdict fell, as JSON")
@@ -104,7 +105,7 @@ def claims_list(
         raise UserError(f"--runs {runs}: goes with --study, e.g. --study nih")
     if as_csv and as_json:
         raise UserError("--csv and --json: choose one")
-    judged = claims.ledger(open_results(study, runs) if study else None)
+    judged = claims.ledger(open_results(study, runs) if study else None, claims.load(paper=paper))
     if as_json:
         print(json.dumps({"statements": claims.records(judged), "counts": claims.tally(judged)}, indent=1))
     elif as_csv:

@@ -17,6 +17,7 @@ from chexpaper import claims, commands
 from chexpaper.claims.ledger import (
     DRAWS_A_TEST,
     INCONSISTENT,
+    MEASUREMENTS,
     NOT_REPRODUCED,
     NOT_RUN,
     ON_PHANTOMS,
@@ -24,7 +25,7 @@ from chexpaper.claims.ledger import (
     REPRODUCED,
     UNTESTABLE,
 )
-from chexpaper.claims.measurements import ENDS, FAMILIES, MEASUREMENTS, Measured
+from chexpaper.claims.measurements import ENDS, FAMILIES, Measured
 from chexpaper.claims.printed import table1, table2
 from tests.made_runs import make_store
 

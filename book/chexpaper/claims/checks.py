@@ -144,6 +144,12 @@ def rho_allowed(x: tuple[float, ...]) -> list[Span]:
     return [exactly(one) for one in spearman_rounded(x, table1().auc, 3)]
 
 
+def rho_with_top5(init: str) -> list[Span]:
+    """Every rank correlation of the rounded AUCs in Transfusion's Table 1 with its ImageNet accuracies."""
+    table = texts("transfusion1")
+    return [exactly(one) for one in spearman_rounded(table["top5"].astype(float), table[init].astype(float), 1)]
+
+
 @cache
 def own() -> dict:
     """What a statement's `own` can call: the papers' printed numbers."""
@@ -162,6 +168,7 @@ def own() -> dict:
         "cell": cell,
         "parameters": lambda label: exactly(int(texts("transfusion1").parameters[label])),
         "mean_gain": mean_gain,
+        "rho_with_top5": rho_with_top5,
         **_with_sizes(table1().parameters.to_dict()),
     }
 

@@ -19,13 +19,16 @@ from typing import NamedTuple
 import pandas as pd
 import yaml
 
-from chexlib.errors import UserError
+from chexlib.errors import UserError, nearest
 from chexlib.results import Estimate, Results, number
 from chexlib.stats import holm
 from chexpaper.claims.checks import allowed, counted, own
-from chexpaper.claims.measurements import MEASUREMENTS, Measured
+from chexpaper.claims.measurements import CHEXTRANSFER, Measured
 from chexpaper.claims.printed import SLACK, Span, middle, span
+from chexpaper.claims.transfusion import TRANSFUSION
 
+MEASUREMENTS = {one.__name__: one for one in (*CHEXTRANSFER, *TRANSFUSION)}
+"""What a statement's `measurement` can call, by name."""
 STATEMENTS = Path(__file__).with_name("statements.yaml")
 PAPER = "CheXtransfer"
 REPRODUCED, NOT_REPRODUCED, OPEN = "reproduced", "not reproduced", "cannot tell at this size"
@@ -168,8 +171,11 @@ class Judged:
     words: tuple[str, ...] = ()
 
 
-def load(path: str | Path = STATEMENTS) -> list[Statement]:
-    """The statements of a file, in its order. UserError, which names the file and the id, where one is not right."""
+def load(path: str | Path = STATEMENTS, paper: str = "") -> list[Statement]:
+    """The statements of a file, in its order; of one paper, where one is asked for.
+
+    UserError where a statement is not right, which names the file and the id, and for a paper that the file lacks.
+    """
     known, found = [one.name for one in fields(Statement)], {}
     for n, entry in enumerate(yaml.safe_load(Path(path).read_text(encoding="utf-8")), start=1):
         id = entry.get("id", f"entry {n}")
@@ -183,7 +189,10 @@ def load(path: str | Path = STATEMENTS) -> list[Statement]:
         found[id] = Statement(**entry)
         if problem := found[id].problem():
             raise UserError(f"{path}: {id}: {problem}")
-    return list(found.values())
+    papers = dict.fromkeys(one.paper for one in found.values())
+    if paper and paper not in papers:
+        raise UserError(f"paper {paper!r} has no statements in {path}: {nearest(paper, papers)}")
+    return [one for one in found.values() if paper in ("", one.paper)]
 
 
 def ledger(results: Results | None = None, statements: Iterable[Statement] | None = None) -> list[Judged]:

@@ -58,14 +58,14 @@ class Measured:
 def level(results: Results, label: str, init: str = "imagenet") -> list[Measured]:
     """A network's mean AUC, which is the paper's only on CheXpert."""
     if results.dataset != "chexpert":
-        return _missing(f"AUC of {label}", "an AUC on CheXpert's test set: the study's images are others")
+        return missing(f"AUC of {label}", "an AUC on CheXpert's test set: the study's images are others")
     name = f"{label} · {init}"
-    return _measured(results, f"AUC of {label}", [name], lambda auc: auc[name], signed=False)
+    return measured(results, f"AUC of {label}", [name], lambda auc: auc[name], signed=False)
 
 
 def difference(results: Results, a: str, b: str, init: str) -> list[Measured]:
     """AUC of a minus AUC of b."""
-    return _less(results, f"{a} less {b} ({init})", [f"{a} · {init}"], [f"{b} · {init}"])
+    return mean_difference(results, f"{a} less {b} ({init})", [f"{a} · {init}"], [f"{b} · {init}"])
 
 
 def truncations(results: Results, *labels: str) -> list[Measured]:
@@ -84,7 +84,7 @@ def ends_against_imagenet(results: Results, init: str) -> list[Measured]:
     return [
         one
         for a, b in ENDS
-        for one in _less(results, f"{a} less {b} ({init}) less its lead on ImageNet", [f"{a} · {init}"],
+        for one in mean_difference(results, f"{a} less {b} ({init}) less its lead on ImageNet", [f"{a} · {init}"],
                          [f"{b} · {init}"], less=top1[a] - top1[b])
     ]  # fmt: skip
 
@@ -92,7 +92,7 @@ def ends_against_imagenet(results: Results, init: str) -> list[Measured]:
 def boosts(results: Results, *labels: str) -> list[Measured]:
     """The boost of each: AUC with ImageNet weights minus without."""
     return [
-        one for a in labels for one in _less(results, f"boost of {a}", [f"{a} · imagenet"], [f"{a} · random"])
+        one for a in labels for one in mean_difference(results, f"boost of {a}", [f"{a} · imagenet"], [f"{a} · random"])
     ]  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def boost_gap(results: Results, a: str, b: str) -> list[Measured]:
     """Boost of a minus boost of b."""
     ai, ar, bi, br = (f"{label} · {init}" for label in (a, b) for init in ("imagenet", "random"))
     what = f"boost of {a} less that of {b}"
-    return _measured(results, what, [ai, ar, bi, br], lambda auc: auc[ai] - auc[ar] - auc[bi] + auc[br])
+    return measured(results, what, [ai, ar, bi, br], lambda auc: auc[ai] - auc[ar] - auc[bi] + auc[br])
 
 
 def boost_gaps(results: Results) -> list[Measured]:
@@ -111,14 +111,14 @@ def boost_gaps(results: Results) -> list[Measured]:
 def mean_boost(results: Results) -> list[Measured]:
     """The boost averaged over the paper's architectures that were trained from both inits."""
     pretrained, random = _paired(results)
-    return _less(results, "mean boost", pretrained, random, ALL)
+    return mean_difference(results, "mean boost", pretrained, random, ALL)
 
 
 def all_boosts(results: Results) -> list[Measured]:
     """The boost of each of them."""
     label = results.models["label"]
     pairs = zip(*_paired(results), strict=True)
-    found = [one for a, b in pairs for one in _less(results, f"boost of {label[a]}", [a], [b])]
+    found = [one for a, b in pairs for one in mean_difference(results, f"boost of {label[a]}", [a], [b])]
     if len(found) < FEWEST:
         return mean_boost(results)  # says what is missing
     return [replace(one, n=len(found), of=ALL) for one in found]
@@ -157,13 +157,14 @@ def lead(results: Results, label: str, init: str, end: str) -> list[Measured]:
         return sign * (auc[[name]].to_numpy() - auc[others].to_numpy())  # (R, rivals)
 
     what = f"{label} against the {end} other ({init})"
-    return _measured(results, what, [name, *others], statistic, ALL, judged=_by_rivals, margin=0)
+    return measured(results, what, [name, *others], statistic, ALL, judged=_by_rivals, margin=0)
 
 
 def families(results: Results, a: str, b: str, init: str) -> list[Measured]:
     """Mean AUC of some families ("DenseNet+ResNet") minus that of others."""
     first, second = _of_families(results, a, init), _of_families(results, b, init)
-    return _less(results, f"{a} less {b} ({init})", first, second, sum(map(FAMILIES.count, f"{a}+{b}".split("+"))))
+    of = sum(map(FAMILIES.count, f"{a}+{b}".split("+")))
+    return mean_difference(results, f"{a} less {b} ({init})", first, second, of)
 
 
 def families_at_size(results: Results, a: str, b: str, init: str) -> list[Measured]:
@@ -177,7 +178,7 @@ def families_at_size(results: Results, a: str, b: str, init: str) -> list[Measur
     def statistic(auc: pd.DataFrame) -> np.ndarray:
         return auc[names].to_numpy() @ np.linalg.pinv(design)[0]
 
-    return _measured(results, f"{a} less {b} at equal size ({init})", names, statistic, of)
+    return measured(results, f"{a} less {b} at equal size ({init})", names, statistic, of)
 
 
 def family_against_size(results: Results, init: str) -> list[Measured]:
@@ -188,7 +189,7 @@ def family_against_size(results: Results, init: str) -> list[Measured]:
     names = list(chain(*_groups(results, init, 2)))
     family, size = (results.models[fact].reindex(names) for fact in ("family", "parameters"))
     if family.nunique() < 2:
-        return _missing("gap between families", f"fewer than two families with two sizes from {init} weights")
+        return missing("gap between families", f"fewer than two families with two sizes from {init} weights")
 
     def statistic(auc: pd.DataFrame) -> np.ndarray:
         between, within = squared_gaps(100 * auc[names].to_numpy(), family, size)
@@ -196,14 +197,14 @@ def family_against_size(results: Results, init: str) -> list[Measured]:
 
     what = f"squared gap between families less that within, in hundredths of AUC ({init})"
     several = sum(FAMILIES.count(one) for one in set(FAMILIES) if FAMILIES.count(one) > 1)
-    return _measured(results, what, names, statistic, several, judged=_by_draws_of_squares, margin=0, digits=1)
+    return measured(results, what, names, statistic, several, judged=_by_draws_of_squares, margin=0, digits=1)
 
 
 def size_within_families(results: Results, init: str) -> list[Measured]:
     """Rho of size and AUC over all architectures less its mean over families of three or more sizes."""
     names, groups, size = _whole(results, init), _groups(results, init, 3), results.models["parameters"]
     if not groups:
-        return _missing("ρ within families", f"no family with three sizes from {init} weights")
+        return missing("ρ within families", f"no family with three sizes from {init} weights")
     first = [names.index(group[0]) for group in groups]
 
     def statistic(auc: pd.DataFrame, times: np.ndarray) -> np.ndarray:
@@ -213,17 +214,18 @@ def size_within_families(results: Results, init: str) -> list[Measured]:
             mean = (drawn * within).sum(axis=1) / drawn.sum(axis=1)
         return rank_correlations(size[names], auc[names].to_numpy(), times) - mean
 
-    return _over_families(results, f"ρ over all less ρ within families ({init})", [names], statistic)
+    return over_families(results, f"ρ over all less ρ within families ({init})", [names], statistic)
 
 
-MEASUREMENTS = {one.__name__: one for one in (
+CHEXTRANSFER = (
     level, difference, truncations, ends, ends_against_imagenet, boosts, boost_gap, boost_gaps, mean_boost, all_boosts,
     correlation, correlation_gap, boost_correlation, lead, families, families_at_size, family_against_size,
     size_within_families,
-)}  # fmt: skip
+)  # fmt: skip
+"""What its statements ask for, and those of the other papers that speak of single networks, too."""
 
 
-def _measured(
+def measured(
     results: Results,
     what: str,
     networks: Sequence[str],
@@ -231,19 +233,28 @@ def _measured(
     of: int = 0,
     less: float = 0,
     judged: Callable | None = None,
+    task: str = "",
     **options: object,
 ) -> list[Measured]:
     """A statistic of AUCs (R, M) -> (R,), less a number that is known; missing where a network is, or most are.
 
     of: how many of the paper's architectures it is about, where it is not about these networks alone. judged: gives
-    the Estimate and its p, where it is not `_by_draws`. Options are those of `Estimate.of`.
+    the Estimate and its p, where it is not `_by_draws`. task: whose AUCs, where not their mean over tasks. Options are
+    those of `Estimate.of`.
     """
     if absent := [name for name in networks if name not in results.models.index]:
-        return _missing(what, f"{', '.join(absent)} not among the study's networks")
+        return missing(what, f"{', '.join(absent)} not among the study's networks")
     n = results.models.loc[list(networks), "label"].nunique()
     if of == ALL and n < FEWEST:
-        return _missing(what, f"{what}: {n or 'none'} of the paper's architectures at hand, {FEWEST} needed")
-    value, draws = (np.asarray(statistic(auc)) - less for auc in (results.models[["auc"]].T, results.replicates))
+        return missing(what, f"{what}: {n or 'none'} of the paper's architectures at hand, {FEWEST} needed")
+    at_hand, again = results.models[["auc"]].T, results.replicates  # (1, M) and (R, M)
+    if task and task not in results.all_tasks:
+        return missing(what, f"{task} is none of the study's tasks")
+    if task:
+        place, options = results.all_tasks.index(task), {"tasks": [task]} | options
+        at_hand = results.task_auc[[task]].T
+        again = pd.DataFrame(results.task_replicates[:, :, place], columns=at_hand.columns)
+    value, draws = (np.asarray(statistic(auc)) - less for auc in (at_hand, again))
     estimate, p = (judged or _by_draws)(results, value[0], draws, **{"signed": True} | options)
     told = estimate.signed and not estimate.few
     return [Measured(what, estimate, tuple(networks), n, of or n, p if told else np.nan)]
@@ -264,10 +275,15 @@ def _by_rivals(results: Results, values: np.ndarray, draws: np.ndarray, **option
     return replace(estimate, low=found.low, high=found.high), found.p
 
 
-def _less(results: Results, what: str, first: list[str], second: list[str], of: int = 0, less: float = 0):
+def mean_difference(
+    results: Results, what: str, first: list[str], second: list[str], of: int = 0, less: float = 0, **options: object
+) -> list[Measured]:
     """Mean AUC of some networks minus that of others."""
-    networks = [*first, *second]
-    return _measured(results, what, networks, lambda auc: auc[first].mean(axis=1) - auc[second].mean(axis=1), of, less)
+
+    def statistic(auc: pd.DataFrame) -> pd.Series:
+        return auc[first].mean(axis=1) - auc[second].mean(axis=1)
+
+    return measured(results, what, [*first, *second], statistic, of, less, **options)
 
 
 def _rho(results: Results, what: str, fact: str, sides: Sequence[list[str]], combine: Callable) -> list[Measured]:
@@ -280,24 +296,26 @@ def _rho(results: Results, what: str, fact: str, sides: Sequence[list[str]], com
     def statistic(auc: pd.DataFrame, times: np.ndarray) -> np.ndarray:
         return combine(lambda y: rank_correlations(facts, y, times), *(auc[side].to_numpy() for side in sides))
 
-    return _over_families(results, what, sides, statistic)
+    return over_families(results, what, sides, statistic)
 
 
-def _over_families(results: Results, what: str, sides: Sequence[list[str]], statistic: Callable) -> list[Measured]:
+def over_families(
+    results: Results, what: str, sides: Sequence[list[str]], statistic: Callable, of: int = ALL
+) -> list[Measured]:
     """A statistic of AUCs and of how often each of n architectures counts, (R, n): once, or as families are drawn."""
     family = results.models["family"].reindex(sides[0])
-    if 0 < family.nunique() < FEWEST_FAMILIES:
-        return _missing(what, f"{what}: families at hand {family.nunique()}, needed {FEWEST_FAMILIES}")
+    if family.nunique() < FEWEST_FAMILIES:
+        return missing(what, f"{what}: families at hand {family.nunique()}, needed {FEWEST_FAMILIES}")
 
     def drawn(auc: pd.DataFrame) -> np.ndarray:
         once = np.ones((1, len(family)))
         return statistic(auc, once if len(auc) == 1 else draw_families(family, len(auc), results.seed))
 
     over = "families and patients" if results.over == "patients" else f"families, {results.over}"
-    return _measured(results, what, list(chain(*sides)), drawn, ALL, digits=2, over=over)
+    return measured(results, what, list(chain(*sides)), drawn, of, digits=2, over=over)
 
 
-def _missing(what: str, why: str) -> list[Measured]:
+def missing(what: str, why: str) -> list[Measured]:
     return [Measured(what, Estimate(missing=why))]
 
 
