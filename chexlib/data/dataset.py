@@ -132,9 +132,9 @@ def open_dataset(
 
     `name` is a row of chexlib.data.sources, `root` its folder; the phantom needs none and is then made in the cache
     from its options (n, n_valid, n_test, seed). `views` is a key of VIEWS, `train_images` the number of training images
-    (0: all): those of whole patients but for the last one, always the same, the fewer among the more. `needs` are splits
-    that must hold images. Other options go to the data set's reader. Raises UserError, one line, for whatever is missing
-    or unreadable, before an image is packed where that can be known.
+    (0: all): those of whole patients but for the last one, always the same, the fewer among the more. `needs` are
+    splits that must hold images. Other options go to the data set's reader. Raises UserError, one line, for whatever is
+    missing or unreadable, before an image is packed where that can be known.
     """
     if views not in VIEWS:
         raise UserError(f"views={views!r}: choose one of {', '.join(VIEWS)}")
