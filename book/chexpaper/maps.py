@@ -30,14 +30,17 @@ def families(results: Results) -> pd.DataFrame:
     DenseNet121, the paper's example, comes before the others, ImageNet weights before random ones.
     """
     table = results.models
-    whole = table[table["minus"] == 0].reset_index().set_index(["arch", "init"])["model"]
-    its = pd.MultiIndex.from_frame(table[["arch", "init"]])
-    table = table.assign(whole=whole.reindex(its).to_numpy()).dropna(subset=["whole"])
+    alike = ["arch", "init", "variant"]  # in which a truncated network and its whole one agree
+    whole = table[table["minus"] == 0].reset_index().set_index(alike)["model"]
+    table = table.assign(whole=whole.reindex(pd.MultiIndex.from_frame(table[alike])).to_numpy()).dropna(
+        subset=["whole"]
+    )
     table = table[table.groupby("whole")["minus"].transform("max") > 0]
     order = pd.DataFrame(
         {
             "other": table["arch"] != "densenet121",
             "arch": table.groupby("arch", sort=False).ngroup(),
+            "variant": table["variant"],
             "init": table["init"] != "imagenet",
             "minus": table["minus"],
             "norm": table["norm"],

@@ -9,7 +9,7 @@ from `models` can be computed in each row of `replicates` as well, and the middl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -31,6 +31,7 @@ from chexlib.stats import BootstrapAreas, SeedSpread, seed_shifts, seed_spreads
 from chexlib.stats.bootstrap import mean_over_tasks
 from chexlib.stats.intervals import FEW
 from chexlib.study import load_study
+from chexlib.study.study import flat_fields
 
 
 def open_results(
@@ -66,20 +67,23 @@ def open_results(
         raise UserError(f"tasks: {', '.join(strange)} is none of study {plan.name}'s: {hint} {', '.join(plan.tasks)}")
     if replicates < 1:
         raise UserError(f"replicates={replicates}: must be at least 1")
-    return Results(plan.name, tuple(plan.tasks), finished, len(planned), tasks, margin, replicates, seed)
+    return Results(plan.name, plan.tasks, finished, len(planned), plan.usual, tasks, margin, replicates, seed)
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
     """Finished runs of one study. M networks (rows of `models`), S test studies, T of `all_tasks`, R replicates.
 
-    A network is an architecture, truncated or not, from one init; its seeds are averaged as AUCs.
+    A network is an architecture, truncated or not, from one init; its seeds are averaged as AUCs. Where the study
+    varies more than these (`Study.usual`), the name of a network says in what it departs from the usual, and it is a
+    variant. Variants do not count as the paper's, so that no architecture counts twice.
     """
 
     name: str
     all_tasks: tuple[str, ...]
     finished: tuple[Run, ...]
     planned: int
+    usual: Mapping[str, object]
     chosen: tuple[str, ...] = ()
     margin: float = AUC_MARGIN
     n_boot: int = 1000
@@ -87,27 +91,28 @@ class Results:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row a run: run_id, model, arch, minus, norm, init, seed, label, family, parameters, top1, in_paper,
-        folder, auc.
+        """One row a run: run_id, model, label, arch, minus, norm, init, seed, variant, a column for each field of
+        `usual`, family, parameters, top1, in_paper, folder, auc.
 
-        `top1` (percent) is that of the whole network's ImageNet checkpoint, so NaN for truncated ones; `in_paper` says
-        that the architecture is one of the paper's sixteen, truncated or not; `auc` is the mean over `tasks`.
+        `variant` is "lr 0.01" where `label` is "ResNet18, lr 0.01", and empty for what is usual. `top1` (percent) is
+        that of the whole network's ImageNet checkpoint, so NaN for truncated ones; `in_paper` says that the
+        architecture is one of the paper's sixteen, truncated or not, and this no variant; `auc` is the mean over
+        `tasks`.
         """
-        table = pd.DataFrame([_row(run) for run in self.finished])
-        table.insert(1, "model", table["label"] + " · " + table["init"])
+        table = pd.DataFrame([_row(run, self.usual) for run in self.finished])
         return table.assign(auc=mean_over_tasks(self.bootstrap.area[:, self._kept]))  # (runs,)
 
     @cached_property
     def models(self) -> pd.DataFrame:
-        """One row a network, indexed "DenseNet121Minus1 · random": label, arch, minus, norm, init, seeds, family,
-        parameters, top1, in_paper, auc (mean over `tasks`), low, high (95 %, over what `over` says).
+        """One row a network, indexed "DenseNet121Minus1 · random": label, arch, minus, norm, init, variant, a
+        column for each field of `usual`, seeds, family, parameters, top1, in_paper, auc (mean over `tasks`), low, high
+        (95 %, over what `over` says).
         """
         self._check_seeds()
-        facts = ["label", "arch", "minus", "norm", "init", "family", "parameters", "top1", "in_paper"]
-        runs = self.runs.groupby("model", sort=False)
-        table = runs[facts].first()
-        table.insert(5, "seeds", runs.size())
-        auc = runs["auc"].mean()
+        runs = self.runs.drop(columns=["run_id", "seed", "folder", "auc"]).groupby("model", sort=False)
+        table = runs.first()
+        table.insert(table.columns.get_loc("family"), "seeds", runs.size())
+        auc = self.runs.groupby("model", sort=False)["auc"].mean()
         return table.assign(auc=auc, **self.intervals(auc, self.replicates)[["low", "high"]].clip(0, 1))  # AUCs
 
     @cached_property
@@ -132,13 +137,18 @@ class Results:
         if self.over == "patients":
             return self._patients
         seeds = [len(places) for places in self._places.values()]
-        spreads = [self.spreads[init] for init in self._inits]
-        return self._patients + seed_shifts(seeds, spreads, len(self._patients), self.seed)
+        return self._patients + seed_shifts(seeds, list(self.spreads.values()), len(self._patients), self.seed)
 
     @cached_property
     def spreads(self) -> dict[str, SeedSpread | None]:
-        """What a seed does to the AUCs, by init; None where the study trained every network once."""
-        return seed_spreads([self.bootstrap.area[places] for places in self._places.values()], self._inits)
+        """What a seed does to the AUCs of each network; None where the study trained every network once.
+
+        Networks from one init, of one variant, share theirs: fewer images can make all of them less steady.
+        """
+        firsts = self.runs.iloc[[places[0] for places in self._places.values()]]
+        pools = list(zip(firsts["init"], firsts["variant"], strict=True))
+        found = seed_spreads([self.bootstrap.area[places] for places in self._places.values()], pools)
+        return {model: found[pool] for model, pool in zip(self._places, pools, strict=True)}
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -301,11 +311,6 @@ class Results:
         """For each network, the places of its seeds in `finished`."""
         return {name: np.flatnonzero(self.runs["model"] == name) for name in self.runs["model"].unique()}
 
-    @property
-    def _inits(self) -> list[str]:
-        """(M,) what each network was trained from."""
-        return [self.runs["init"][places[0]] for places in self._places.values()]
-
     @cached_property
     def _kept(self) -> list[int]:
         return [self.all_tasks.index(task) for task in self.tasks]
@@ -345,19 +350,27 @@ def _listed(tasks: Sequence[str] | str) -> tuple[str, ...]:
         raise UserError(f'tasks: {tasks} is not a list: write it as ["Edema", "No Finding"]') from None
 
 
-def _row(run: Run) -> dict:
+def _row(run: Run, usual: Mapping[str, object]) -> dict:
     """What `Results.runs` says of a run. Accuracies, and what the paper trained, are in the zoo's table alone."""
-    spec, row = run.spec, ARCHITECTURES.get(run.spec.arch)
+    spec, row, built = run.spec, ARCHITECTURES.get(run.spec.arch), _built(run)
+    its = {name: flat_fields(spec).get(name) for name in usual}
+    variant = ", ".join(f"{name} {value}" for name, value in its.items() if value != usual[name])
+    label = f"{built['label']}, {variant}" if variant else built["label"]
     return {
         "run_id": run.run_id,
+        "model": f"{label} · {spec.init}",
+        "label": label,
         "arch": spec.arch,
         "minus": spec.minus,
         "norm": spec.norm,
         "init": spec.init,
         "seed": spec.seed,
-        **_built(run),
+        "variant": variant,
+        **its,
+        "family": built["family"],
+        "parameters": built["parameters"],
         "top1": np.nan if spec.minus or row is None else row.top1,
-        "in_paper": row is not None and row.in_paper,
+        "in_paper": row is not None and row.in_paper and not variant,
         "folder": str(run.folder),
     }
 

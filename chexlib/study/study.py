@@ -6,6 +6,9 @@ runs:                                                # each entry is the product
   - {arch: [resnet18, densenet121], init: random}
   - {arch: efficientnet_lite0, init: [random, imagenet], minus: [0, 1, 2], seed: [0, 1, 2]}
 
+Where other fields tell networks apart, too, what `common` says of them (or RunSpec's default) goes without saying: the
+names of networks say what departs from it (`Study.usual`).
+
 Its runs have names once its specs are resolved, by the data's fingerprint and by settings. Those (precision, memory
 layout, compiled or not) that a study leaves to `auto` are what `study plan --tune` measured, kept in the store as
 <study>.settings.json, or else what is safe on the device.
@@ -15,8 +18,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from itertools import chain, product
 from pathlib import Path
 
 import yaml
@@ -30,6 +34,9 @@ from chexlib.runs.store import RunStore, project_folder, write_atomically
 
 FIELDS = ("title", "tasks", "common", "runs")
 DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "views", "train_images", "options")
+
+NETWORK = ("arch", "minus", "norm", "init")
+"""Fields that every network's name says."""
 
 SHAPE = ("arch", "minus", "norm", "size", "batch_size", "accumulate")
 """Fields that decide which settings are fast. Both inits and all seeds of a network share them, so that no comparison
@@ -57,6 +64,33 @@ class Study:
                 check_model(spec.arch, spec.size, spec.init, spec.minus, spec.norm)
                 specs.setdefault(spec.to_json(), spec)
         return list(specs.values())
+
+    @cached_property
+    def usual(self) -> dict[str, object]:
+        """Fields that tell networks of one architecture, truncation and init apart, and what is usual: `common`'s.
+
+        A key of `options` is "options.n", and None where it is usual to have none. Left out are fields that go with one
+        before them (more epochs with fewer images, say), and what differs between architectures or inits alone.
+        """
+        runs, told = [flat_fields(spec) for spec in self.specs()], [*NETWORK]
+        order = [field.name for field in fields(RunSpec)]
+
+        def kinds(names: Iterable[str]) -> int:
+            return len({tuple(run.get(name) for name in names) for run in runs})
+
+        for name in sorted(dict.fromkeys(chain(*runs)), key=lambda name: order.index(name.partition(".")[0])):
+            if name != "seed" and kinds([*told, name]) > kinds(told):
+                told.append(name)
+        common = flat_fields(RunSpec.make({"tasks": self.tasks, **self.common, "norm": False}))
+        return {name: common.get(name) for name in told[len(NETWORK) :]}
+
+
+def flat_fields(spec: RunSpec) -> dict[str, object]:
+    """A spec's fields, of mappings a field a key: "options.n"."""
+    flat = {}
+    for name, value in asdict(spec).items():
+        flat |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def study_names() -> list[str]:
@@ -92,6 +126,7 @@ def load_study(name: str | Path) -> Study:
         raise UserError(f"{path}: task {', '.join(strange)} is none of {', '.join(FINDINGS)}")
     study = Study(path.stem, content["title"], tuple(content["tasks"]), content["common"], tuple(content["runs"]))
     try:
+        _ = study.usual  # refuses a `common` that makes no sense by itself
         if not study.specs():
             raise UserError("`runs` is empty")
     except UserError as error:

@@ -139,6 +139,16 @@ def few_runs(folder, runs):
     return open_results(path, make_store(folder / "runs", path).folder, replicates=20)
 
 
+def test_a_variant_is_compared_with_its_own_random_weights_and_enters_no_rank_correlation(tmp_path):
+    results = few_runs(tmp_path, [{"arch": "resnet18", "init": ["random", "imagenet"], "lr": [0.0001, 0.01]}])
+    auc = results.models.set_index(["label", "init"])["auc"]
+    models = explorer_state(results)["models"]
+    boosts = {model["name"]: model["boost"][0][0] for model in models if model["boost"]}
+    assert boosts == {label: pytest.approx(auc[label, "imagenet"] - auc[label, "random"], abs=1e-6)
+                      for label in ("ResNet18", "ResNet18, lr 0.01")}  # fmt: skip
+    assert {model["name"] for model in models if model["draws"] is not None} == {"ResNet18"}
+
+
 @pytest.fixture
 def mounted(browser):
     """Mounts an explorer on a page of its own, as the book does: its box. Any error on the page fails the test."""

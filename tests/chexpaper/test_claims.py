@@ -340,7 +340,7 @@ def test_networks_of_one_seed_are_judged_with_the_seed_spread_of_the_others(sixt
     assert sixteen.models["seeds"][[a, b]].to_list() == [1, 1] and sixteen.models["seeds"].max() == 2
     shifts = sixteen.replicates - sixteen.patient_replicates
     tasks = [sixteen.all_tasks.index(task) for task in sixteen.tasks]
-    spread = sixteen.spreads["random"]
+    spread = sixteen.spreads[a]
     assert shifts[a].abs().max() == pytest.approx(spread.widening * spread.sd(tasks), rel=1e-6)
     assert shifts[a].corr(shifts[b]) == pytest.approx(0, abs=0.4)  # each network draws its own
     [one] = measure(sixteen, "difference InceptionV3 MobileNetV2 random")

@@ -45,6 +45,16 @@ def test_families_are_whole_networks_with_what_is_cut_from_them_and_densenet121_
     assert list(found["whole"]) == [dense[0]] * 2 + [dense[2]] * 2 + ["ResNet18 · random"] * 2
 
 
+def test_a_truncated_variant_belongs_to_the_whole_network_of_its_own_kind(tmp_path):
+    runs = [{"arch": "resnet18", "minus": [0, 1], "lr": [0.01, 0.0001]}, {"arch": "resnet34", "minus": 1, "lr": 0.01}]
+    (tmp_path / "made.yaml").write_text(yaml.safe_dump({"common": {"size": 48}, "runs": runs}))
+    store = make_store(tmp_path / "runs", tmp_path / "made.yaml")
+    found = maps.families(open_results(str(tmp_path / "made.yaml"), store.folder, replicates=20))
+    for rate, its in zip(("", ", lr 0.01"), (found[:2], found[2:]), strict=True):
+        assert list(its.index) == [f"ResNet18{rate} · random", f"ResNet18Minus1{rate} · random"]
+        assert set(its["whole"]) == {f"ResNet18{rate} · random"}
+
+
 def test_why_there_is_no_map_and_which_networks_can_be_looked_into(made, dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("CHEXLIB_RUNS", str(tmp_path / "none"))
     networks = maps.families(made).query("arch == 'resnet18'")

@@ -24,6 +24,10 @@ ALL = [
     "13_power", "14_errors",
 ]  # fmt: skip
 ALONE = [{"arch": ["resnet18", "resnet34"], "init": "imagenet"}]
+INITS = ["random", "imagenet"]
+RATES = [{"arch": ["resnet18", "efficientnet_lite0"], "init": INITS, "lr": [0.01, 0.0001]},
+         {"arch": ["resnet50", "densenet121", "densenet169", "mnasnet"], "init": INITS},
+         {"arch": "resnet18", "minus": 1, "lr": [0.01, 0.0001]}]  # fmt: skip
 
 
 def edema(results, model: str) -> float:
@@ -76,6 +80,52 @@ def test_05_a_change_is_the_truncated_auc_minus_the_whole_ones(execute):
     by_hand = edema(names["results"], "resnet181random") - edema(names["results"], "resnet180random")
     assert names["truncation_random"].value == pytest.approx(by_hand, abs=1e-12) and not names["truncation"]
     assert names["cut"]["times"].item() == pytest.approx(11_183_694 / 2_786_382)
+
+
+def by_rate(spec):
+    """The made-up predictions, and at the higher learning rate others."""
+    return made_runs.predictions(replace(spec, seed=7 * (spec.lr == 0.01)))
+
+
+def test_each_variant_is_paired_with_its_own_and_no_architecture_counts_twice(execute, monkeypatch):
+    monkeypatch.setattr("chexpaper.plots.name_points", lambda *_: None)  # takes longer than all the rest
+    names = {notebook: execute(notebook, RATES, by_rate) for notebook in ALL}
+    models = names["12_runs"]["results"].models
+    auc = models.set_index(["label", "init"])["auc"]
+    for boosts in (names["03_pretraining_boost"]["boosts"], names["11_real_xrays"]["boosts"]):
+        assert len(boosts) == 8 and boosts["in_paper"].sum() == 5
+        for label, boost in boosts["value"].items():
+            assert boost == pytest.approx(auc[label, "imagenet"] - auc[label, "random"])
+    cut = names["05_truncation"]["cut"].set_index("label")["value"]
+    assert list(cut.index) == ["ResNet18Minus1", "ResNet18Minus1, lr 0.01"]
+    for label, change in cut.items():
+        assert change == pytest.approx(auc[label, "random"] - auc[label.replace("Minus1", ""), "random"])
+
+    paper = models.query("lr == 0.0001 and minus == 0 and arch != 'efficientnet_lite0'")
+    random, imagenet = (paper[paper["init"] == init] for init in ("random", "imagenet"))
+    boost = imagenet["auc"].to_numpy() - random["auc"].to_numpy()
+    usual = models.query("lr == 0.0001 and minus == 0 and init == 'random'")
+    for name in ("03_pretraining_boost", "11_real_xrays"):
+        assert names[name]["boost"].value == pytest.approx(boost.mean())
+    assert names["13_power"]["mean"].value == pytest.approx(boost.mean()) and names["13_power"]["k"] == 5
+    assert mean_boost(names["12_runs"]["results"])[0].estimate.value == pytest.approx(boost.mean())
+    rhos = names["02_baselines"]["rho"]["random"], names["04_family_analysis"]["rho"]["random"]
+    for fact, rho in zip(("top1", "parameters"), rhos, strict=True):
+        assert rho.value == pytest.approx(spearmanr(random[fact], random["auc"]).statistic)
+    assert names["02_baselines"]["gap"].value == pytest.approx(np.ptp(usual["auc"]))
+    assert names["05_truncation"]["truncation_random"].value == pytest.approx(cut["ResNet18Minus1"])
+    for labels in (models["label"][names["13_power"]["names"]], names["14_errors"]["names"]):
+        assert list(labels) == list(usual["label"])
+
+
+def test_where_no_network_of_the_papers_has_both_inits_the_others_count_once_too(execute):
+    names = execute(
+        "03_pretraining_boost", [RATES[0] | {"arch": ["efficientnet_lite0", "efficientnet_lite1"]}], by_rate
+    )
+    assert names["taken"].sum() == 2 and set(names["boosts"].index[names["taken"]]) == {
+        "EfficientNetLite0",
+        "EfficientNetLite1",
+    }
 
 
 STEADY = [{"arch": "resnet18", "minus": [0, 1], "init": ["random", "imagenet"]}]

@@ -41,7 +41,7 @@ def images(mask, rare=0) -> SimpleNamespace:
 def scored(dataset, look, seeds=1, **more) -> dict:
     """The localisation section on a family of two: look(minus, seed, row, finding) gives a map (SIDE, SIDE)."""
     networks = pd.DataFrame({"minus": [0, 1], "label": ["A", "AMinus1"], "init": "random", "family": "ResNet"})
-    networks = networks.assign(norm=False, whole="A").set_axis(["A", "AMinus1"])
+    networks = networks.assign(norm=False, variant="", whole="A").set_axis(["A", "AMinus1"])
     findings = ["Consolidation", "Edema"]
     pairs = map_pairs(dataset, findings)
     each = list(zip(pairs["row"], pairs["finding"], strict=True))

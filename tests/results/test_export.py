@@ -75,7 +75,10 @@ def test_hashes_are_no_function_of_the_id_and_give_the_order_of_rows(study, stor
         assert not set(first[name]) & set(second[name])  # another export, another key
 
 
-def test_results_of_an_export_are_those_of_the_runs(study, store):
+@pytest.mark.parametrize("rates", [[0.0001], [0.0001, 0.01]])
+def test_results_of_an_export_are_those_of_the_runs(study, tmp_path, rates):
+    study.write_text(study.read_text().replace("  seed:", f"  lr: {rates}\n  seed:"))
+    store = make_store(tmp_path / "runs", study)
     ours, theirs = open_results(study, store.folder), open_results(study, exported(study, store).folder)
     assert theirs.withheld and not ours.withheld
     for name in ("models", "task_auc", "replicates", "rare"):

@@ -285,6 +285,63 @@ def test_the_order_of_images_does_not_matter(study, store):
     pd.testing.assert_series_equal(open_results(study, store.folder).models["auc"], before)
 
 
+RECIPES = {
+    "common": {"size": 96, "lr": 0.001},
+    "runs": [
+        {"arch": "efficientnet_lite0", "init": ["random", "imagenet"], "lr": [0.001, 0.01], "seed": [0, 1]},
+        {"arch": "resnet18", "minus": 1, "lr": 0.01},
+        {"arch": "resnet18", "epochs": 5},
+    ],
+}
+
+
+def varied(folder, content=RECIPES, table=None):
+    path = folder / "made.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path, make_store(folder / "varied", path, table)
+
+
+def test_names_say_in_what_a_network_departs_from_what_is_common_and_columns_hold_all_of_it(tmp_path):
+    study, store = varied(tmp_path)
+    models = open_results(study, store.folder).models
+    lite = ["EfficientNetLite0", "EfficientNetLite0, lr 0.01"]
+    labels = [*lite, *lite, "ResNet18Minus1, lr 0.01", "ResNet18"]
+    assert list(models["label"]) == labels and "epochs" not in models  # which tells no two networks apart
+    assert list(models.index) == [f"{label} · {init}" for label, init in zip(labels, models["init"], strict=True)]
+    assert list(models["lr"]) == [0.001, 0.01, 0.001, 0.01, 0.01, 0.001] and list(models["seeds"]) == [2] * 4 + [1] * 2
+    assert list(models["variant"]) == ["", "lr 0.01", "", "lr 0.01", "lr 0.01", ""]
+    assert list(models["in_paper"]) == [False] * 5 + [True]  # a variant does not count as the paper's
+
+
+def test_names_do_not_hang_on_what_is_finished(tmp_path):
+    study, store = varied(tmp_path)
+    for run in store.planned("made"):
+        if run.spec.lr == 0.001:
+            (run.folder / "done.json").unlink()
+    assert set(open_results(study, store.folder).models["variant"]) == {"lr 0.01"}
+
+
+def test_what_goes_with_a_field_that_is_said_is_not_said_too(tmp_path):
+    few = {"options": {"n": 200}, "epochs": 9}
+    study, store = varied(tmp_path, {"runs": [{"arch": "resnet18", "size": 96, **one} for one in ({}, few)]})
+    models = open_results(study, store.folder).models
+    assert list(models["label"]) == ["ResNet18", "ResNet18, options.n 200"] and "epochs" not in models
+    assert list(models["options.n"].fillna(0)) == [0, 200]
+
+
+def test_seeds_are_averaged_within_a_variant_and_its_spread_is_its_own(tmp_path):
+    """Here seeds change what is trained at the higher rate alone."""
+    study, store = varied(
+        tmp_path, table=lambda spec: predictions(replace(spec, seed=5 + spec.seed if spec.lr == 0.01 else 0))
+    )
+    r = open_results(study, store.folder)
+    steady, unsteady = "EfficientNetLite0 · random", "EfficientNetLite0, lr 0.01 · random"
+    np.testing.assert_allclose(r.models["auc"], r.runs.groupby("model")["auc"].mean()[r.models.index])
+    shift = r.replicates - r.patient_replicates
+    np.testing.assert_allclose(shift[steady], 0, atol=1e-12)
+    assert shift[unsteady].std() > 0.001 and r.spreads[unsteady] is r.spreads["ResNet18Minus1, lr 0.01 · random"]
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(study, store):
     other = replace(first_run(store).spec, lr=0.5)
     write_run(store, other)

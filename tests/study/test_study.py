@@ -34,10 +34,30 @@ def test_an_entry_is_the_product_of_its_lists(tmp_path):
     assert {spec.size for spec in specs} == {64}
 
 
+def test_what_tells_networks_apart_is_noted_with_what_is_common(tmp_path):
+    text = """
+        common: {dataset: phantom, size: 64, norm: true, options: {n: 80}, lr: 1e-3}
+        runs:
+          - {arch: resnet18, minus: 1, seed: [0, 1], lr: [0.01, 0.001], policy: [u-ones, u-zeros]}
+          - {arch: resnet18, minus: 1, options: {n: 8, n_test: 9}, epochs: 30}
+          - {arch: resnet34, minus: 1, epochs: 5}
+          - {arch: resnet34, minus: 1, init: imagenet, epochs: 6}
+        """
+    usual = load_study(study_file(tmp_path, text)).usual
+    assert usual == {
+        "options.n": 80,
+        "policy": "u-ones",
+        "lr": 0.001,
+    }  # in RunSpec's order; n_test and epochs go with n
+    with pytest.raises(UserError, match="a batch must fall into equal parts"):
+        load_study(study_file(tmp_path, "common: {accumulate: 32}\nruns: [{arch: resnet18, batch_size: 64}]"))
+
+
 def test_the_projects_studies_can_be_read():
     assert {"demo", "nih", "paper", "smoke"} <= set(study_names())
     for name in study_names():
         assert load_study(name).specs()
+    assert [load_study(name).usual for name in ("demo", "nih", "nih_short", "paper", "phantom", "smoke")] == [{}] * 6
 
 
 def test_phantom_and_nih_have_every_architecture_and_the_lite_family_with_both_inits():

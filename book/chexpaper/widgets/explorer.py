@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import traitlets
 from numpy.typing import NDArray
 
@@ -99,13 +98,12 @@ def _measures(results: Results) -> list[tuple[str, tuple[str, ...], NDArray, NDA
 def _rows(results: Results, measures: list) -> tuple[list[dict[str, Any]], list[int]]:
     """One dict a model, and which of them enter rho: the paper's architectures, untruncated."""
     models = results.models.reset_index(drop=True)
-    network = pd.Index(zip(models["arch"], models["minus"], models["norm"], strict=True))
-    partner = {network[m]: m for m in models.index if models["init"][m] == "random"}
+    partner = {models["label"][m]: m for m in models.index if models["init"][m] == "random"}
     ranked = [m for m in models.index if models["in_paper"][m] and not models["minus"][m]]
     place = {m: p for p, m in enumerate(ranked)}
     rows = []
     for m, row in models.iterrows():
-        pair = partner.get(network[m]) if row["init"] == "imagenet" else None
+        pair = partner.get(row["label"]) if row["init"] == "imagenet" else None
         facts = {
             "name": row["label"],
             "init": row["init"],
