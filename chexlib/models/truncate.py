@@ -193,7 +193,8 @@ def stage_modules(network: nn.Module) -> list[str]:
     listed = [(stage["module"], stage["reduction"]) for stage in feature_info(network) if stage.get("module")]
     for parent in dict.fromkeys(module.rpartition(".")[0] for module, _ in listed):
         sequence = network.get_submodule(parent)
-        if isinstance(sequence, nn.Sequential) and all(isinstance(child, nn.Sequential) for child in sequence):
+        kinds = nn.Sequential | nn.Identity  # an identity is what a truncation has left of one
+        if isinstance(sequence, nn.Sequential) and all(isinstance(child, kinds) for child in sequence):
             return [f"{parent}.{child}" for child, _ in sequence.named_children()]
     modules = dict(network.named_modules())
     return [module for module, stride in listed if stride >= 4 and module in modules and _chained(network, module)]

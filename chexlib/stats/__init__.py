@@ -18,7 +18,13 @@ from chexlib.stats.bootstrap import (
 from chexlib.stats.calibration import Reliability, brier, reliability
 from chexlib.stats.correlation import Spearman, rank_correlations, spearman, spearman_p, spearman_rounded
 from chexlib.stats.delong import DeLong, delong, delong_covariance
-from chexlib.stats.families import FEWEST_FAMILIES, draw_families, less_noise, squared_gaps
+from chexlib.stats.families import (
+    FEWEST_ARCHITECTURES,
+    FEWEST_FAMILIES,
+    draw_families,
+    less_noise,
+    squared_gaps,
+)
 from chexlib.stats.intervals import (
     FEW,
     bca_interval,

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from chexlib.stats.auc import Floats
 
-FEWEST_FAMILIES = 3
-"""Fewer families do not show how families differ."""
+FEWEST_ARCHITECTURES, FEWEST_FAMILIES = 5, 3
+"""Fewer architectures, or families of them, do not show how architectures differ: no rank correlation over these."""
 
 
 def draw_families(family: ArrayLike, n_boot: int = 1000, seed: int = 0) -> NDArray[np.int64]:

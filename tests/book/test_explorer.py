@@ -9,9 +9,16 @@ import traitlets
 import yaml
 
 from chexlib.results import open_results
-from chexlib.stats import FEWEST_FAMILIES, draw_families, percentile_interval, rank_correlations, spearman
+from chexlib.stats import (
+    FEWEST_ARCHITECTURES,
+    FEWEST_FAMILIES,
+    draw_families,
+    percentile_interval,
+    rank_correlations,
+    spearman,
+)
 from chexpaper.widgets import Explorer
-from chexpaper.widgets.explorer import AXES, FEWEST, SETS, explorer_state
+from chexpaper.widgets.explorer import AXES, SETS, explorer_state
 from chexpaper.widgets.page import ASSETS, page_html
 from tests.book.conftest import DRIVE, ROOT
 from tests.made_runs import make_store
@@ -55,7 +62,7 @@ def expected(results, choice) -> tuple[list, list]:
     for group in groups:
         its = models[kept & (models["init"] == group) & models["in_paper"] & (models["minus"] == 0)]
         row = [len(its), its["family"].nunique(), None, None, None]
-        if row[0] >= FEWEST and row[1] >= FEWEST_FAMILIES:
+        if row[0] >= FEWEST_ARCHITECTURES and row[1] >= FEWEST_FAMILIES:
             x, times = its[choice["x"]].to_numpy(float), draw_families(its["family"], len(draws), results.seed)
             again = rank_correlations(x, draws[:, its.index], times)
             row[2:] = [spearman(x, its["y"]).rho, *percentile_interval(again)]
@@ -108,6 +115,16 @@ def test_a_page_holds_numbers_of_models_and_no_labels_and_no_ids(made_up):
     assert state["replicates"]["shape"] == [1 + len(made_up.tasks), 60, 24] and set(state["drawn"]) == {"3", "4"}
     assert max(model["seeds"] for model in state["models"]) == 2
     json.dumps(state, allow_nan=False)
+
+
+def test_fewer_architectures_than_it_takes_have_no_rank_correlation(browser, made_up):
+    state, page = explorer_state(made_up), browser.new_page()
+    assert state["least"]["models"] == FEWEST_ARCHITECTURES
+    for least in (12, 13):  # twelve are there
+        state["least"]["models"] = least
+        [found] = page.evaluate(RUN, [(ASSETS / "explorer.js").read_text(), state, CHOICES[:1]])
+        assert (found["rows"][0][3] is None) == (least == 13)
+    page.close()
 
 
 def test_a_task_with_too_few_positives_has_no_rank_correlation(browser, made_up):

@@ -18,6 +18,7 @@ import pandas as pd
 from chexlib.models.zoo import ARCHITECTURES
 from chexlib.results import Estimate, Results
 from chexlib.stats import (
+    FEWEST_ARCHITECTURES,
     FEWEST_FAMILIES,
     draw_families,
     less_noise,
@@ -29,8 +30,8 @@ from chexlib.stats import (
 
 FAMILIES = [row.family for row in ARCHITECTURES.values() if row.in_paper]
 """The family of each of the paper's sixteen architectures."""
-ALL, FEWEST = len(FAMILIES), 5
-"""A number over all of them is not taken over fewer than five."""
+ALL = len(FAMILIES)
+"""A number over all of them is not taken over fewer than FEWEST_ARCHITECTURES."""
 ENDS = (("ResNet101", "ResNet18"), ("DenseNet201", "DenseNet121"), ("EfficientNetB3", "EfficientNetB0"))
 """The largest and the smallest of the families that section 4.1 compares."""
 
@@ -119,7 +120,7 @@ def all_boosts(results: Results) -> list[Measured]:
     label = results.models["label"]
     pairs = zip(*_paired(results), strict=True)
     found = [one for a, b in pairs for one in mean_difference(results, f"boost of {label[a]}", [a], [b])]
-    if len(found) < FEWEST:
+    if len(found) < FEWEST_ARCHITECTURES:
         return mean_boost(results)  # says what is missing
     return [replace(one, n=len(found), of=ALL) for one in found]
 
@@ -245,8 +246,9 @@ def measured(
     if absent := [name for name in networks if name not in results.models.index]:
         return missing(what, f"{', '.join(absent)} not among the study's networks")
     n = results.models.loc[list(networks), "label"].nunique()
-    if of == ALL and n < FEWEST:
-        return missing(what, f"{what}: {n or 'none'} of the paper's architectures at hand, {FEWEST} needed")
+    if of == ALL and n < FEWEST_ARCHITECTURES:
+        at_hand = f"{n or 'none'} of the paper's architectures at hand"
+        return missing(what, f"{what}: {at_hand}, {FEWEST_ARCHITECTURES} needed")
     at_hand, again = results.models[["auc"]].T, results.replicates  # (1, M) and (R, M)
     if task and task not in results.all_tasks:
         return missing(what, f"{task} is none of the study's tasks")

@@ -15,7 +15,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from chexlib.stats import FEWEST_FAMILIES, draw_families
+from chexlib.stats import FEWEST_ARCHITECTURES, FEWEST_FAMILIES, draw_families
 from chexpaper.plots import mark_of
 from chexpaper.widgets.page import ASSETS, TwoFaced
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from chexlib.results import Results
 
 REPLICATES = 1000  # that a page carries: the first ones, where the results hold more
-FEWEST = 8  # models below which no rank correlation is shown
 
 AXES, SETS = ("top1", "parameters"), ("paper", "whole", "all")
 
@@ -73,7 +72,7 @@ def explorer_state(results: Results) -> dict[str, Any]:
     return {
         "caption": results.caption,
         "over": f"families, {results.over}",
-        "least": {"models": FEWEST, "families": FEWEST_FAMILIES},
+        "least": {"models": FEWEST_ARCHITECTURES, "families": FEWEST_FAMILIES},
         "measures": [{"name": name, "few": results.few(tasks)} for name, tasks, *_ in measures],
         "options": _options(rows, len(measures)),
         "families": [{"name": name, **mark_of(name)._asdict()} for name in dict.fromkeys(results.models["family"])],
