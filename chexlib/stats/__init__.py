@@ -18,6 +18,7 @@ from chexlib.stats.bootstrap import (
 from chexlib.stats.calibration import Reliability, brier, reliability
 from chexlib.stats.correlation import Spearman, rank_correlations, spearman, spearman_p, spearman_rounded
 from chexlib.stats.delong import DeLong, delong, delong_covariance
+from chexlib.stats.factorial import VarianceShares, variance_shares
 from chexlib.stats.families import (
     FEWEST_ARCHITECTURES,
     FEWEST_FAMILIES,
