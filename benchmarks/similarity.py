@@ -55,6 +55,7 @@ def against(folder: Path, measure: str, peer_name: str, peer: Callable[[Path], f
         peer_name=peer_name,
         work=work,
         repeats=3,
+        peer_repeats=1,
     )
     peaks = []
     for way in (ours, peer):
@@ -122,9 +123,9 @@ def root(matrix: np.ndarray) -> np.ndarray:
 def by_cca_zoo(folder: Path) -> float:
     from cca_zoo.linear import CCA
 
-    views = list(read(folder))
+    views = [features.astype(np.float64) for features in read(folder)]
     model = CCA(n_components=min(view.shape[1] for view in views)).fit(views)
-    return float(np.mean(model.average_pairwise_correlations(views)))
+    return float(model.score(views))
 
 
 def by_pytorch_cka(folder: Path) -> float:

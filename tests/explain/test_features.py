@@ -8,18 +8,7 @@ from chexlib.errors import UserError
 from chexlib.explain.features import stage_features
 from chexlib.models import ARCHITECTURES, architecture, create_model
 from chexlib.models.networks import Classifier, on_meta
-
-BLOCKS = {
-    "DenseNet": 4,
-    "ResNet": 4,
-    "Inception": 4,
-    "EfficientNet": 7,
-    "EfficientNet-Lite": 7,
-    "MobileNet": 7,
-    "MNASNet": 7,
-    "NASNet": 0,
-}
-CBR = {"cbr_larget": 5, "cbr_largew": 4, "cbr_small": 4, "cbr_tiny": 4}
+from chexlib.models.truncate import stages
 
 
 class Stages(nn.Module):
@@ -56,15 +45,13 @@ def images(n: int = 2, size: int = 64) -> torch.Tensor:
 FAMILIES = {row.family: name for name, row in reversed(ARCHITECTURES.items())}  # the first row of each
 
 
-@pytest.mark.parametrize("name", [*FAMILIES.values(), "inception_v4", *CBR])
-def test_every_family_has_its_stages(name):
+@pytest.mark.parametrize("name", [*FAMILIES.values(), "inception_v4", "cbr_larget", "vgg11_bn"])
+def test_features_have_the_stages_that_inits_have(name):
     row = architecture(name)
     with torch.device("meta"):
         model = Classifier(on_meta(row), 8, 1, row)
         found = stage_features(model, torch.empty(2, 3, row.top1_px, row.top1_px))
-    blocks = CBR[name] if name in CBR else BLOCKS[row.family]
-    stem = ["conv1"] if blocks and name not in CBR else []
-    assert list(found) == [*stem, *(f"block{n}" for n in range(1, blocks + 1)), "maps"]
+    assert list(found) == [*stages(row), "maps"]
     sizes = [maps.shape[2] for maps in found.values()]
     assert sizes == sorted(sizes, reverse=True) and all(maps.ndim == 4 and len(maps) == 2 for maps in found.values())
 
@@ -86,10 +73,10 @@ def test_a_truncated_network_has_the_stages_that_are_left(name, minus, left):
     whole, cut = (create_model(name, findings=2, minus=n, seed=3) for n in (0, minus))
     found = stage_features(cut, images())
     assert list(found) == ["conv1", *(f"block{n}" for n in range(1, left + 1)), "maps"]
-    stages = list(found)[:-1]
-    for stage, maps in stage_features(whole, images(), stages).items():
-        torch.testing.assert_close(found[stage], maps)
-    torch.testing.assert_close(found["maps"], found[stages[-1]])
+    names = list(found)[:-1]
+    for name, maps in stage_features(whole, images(), names).items():
+        torch.testing.assert_close(found[name], maps)
+    torch.testing.assert_close(found["maps"], found[names[-1]])
 
 
 def test_a_relu_in_place_does_not_reach_what_was_read(small):

@@ -483,7 +483,8 @@ def test_the_more_labels_are_shuffled_the_less_networks_agree_with_those_that_le
             for i, a in enumerate(by_labels[0]) for j, b in enumerate(by_labels[share]) if share or i < j
         ])  # fmt: skip
 
-    assert mean(0) > mean(0.5) + 0.02 > mean(1) + 0.04, [mean(share) for share in by_labels]
+    right, half, none = (mean(share) for share in by_labels)
+    assert right > half + 0.1 and half > none + 0.01, (right, half, none)
 
 
 @pytest.mark.parametrize("measure", MEASURES)

@@ -166,7 +166,6 @@ def test_shares_are_unbiased_their_intervals_cover_and_equal_factors_stay_undeci
     assert shares.to_dict() == pytest.approx(truth.to_dict(), abs=0.05)  # quotients, so not quite
     ends = [percentile_interval(one.replicates) for one in found]
     covers = pd.Series(np.mean([(low <= truth) & (truth <= high) for low, high in ends], axis=0), index=TERMS)
-    print(covers.round(3).to_dict(), np.mean([one.more("a", "b")[1] != "undecided" for one in found]), np.mean(plain))
     assert covers.drop(SEEDS).min() > 0.95 - 0.046
     assert covers[SEEDS] > (0.84 if "unsteady" in options else 0.95 - 0.046)  # how unsteady they are is little known
     assert np.mean([one.more("a", "b")[1] != "undecided" for one in found]) < 0.05 + 0.031
