@@ -61,9 +61,9 @@ def test_the_projects_studies_can_be_read():
 
 
 def test_phantom_and_nih_have_every_architecture_and_the_lite_family_with_both_inits():
-    for name in ("phantom", "nih"):
+    for name, without in (("phantom", set()), ("nih", {"nasnetamobile"})):  # which takes multiples of 32 pixels
         specs = load_study(name).specs()
-        assert {spec.arch for spec in specs} == set(ARCHITECTURES)
+        assert {spec.arch for spec in specs} == set(ARCHITECTURES) - without
         for init in ("random", "imagenet"):
             runs = {(spec.arch, spec.minus) for spec in specs if spec.init == init}
             assert {(f"efficientnet_lite{i}", 0) for i in range(3)} <= runs
