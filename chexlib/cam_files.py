@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
-from chexlib.data.images import BadImage, read_grey
+from chexlib.data.images import BadImage, Picture, read_grey, read_picture
 from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.data.names import finding_of
 from chexlib.data.sources import SOURCES
@@ -60,10 +60,12 @@ def write_cams(
     run = _find_run(run, store or RunStore.open())
     findings = _learned(run, findings)
     files, out = [Path(file).expanduser() for file in dict.fromkeys(map(str, files))], Path(out).expanduser()
-    pixels = _read(files, run.spec.size)
+    bits = run.spec.options.get("bits")
+    images = _read(files, run.spec.size, bits)
     names = _overlay_names(files, findings)
     _check_out(out, [CSV, NOTE, *names.ravel()], files, force)
-    pictures = [_picture(file) for file in files]
+    pictures = [_in_proportion(file, image, bits) for file, image in zip(files, images, strict=True)]
+    pixels = np.stack([image.pixels for image in images])  # (N, size, size)
     maps, p = _maps(run, pixels, findings, method, progress)  # (N, T, h, w) and (N, T)
     label = architecture(run.spec.arch).label(run.spec.minus, run.spec.norm)
     grid, rows = f"{maps.shape[2]} x {maps.shape[3]}", []
@@ -110,19 +112,19 @@ def _learned(run: Run, names: Sequence[str] = ()) -> list[str]:
     return list(dict.fromkeys(found.values())) or [task for task in TASKS if task in known] or known
 
 
-def _read(files: list[Path], size: int) -> np.ndarray:
-    """(N, size, size) uint8. Raises UserError for the first file that cannot be read."""
-    pixels = []
+def _read(files: list[Path], size: int, bits: int | None) -> list[Picture]:
+    """The images as the run's data set reads its own. Raises UserError for the first that cannot be read."""
+    images = []
     for file in files:
         if not file.is_file():
             why = "a folder: name the image files in it" if file.is_dir() else "no such file"
             raise UserError(f"{file}: {why}; nothing was written")
         try:
-            pixels.append(read_grey(file, size))
+            images.append(read_picture(file, size, bits))
         except BadImage as error:
             why = f"cannot be decoded ({error.reason}): give PNG, JPEG or DICOM files"
             raise UserError(f"{file}: {why}; nothing was written") from None
-    return np.stack(pixels)
+    return images
 
 
 def _overlay_names(files: list[Path], findings: list[str]) -> np.ndarray:
@@ -219,17 +221,9 @@ def captioned(picture: np.ndarray, above: str, below: str) -> Image.Image:
     return sheet
 
 
-def _picture(file: Path) -> np.ndarray:
+def _in_proportion(file: Path, image: Picture, bits: int | None) -> np.ndarray:
     """The image (H, W) uint8 in its own proportions, its longer side within SIDES."""
-    try:
-        with Image.open(file) as image:
-            width, height = image.size
-    except UnidentifiedImageError:
-        import pydicom
-
-        header = pydicom.dcmread(file, stop_before_pixels=True)
-        width, height = int(header.Columns), int(header.Rows)
-    longer = max(width, height)
+    longer = max(image.width, image.height)
     side = int(np.clip(longer, *SIDES))
-    size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
-    return np.asarray(Image.fromarray(read_grey(file, side)).resize(size, Image.Resampling.BILINEAR))
+    size = (max(1, round(image.width * side / longer)), max(1, round(image.height * side / longer)))
+    return np.asarray(Image.fromarray(read_grey(file, side, bits)).resize(size, Image.Resampling.BILINEAR))

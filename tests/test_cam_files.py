@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -111,6 +112,27 @@ def test_png_jpeg_and_dicom_of_the_same_image_agree(run, store, image, tmp_path)
     assert list(found["overlay"]) == ["x.edema.png", "x-2.edema.png", "x-3.edema.png"]
     sizes = {Image.open(tmp_path / "out" / name).size for name in found["overlay"]}
     assert sizes == {(512, 256 + 56)}  # 120 by 60 pixels, enlarged, on a strip
+
+
+@pytest.mark.parametrize("form", ["png", "tif", "webp"])
+def test_a_turned_image_is_explained_and_shown_as_viewers_show_it(run, store, image, tmp_path, form):
+    tags = Image.Exif()
+    tags[0x0112] = 6  # the first row is shown on the right
+    options = {"lossless": True} if form == "webp" else {}
+    Image.fromarray(np.ascontiguousarray(RAMP.T[::-1])).save(tmp_path / f"turned.{form}", exif=tags, **options)
+    found = write_cams([image, tmp_path / f"turned.{form}"], run.folder, tmp_path / "out", ["Edema"], progress=False)
+    assert found["probability"][0] == found["probability"][1]
+    upright, turned = (np.asarray(Image.open(tmp_path / "out" / name)) for name in found["overlay"])
+    np.testing.assert_array_equal(upright, turned)
+
+
+def test_images_of_16_bits_are_read_with_the_bits_of_the_runs_data(run, store, tmp_path, monkeypatch):
+    Image.fromarray(RAMP.astype(np.uint16) * 4).save(tmp_path / "deep.png")
+    Image.fromarray(RAMP // 4).save(tmp_path / "shown.png")  # of 12 bits
+    monkeypatch.setattr(Run, "spec", replace(run.spec, options={"bits": 12}))
+    files = [tmp_path / "deep.png", tmp_path / "shown.png"]
+    found = write_cams(files, run.folder, tmp_path / "out", ["Edema"], store=store, progress=False)
+    assert found["probability"][0] == found["probability"][1]
 
 
 def test_where_the_map_is_zero_the_image_shows_as_it_is():

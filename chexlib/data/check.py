@@ -19,10 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
-from chexlib.data.images import BadImage, Files, Images, visible_files
+from chexlib.data.images import BadImage, Files, Images, Picture, visible_files
 from chexlib.data.labels import FINDINGS, TASKS, counts
 from chexlib.data.listing import FEW, KINDS, PROBLEM, SPLITS, WARNING, Listing, Problem, Remarks
 from chexlib.errors import UserError
@@ -125,7 +124,7 @@ def check(listing: Listing, pixels: bool = True, most: int | None = None, progre
         if most is not None and len(rows) > most:
             rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
         decoded = _look(listing, rows, remarks, progress)
-        _unlisted(listing.images, remarks)
+        _files(listing.images, remarks)
     found = sorted(remarks.problems, key=lambda problem: list(KINDS).index(problem.kind))
     return Report(
         len(table), table["study"].nunique(), table["patient"].nunique(), decoded, tuple(found), listing.notes
@@ -152,23 +151,25 @@ def _look(listing: Listing, rows: np.ndarray, remarks: Remarks, progress: bool) 
     images, n = listing.images, len(rows)
     names = listing.table["image"].to_numpy()[rows]
     thumbnails, hashes = np.zeros((n, THUMBNAIL, THUMBNAIL), np.uint8), np.zeros(n, "S32")  # "" where not decoded
-    flat, sides = np.zeros(n, bool), np.zeros(n, np.int32)
+    flat, sides, turns, greatest = np.zeros(n, bool), *np.zeros((3, n), np.int32)
     missing, unreadable = {}, {}  # place in rows to one line
 
     def at(k: int) -> None:
         row = int(rows[k])
         try:
-            pixels = images.read(row, SIDE)
+            picture = images.picture(row, SIDE) if isinstance(images, Files) else Picture(images.read(row, SIDE))
         except BadImage as error:
             unreadable[k] = str(error)
         except UserError as error:
             missing[k] = str(error)
         else:
+            pixels = picture.pixels
             blocks = pixels.reshape(THUMBNAIL, SIDE // THUMBNAIL, THUMBNAIL, SIDE // THUMBNAIL)
             thumbnails[k] = blocks.mean(axis=(1, 3)).round()
             hashes[k] = _hash(pixels)
             flat[k] = pixels.std() < FLAT
-            sides[k] = _side(images, row)
+            sides[k] = min(picture.width, picture.height)
+            turns[k], greatest[k] = picture.orientation, picture.greatest
 
     bar = tqdm(total=n, desc="looking at images", unit="image", disable=not progress, leave=False)
     with bar, ThreadPoolExecutor() as pool:  # decoding is outside the interpreter lock
@@ -185,6 +186,12 @@ def _look(listing: Listing, rows: np.ndarray, remarks: Remarks, progress: bool) 
     usual = np.median(sides[sides > 0]) if sides.any() else 0
     small = (sides > 0) & (sides < SMALL * usual)
     _wrong(remarks, "small", names[small], f"{sides[small][:1].sum()} px, where {usual:.0f} are usual")
+    turned, deep = turns > 1, greatest > 0
+    _wrong(remarks, "turned", names[turned], f"its EXIF orientation is {turns[turned][:1].sum()}")
+    if deep.any():
+        whites = f"{greatest[deep].min():,} to {greatest[deep].max():,}"
+        what = f"greatest values of {whites}" if images.bits else f"white is each one's greatest value ({whites})"
+        _wrong(remarks, "deep", names[deep], what)
     return int((hashes != b"").sum())
 
 
@@ -195,17 +202,6 @@ def _wrong(remarks: Remarks, kind: str, items: np.ndarray | list[str], what: str
 
 def _hash(pixels: np.ndarray) -> bytes:
     return hashlib.sha256(pixels).hexdigest()[:32].encode()
-
-
-def _side(images: Images, row: int) -> int:
-    """Pixels of an image file's shorter side, of what Pillow knows; else 0."""
-    if not isinstance(images, Files):
-        return 0
-    try:
-        with Image.open(images.path(row)) as header:
-            return min(header.size)
-    except (OSError, ValueError, SyntaxError):
-        return 0
 
 
 def _duplicates(listing: Listing, rows: np.ndarray, hashes: np.ndarray, remarks: Remarks) -> None:
@@ -257,10 +253,11 @@ def _correlation(images: np.ndarray, median: np.ndarray) -> np.ndarray:
     return found
 
 
-def _unlisted(images: Images, remarks: Remarks) -> None:
-    """Files of the listed images' types, anywhere below the folder, that no row lists; hidden ones are none."""
+def _files(images: Images, remarks: Remarks) -> None:
+    """Links that leave the folder; files of the listed images' types below it, but hidden ones, that no row lists."""
     if not isinstance(images, Files):
         return
+    _wrong(remarks, "outside", images.outside(), "is outside the folder, by a symbolic link")
     listed = {images.path(row) for row in range(len(images.names))}
     types = {Path(path).suffix.lower() for path in listed}
     files = (path for path in visible_files(images.root) if Path(path).suffix.lower() in types)

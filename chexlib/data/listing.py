@@ -68,8 +68,11 @@ KINDS = {
     "duplicate": Kind("duplicates of one patient", "keep one of each", WARNING),
     "upside-down": Kind("images upside down", "look at them, and turn them", WARNING),
     "small": Kind("images much smaller than usual", "look for the originals", WARNING),
+    "outside": Kind("images outside the folder", "look where their symbolic links lead", WARNING),
     "no-auc-elsewhere": Kind("other findings without an AUC", "expect no score of them", WARNING),
     "few": Kind(f"findings with fewer than {FEW} of a class", "expect wide intervals", WARNING),
+    "turned": Kind("images that EXIF turns", "nothing: they are learned from as viewers show them", NOTE),
+    "deep": Kind("images of 9 to 16 bits", "nothing, or one range for all of them: --option bits=12", NOTE),
     "unlisted": Kind("image files that no row lists", "nothing, where they are meant to be left out", NOTE),
 }
 """In the order in which they are shown: what readers find, then what `data check` adds; problems first."""

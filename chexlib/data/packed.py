@@ -33,11 +33,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from chexlib.data.images import BadImage, Images
+from chexlib.data.images import BadImage, Files, Images
 from chexlib.errors import UserError
 from chexlib.machine import cores
 
-PACK_VERSION = 2
+PACK_VERSION = 3
 """Raised when decoding or resizing changes the pixels, so that older caches are made again."""
 
 MAX_SIZE = 4096
@@ -101,6 +101,9 @@ def pack(
     with exclusive(folder.with_name(f"{name}.lock"), f"another process is packing {root}"):
         pixels = _open(folder, shape)  # the other process may have made it
         if pixels is None or verify:
+            if isinstance(images, Files) and (outside := images.outside()):
+                first = f"{len(outside):,} images, the first {outside[0]}"
+                print(f"chexlib: symbolic links lead out of {root}: {first}", file=sys.stderr)
             _write(folder, root, images, shape, progress, skip_bad)
             _remove_superseded(folder, name)
             pixels = _open(folder, shape)

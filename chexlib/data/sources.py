@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from chexlib.data.images import BITS, Files
 from chexlib.data.listing import Listing, Remarks
 from chexlib.data.packed import cache_folder, exclusive
 from chexlib.data.readers import chestmnist, chexpert, dicom, folder, nih, xrv
@@ -19,16 +20,21 @@ from chexlib.errors import UserError, quoted
 class Source:
     """Where a data set comes from, how it is read, and whether its terms let it be shown to others.
 
-    `read(root, **options)` gives its Listing. `signs` are patterns of files by which a folder of it is known.
+    `read(root, **options)` gives its Listing. `holds(folder)` says whether a folder looks like it.
     """
 
     name: str
     title: str
     read: Callable[..., Listing]
-    signs: tuple[str, ...]
+    holds: Callable[[Path], bool]
     get_it: str  # one line: how a user comes by it
     attribution: str
     shareable: bool = False  # labels, pixels, and the ids of images, studies and patients
+
+
+def _has(*patterns: str) -> Callable[[Path], bool]:
+    """Whether a folder has a file of one of these patterns."""
+    return lambda folder: any(next(folder.glob(pattern), None) for pattern in patterns)
 
 
 SOURCES = {
@@ -38,7 +44,7 @@ SOURCES = {
             "phantom",
             "Phantom radiographs",
             chexpert.read,
-            ("masks/train",),  # but for its masks, its folder looks like CheXpert's
+            _has("masks/train"),  # but for its masks, its folder looks like CheXpert's
             "it is made here, from a seed",
             "Drawn by chexlib; no patient is in it.",
             shareable=True,
@@ -47,7 +53,7 @@ SOURCES = {
             "chexpert",
             "CheXpert",
             chexpert.read,
-            chexpert.SIGNS,
+            _has(*chexpert.SIGNS),
             "register at stanfordmlgroup.github.io/competitions/chexpert",
             "Stanford ML Group, Irvin et al. 2019.",
         ),
@@ -55,7 +61,7 @@ SOURCES = {
             "nih",
             "NIH ChestX-ray14",
             nih.read,
-            ("Data_Entry_2017*.csv",),
+            _has("Data_Entry_2017*.csv"),
             "download it from nihcc.app.box.com/v/ChestXray-NIHCC",
             "Provided by the NIH Clinical Center; Wang et al. 2017.",
             shareable=True,
@@ -64,7 +70,7 @@ SOURCES = {
             "chestmnist",
             "ChestMNIST",
             chestmnist.read,
-            tuple(chestmnist.RESOLUTIONS.values()),
+            _has(*chestmnist.RESOLUTIONS.values()),
             f"in Python, {chestmnist.GET_IT}",
             "MedMNIST, Yang et al. 2023, CC BY 4.0; from NIH ChestX-ray14, Wang et al. 2017.",
             shareable=True,
@@ -73,7 +79,7 @@ SOURCES = {
             "torchxrayvision",  # each set has terms of its own, which nobody tells here; so it is for the next two
             "a data set of torchxrayvision",
             xrv.read,
-            (),  # its folders look like anybody's
+            _has(),  # its folders look like anybody's
             "see mlmed.org/torchxrayvision, and name the class: dataset=NIH_Dataset",
             "Read by torchxrayvision, Cohen et al. 2022.",
         ),
@@ -81,15 +87,15 @@ SOURCES = {
             "dicom",
             "DICOM files",
             dicom.read,
-            tuple("*/" * depth + "*.dcm" for depth in range(4)),
-            "any folder of .dcm files, with a labels.csv for labels",
+            dicom.holds,
+            "any folder of DICOM files, with a labels.csv for labels",
             "The reader's own files.",
         ),
         Source(
             "folder",
             "a folder of images with a labels.csv",
             folder.read,
-            ("labels.csv",),
+            _has("labels.csv"),
             "any folder of JPEG, PNG or DICOM files and a labels.csv",
             "The reader's own files.",
         ),
@@ -111,7 +117,7 @@ def find_source(name: str, root: str | Path | None = None) -> tuple[Source, Path
     if not os.path.isdir(folder) or root:
         raise UserError(f"data set {quoted(name)} is unknown: choose one of {', '.join(SOURCES)}, or give its folder")
     for source in SOURCES.values():
-        if any(next(folder.glob(sign), None) for sign in source.signs):
+        if source.holds(folder):
             return source, folder
     raise UserError(f"{folder}: no label file of {', '.join(SOURCES)} in it: give the folder that holds one")
 
@@ -129,13 +135,28 @@ def read_listing(
         root, options = _phantom_folder(size, progress, options), {}
     if not root.is_dir():
         raise UserError(f"{root}: no such folder: give the one that holds {source.title}")
+    bits = options.pop("bits", None)
     signature = inspect.signature(source.read)
     try:
         signature.bind(root, **options)
     except TypeError as error:
-        allowed = ", ".join(name for name in list(signature.parameters)[1:]) or "none"
+        allowed = ", ".join([*list(signature.parameters)[1:], "bits"])
         raise UserError(f"data set {source.name}: {error}; its options: {allowed}") from None
-    return root, source.read(root, **options)
+    listing = source.read(root, **options)
+    if bits is not None:
+        listing = _of_bits(listing, bits)
+    if isinstance(listing.images, Files) and (note := listing.images.range_note()):
+        listing.remarks.notes.append(note)
+    return root, listing
+
+
+def _of_bits(listing: Listing, bits: int) -> Listing:
+    """The same images, of whose 16-bit ones so many bits count. Raises UserError where there is no such choice."""
+    if not isinstance(listing.images, Files):
+        raise UserError(f"bits={bits!r}: this data set has no images of more than 8 bits: leave it out")
+    if type(bits) is not int or bits not in BITS:
+        raise UserError(f"bits={bits!r}: choose {BITS[0]} to {BITS[-1]}, or leave it out")
+    return replace(listing, images=replace(listing.images, bits=bits))
 
 
 def read_label_file(path: str | Path) -> Listing:

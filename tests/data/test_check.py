@@ -74,6 +74,23 @@ def no_val(folder):
     shutil.rmtree(folder / "valid")
 
 
+def turn(folder):
+    path = images(folder, "train")[0]
+    tags = Image.Exif()
+    tags[0x0112] = 3
+    Image.open(path).rotate(180).save(path, quality=95, exif=tags)
+
+
+def link_out(folder):
+    path = images(folder, "train")[0]
+    path.symlink_to(path.rename(folder.parent / path.name))
+
+
+def deepen(folder):
+    path = images(folder, "train")[0]
+    Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path, "PNG")
+
+
 DEFECTS = {
     "label": lambda folder: edit(
         folder / "train.csv", lambda rows: rows.assign(Edema=rows["Edema"].where(rows.index != 3, 7))
@@ -92,6 +109,9 @@ DEFECTS = {
     "duplicate": of_one_patient,
     "upside-down": lambda folder: repaint(images(folder, "train")[0], lambda pixels: pixels[::-1]),
     "small": lambda folder: repaint(images(folder, "train")[0], lambda pixels: pixels[::3, ::3]),
+    "outside": link_out,
+    "turned": turn,
+    "deep": deepen,
     "unlisted": lambda folder: shutil.copy(images(folder, "train")[0], folder / "train" / "left_over.jpg"),
 }
 
@@ -151,6 +171,27 @@ def test_labels_only_opens_no_image(copy, monkeypatch):
 def test_at_most_so_many_images_are_decoded(phantom_folder):
     report = check(listing_of(phantom_folder), most=20, progress=False)
     assert report.decoded == 20 and "20 of them decoded" in report.verdict
+
+
+def test_the_range_of_16_bits_is_said(copy, capsys):
+    for path, greatest in zip(images(copy, "train"), (1023, 4095)):
+        values = np.asarray(Image.open(path)) / 255 * greatest
+        values[0, 0] = greatest
+        Image.fromarray(values.astype(np.uint16)).save(path, "PNG")
+    assert main(["data", "check", str(copy)]) == 0
+    assert "(1,023 to 4,095)" in " ".join(capsys.readouterr().out.split())
+    assert main(["data", "check", str(copy), "--option", "bits=12"]) == 0
+    assert "4,095 (bits=12)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_links_that_stay_in_the_folder_leave_nothing(copy, tmp_path):
+    path = images(copy, "train")[0]
+    path.symlink_to(path.rename(copy / path.name))
+    (tmp_path / "linked").symlink_to(copy)
+    assert "outside" not in found(copy) and "outside" not in found(tmp_path / "linked")
+    shutil.move(copy / "train", tmp_path / "elsewhere")
+    (copy / "train").symlink_to(tmp_path / "elsewhere")
+    assert found(copy)["outside"].count == len(list((tmp_path / "elsewhere").rglob("*.jpg"))) - 1
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def test_an_unknown_option_and_an_empty_folder_are_named(tmp_path, refusal):
         with pytest.raises(UserError, match="'colour'"):
             read_listing(source, tmp_path, 16, colour=1)
     assert "labels.csv: no such file" in refusal("folder", tmp_path)
-    assert "no .dcm or .dicom file" in refusal("dicom", tmp_path)
+    assert "no DICOM file" in refusal("dicom", tmp_path)
     assert "no chestmnist*.npz: get it by medmnist.ChestMNIST(" in refusal("chestmnist", tmp_path)
     assert list(tmp_path.iterdir()) == []  # nothing is downloaded
     assert "its options: resolution" in refusal("chestmnist", tmp_path, colour=1)
@@ -390,6 +390,57 @@ def test_a_file_that_is_no_dicom(dicoms, refusal):
     (dicoms / "D.dcm").write_bytes(b"nothing")
     assert "D.dcm: no DICOM file" in refusal("dicom", dicoms)
     assert len(dicom.read(dicoms).table) == 4
+
+
+NAMES = ("IM0.DCM", "IM0.dicom", "DICOM/IM00000", "1.2.840.10008.5", "files/p10/p10000/s50/1/0.dcm", "a.png")
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_of_dicom_files_is_known_by_their_content(tmp_path, write_dicom, name, labelled):
+    names = [name.replace("0", str(k)) if "0" in name else f"{k}{name}" for k in range(4)]
+    for k, name in enumerate(names):
+        write_dicom(tmp_path / name, np.full((32, 32), 70, np.uint16), PatientID=f"P{k // 2}")
+    (tmp_path / ".hidden").write_bytes((tmp_path / names[0]).read_bytes())
+    (tmp_path / "README").write_text("no image")
+    if labelled:
+        (tmp_path / "labels.csv").write_text("image,Edema\n" + "".join(f"{name},1\n" for name in names))
+    source, root = find_source(str(tmp_path))
+    table = read_listing(source, root, 16)[1].table
+    assert source.name == "dicom" and sorted(table["image"]) == sorted(names)
+    assert table["patient"].nunique() == 2 and table.groupby("patient")["split"].nunique().max() == 1
+
+
+def test_a_folder_is_what_its_labels_list_whatever_else_lies_in_it(plain, write_dicom):
+    for name in ("original.dcm", "x/y/z/w/original.dcm", "x/original"):
+        write_dicom(plain / name, np.zeros((32, 32), np.uint16))
+    assert find_source(str(plain))[0].name == "folder"
+    (plain / "labels.csv").unlink()
+    assert find_source(str(plain))[0].name == "dicom"
+
+
+def test_dicom_files_are_listed_however_they_are_spelt(dicoms):
+    rows = ["a/1.DCM,1", "A/2.dcm,0", "B/1.dcm,1", "c.dcm,0"]
+    (dicoms / "labels.csv").write_text("\n".join(["image,Edema", *rows]))
+    listing = dicom.read(dicoms)
+    assert listing.problems == () and list(listing.table["Edema"]) == [1, 0, 1, 0]
+
+
+def test_a_shape_that_contradicts_the_photometric_interpretation_is_said(dicoms, write_dicom):
+    values = np.zeros((32, 32), np.uint16)
+    for name, photometric in (("D.dcm", "MONOCHROME1"), ("E.dcm", "MONOCHROME2")):
+        tags = {"PhotometricInterpretation": photometric, "PresentationLUTShape": "INVERSE"}
+        write_dicom(dicoms / name, values, PatientID="D", **tags)
+    [note] = [note for note in dicom.read(dicoms).notes if "INVERSE" in note]
+    assert "E.dcm" in note and "1 MONOCHROME2" in note
+
+
+def test_headers_that_are_damaged_are_named_and_the_rest_is_read(dicoms, refusal):
+    data = (dicoms / "C.dcm").read_bytes()
+    (dicoms / "cut.dcm").write_bytes(data[:200])
+    (dicoms / "lost.dcm").symlink_to(dicoms / "nowhere")
+    listing = dicom.read(dicoms)
+    assert len(listing.table) == 4 and "lost.dcm" in listing.problems[0].items
 
 
 # torchxrayvision.

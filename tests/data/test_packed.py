@@ -21,7 +21,7 @@ from PIL import Image
 from chexlib.cli import main
 from chexlib.data import packed
 from chexlib.data.dataset import open_dataset
-from chexlib.data.images import BadImage
+from chexlib.data.images import BadImage, Files
 from chexlib.data.packed import pack
 from chexlib.errors import UserError
 
@@ -369,3 +369,13 @@ def test_anonymous_memory_does_not_grow_with_the_number_of_images(tmp_path):
     result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
     _, few, many = map(int, result.stdout.split())  # kB; the first reading warms up
     assert many - few < 2000  # all pixels would be 51,200 kB
+
+
+def test_links_that_lead_out_of_the_folder_are_said_once(root, capsys):
+    for name in ("a.png", "b.png", "../c.png"):
+        Image.new("L", (8, 8), 50).save(root / name)
+    (root / "c.png").symlink_to("../c.png")
+    (root / "d.png").symlink_to("a.png")
+    for names, said in ((["a.png", "b.png", "d.png"], 0), (["a.png", "c.png"], 1), (["a.png", "c.png"], 0)):
+        packed_quietly(root, Files(root, names))
+        assert capsys.readouterr().err.count("c.png") == said
