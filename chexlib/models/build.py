@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from chexlib.errors import UserError
 from chexlib.models import inits
 from chexlib.models.truncate import check_minus, truncate
-from chexlib.models.zoo import ARCHITECTURES, CBR, Architecture
+from chexlib.models.zoo import ARCHITECTURES, TRANSFUSION, Architecture, check_size
 
 if TYPE_CHECKING:
     from chexlib.models.networks import Classifier
@@ -25,11 +25,19 @@ def architecture(name: str) -> Architecture:
     Raises `UserError` where neither knows the name, with the nearest ones, and for a network of timm that has no maps
     (N, C, h, w) or takes one size of images only.
     """
-    if row := ARCHITECTURES.get(name) or CBR.get(name):
+    if row := ARCHITECTURES.get(name) or TRANSFUSION.get(name):
         return row
     from chexlib.models.any_timm import timm_row
 
     return timm_row(name)
+
+
+def check_model(name: str, size: int, init: str = "random", minus: int = 0, norm: bool = False) -> None:
+    """Refuse (`UserError`), before data are opened, a model that cannot be built or takes no images of `size` px."""
+    row = architecture(name)
+    check_size(row, size)
+    check_minus(row, minus, norm)
+    inits.check(init, row, minus)
 
 
 def create_model(
@@ -50,7 +58,7 @@ def create_model(
     with `norm` a new batch norm and ReLU follow what a truncation leaves. A DenseNet's blocks end without either, and
     their maps hold negative values; the paper's printed sizes fit both readings.
     Raises `UserError` for an unknown name or init, a network of timm that takes one size of images or makes no maps, a
-    `minus` that the architecture does not have, or weights that cannot be reached.
+    `minus` or a stage that the architecture does not have, or weights that cannot be reached.
     """
     if classes not in (1, 3):
         raise UserError(f"classes={classes}: a finding has 1 output, or 3 for absent, present and uncertain")
@@ -58,7 +66,7 @@ def create_model(
         raise UserError(f"findings={findings}: a model needs at least 1")
     row = architecture(name)
     check_minus(row, minus, norm)
-    inits.check(init)
+    inits.check(init, row, minus)
     from chexlib.models.networks import Classifier, seeded, streams, untrained_trunk
 
     trunk_seed, head_seed, init_seed = streams(seed)
@@ -69,6 +77,6 @@ def create_model(
     with seeded(head_seed):
         model = Classifier(trunk, channels, findings, row, minus, classes, norm)
     model.weights_source = source
-    if init in inits.FROM_IMAGENET:
+    if inits.parse(init)[0].pretrained:
         model.mean, model.std = row.mean, row.std
     return model

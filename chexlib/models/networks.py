@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chexlib.models.zoo import CBR_LAYERS, Architecture
+from chexlib.models.zoo import CBR_LAYERS, LITE, Architecture
 
 
 class Head(nn.Linear):
@@ -122,6 +123,18 @@ class CBR(nn.Module):
         return self.pool(maps).flatten(1)  # (N, C)
 
 
+def _efficientnet_lite0(channels: tuple[int, ...]) -> nn.Module:
+    """timm's EfficientNet-Lite0 with these channels of its stages and of its head, which timm's own function fixes."""
+    from timm.models.efficientnet import EfficientNet, decode_arch_def
+
+    *widths, features = channels
+    kinds = ("ds_r1_k3_s1_e1", "ir_r2_k3_s2_e6", "ir_r2_k5_s2_e6", "ir_r3_k3_s2_e6", "ir_r3_k5_s1_e6",
+             "ir_r4_k5_s2_e6", "ir_r1_k3_s1_e6")  # fmt: skip
+    stages = decode_arch_def([[f"{kind}_c{width}"] for kind, width in zip(kinds, widths, strict=True)])
+    norm = partial(nn.BatchNorm2d, eps=1e-3)
+    return EfficientNet(stages, 0, features, fix_stem=True, pad_type="same", act_layer=nn.ReLU6, norm_layer=norm)
+
+
 def _nasnetamobile() -> nn.Module:
     """Cadene's NASNet-A-Mobile behind timm's interface; its pooling, a fixed 7x7 window, made adaptive."""
     with torch.random.fork_rng(devices=[]):  # importing it draws random numbers
@@ -151,9 +164,11 @@ def untrained_trunk(row: Architecture) -> nn.Module:
         return _nasnetamobile()
     if row.builder == "cbr":
         return CBR(*CBR_LAYERS[row.paper_name])
+    if row.channels and row.family == LITE:
+        return _efficientnet_lite0(row.channels)
     import timm
 
-    return timm.create_model(row.tag, num_classes=0)
+    return timm.create_model(row.tag, num_classes=0, **({"channels": row.channels} if row.channels else {}))
 
 
 def streams(seed: int) -> list[int]:

@@ -11,6 +11,11 @@ cut. Any other is cut by one rule, which finds the same cuts in the paper's: tim
 stages (`feature_info`), and a run on torch's meta device shows which modules have not begun when a stage ends. With
 `minus=1` those go that have not begun when the last stage but one ends, and so on; what is not part of making maps
 (pooling, a head with its norm) goes, too.
+
+The same look gives stages their names (`stages`, after Transfusion's Figure 7): `conv1` is all that has begun before
+the first stage begins, `block2` all up to and including the second stage. So what leads from one stage to the next (a
+DenseNet's transition) belongs to the block that it leads into, and what follows the last stage (the head convolution of
+an EfficientNet) to none.
 """
 
 from __future__ import annotations
@@ -117,6 +122,42 @@ def truncate(network: nn.Module, row: Architecture, minus: int) -> int:
     return cuts[-1].channels
 
 
+def above(row: Architecture, stage: str, minus: int = 0) -> tuple[str, ...]:
+    """The modules of the row's network that come after `stage` (a name of `stages`); all others belong to it.
+
+    Raises UserError, with the stages that there are after `minus` cuts, for another one.
+    """
+    found, label = stages(row), row.label(minus)
+    if not found:
+        raise UserError(f"stage {stage!r}: {label} has no stages that simply follow one another")
+    kept = list(found)[: len(found) - minus]
+    if stage not in kept:
+        raise UserError(f"stage {stage!r}: {label} has {', '.join(kept)}")
+    return found[stage]
+
+
+@cache
+def stages(row: Architecture) -> dict[str, tuple[str, ...]]:
+    """The stages of a whole network, `conv1`, `block1` ... in order, each with the modules that come after it.
+
+    A network that begins with its first stage (Transfusion's own) has no `conv1`, and one whose stages do not simply
+    follow one another has none at all.
+    """
+    from chexlib.models.networks import on_meta
+
+    if not truncation(row).cuts:
+        return {}
+    network = on_meta(row)
+    first, *ends = (modules for modules, _ in _moments(network, stage_modules(network), row.top1_px))
+    stem = {"conv1": first} if any(not lies_in(name, first) for name in network.state_dict()) else {}
+    return stem | {f"block{n}": modules for n, modules in enumerate(ends, start=1)}
+
+
+def lies_in(name: str, modules: tuple[str, ...]) -> bool:
+    """Whether a tensor of a state dict belongs to one of these modules."""
+    return name.startswith(tuple(f"{module}." for module in modules))
+
+
 @cache
 def by_rule(row: Architecture) -> Truncation:
     """How far a network can be truncated; without cuts where its stages do not simply follow one another."""
@@ -125,10 +166,10 @@ def by_rule(row: Architecture) -> Truncation:
     from chexlib.models.networks import count, on_meta, shape_of_maps
 
     network, size = on_meta(row), row.top1_px
-    stages = stage_modules(network)
+    ends = stage_modules(network)
     cuts: list[Cut] = []
     gone: set[str] = set()
-    for modules, shape in _endings(network, stages, size)[-2::-1]:
+    for modules, shape in _moments(network, ends, size)[-2:0:-1]:
         modules = tuple(module for module in modules if module not in gone)
         for module in modules:
             network.set_submodule(module, nn.Identity(), strict=True)
@@ -136,7 +177,7 @@ def by_rule(row: Architecture) -> Truncation:
             break
         gone |= set(modules)
         cuts.append(Cut(modules, shape[1], count(network) + (shape[1] + 1) * FINDINGS))
-    return Truncation("stages", len(stages), tuple(cuts))
+    return Truncation("stages", len(ends), tuple(cuts))
 
 
 def stage_modules(network: nn.Module) -> list[str]:
@@ -167,10 +208,11 @@ def _chained(network: nn.Module, name: str) -> bool:
     return all(isinstance(module, nn.Sequential | nn.ModuleList) for module in around)
 
 
-def _endings(network: nn.Module, stages: list[str], size: int) -> list[tuple[tuple[str, ...], Size]]:
-    """For each stage, the modules that have not begun when it ends, and the shape of its maps (empty if it has none).
+def _moments(network: nn.Module, names: list[str], size: int) -> list[tuple[tuple[str, ...], Size]]:
+    """The modules that have not begun when the first of these stages begins, and when each ends, with its maps' shape.
 
-    A module is looked at where it stands beside the stage, or beside a module that the stage lies in.
+    A module is looked at where it stands beside the stage, or beside a module that the stage lies in. Nothing is given
+    where a stage is not run, and no shape of what makes no single tensor.
     """
     from chexlib.models.networks import shape_of_maps
 
@@ -182,20 +224,22 @@ def _endings(network: nn.Module, stages: list[str], size: int) -> list[tuple[tup
     def ends(module, images, maps) -> None:
         ended.setdefault(module, (next(ticks), getattr(maps, "shape", ())))
 
+    stages = [network.get_submodule(name) for name in names]
     hooks = [module.register_forward_pre_hook(begins) for module in network.modules()]
-    hooks += [network.get_submodule(name).register_forward_hook(ends) for name in stages]
+    hooks += [stage.register_forward_hook(ends) for stage in stages]
     shape_of_maps(network, size)
     for hook in hooks:
         hook.remove()
 
-    def after(name: str) -> tuple[str, ...]:
-        end, found, parts = ended[network.get_submodule(name)][0], [], name.split(".")
-        for depth, own in enumerate(parts):
+    def after(name: str, tick: int) -> tuple[str, ...]:
+        found, parts = [], name.split(".")
+        for depth in range(len(parts)):
             for child, module in network.get_submodule(".".join(parts[:depth])).named_children():
-                if child != own and all(begun.get(part, end) >= end for part in module.modules()):
+                if all(begun.get(part, tick) >= tick for part in module.modules()):
                     found.append(".".join([*parts[:depth], child]))
         return tuple(found)
 
-    if len(ended) < len(stages):
+    if len(ended) < len(stages) or not stages:
         return []
-    return [(after(name), ended[network.get_submodule(name)][1]) for name in stages]
+    beginning = (after(names[0], begun[stages[0]]), ())
+    return [beginning, *((after(name, ended[stage][0]), ended[stage][1]) for name, stage in zip(names, stages))]

@@ -20,6 +20,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from chexlib.errors import UserError
+from chexlib.models.truncate import lies_in
 from chexlib.models.zoo import Architecture
 
 if TYPE_CHECKING:
@@ -59,10 +60,11 @@ def locate(row: Architecture, fetch: bool = False) -> tuple[Place, Path] | None:
     return None
 
 
-def load(network: nn.Module, row: Architecture) -> tuple[Path, Source]:
+def load(network: nn.Module, row: Architecture, without: tuple[str, ...] = ()) -> tuple[Path, Source]:
     """Fill `network` in place with its ImageNet weights, downloaded where they are not here: their file, and facts.
 
-    Raises UserError, naming the ways to get them, without any, and where the file is not theirs.
+    The modules named in `without` stay as they are. Raises UserError, naming the ways to get them, without any weights,
+    and where the file is not theirs.
     """
     import torch
 
@@ -78,7 +80,7 @@ def load(network: nn.Module, row: Architecture) -> tuple[Path, Source]:
         tensors = torch.load(path, weights_only=True, map_location="cpu")
     if place.by_position:  # the network may end earlier than the file (truncated, without its 1000-class head)
         tensors = dict(zip(network.state_dict(), tensors.values(), strict=False))
-    fill(network, tensors, path.name)
+    fill(network, tensors, path.name, without)
     size = getattr(network, "pretrained_cfg", {}).get("input_size", (3, row.top1_px, row.top1_px))[-1]
     return path, facts | {"mean": row.mean, "std": row.std, "input_size": size}
 
@@ -157,9 +159,12 @@ def load_tensors(path: Path) -> Tensors:
         raise UserError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def fill(network: nn.Module, tensors: Tensors, where: str) -> None:
-    """Copy every tensor that `network` has; more in the file (a head, dropped blocks) is no error, less is."""
-    state = network.state_dict()
+def fill(network: nn.Module, tensors: Tensors, where: str, without: tuple[str, ...] = ()) -> None:
+    """Copy every tensor that `network` has outside of these modules.
+
+    More in the file (a head, dropped blocks) is no error, less is.
+    """
+    state = {name: value for name, value in network.state_dict().items() if not lies_in(name, without)}
     for name, value in state.items():
         if name not in tensors:
             if name.endswith("num_batches_tracked"):  # files from before torch 0.4.1 have none
@@ -167,7 +172,7 @@ def fill(network: nn.Module, tensors: Tensors, where: str) -> None:
             raise UserError(f"{where} has no tensor {name!r}: these are not weights of this architecture")
         if tensors[name].shape != value.shape:
             shapes = f"{tuple(tensors[name].shape)}, this architecture's is {tuple(value.shape)}"
-            raise UserError(f"{where}: {name!r} is {shapes}")
+            raise UserError(f"{where}: {name!r} is {shapes}: take weights up to an earlier stage, or another file")
     for name, value in state.items():  # detached: autograd does not see it
         if name in tensors:
             value.copy_(tensors[name])
@@ -196,7 +201,7 @@ def _check_package(row: Architecture, path: Path, sha256: str) -> None:
 
 def _repository(row: Architecture) -> str:
     """Where timm's hub has the checkpoint; "" where it does not."""
-    return (f"timm/{row.tag}" if row.hub is None else row.hub) if row.builder == "timm" else ""
+    return f"timm/{row.tag}" if row.hub is None else row.hub
 
 
 def _timm_hub(row: Architecture, fetch: bool) -> Path | None:

@@ -1,4 +1,4 @@
-"""The architectures, one frozen row each: the paper's sixteen, NASNet-A-Mobile, EfficientNet-Lite, and Transfusion's.
+"""The architectures, one frozen row each: the paper's sixteen, NASNet-A-Mobile, EfficientNet-Lite; Transfusion's apart.
 
 Names, counts and accuracies are data; nothing here imports torch, timm or pretrainedmodels. The sixteen are
 those of CheXtransfer (Ke et al. 2021, Table 1). The weights' tags name the checkpoints of that time, because
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ class Architecture:
     layers need), and a multiple of `multiple`. `pools_last` says that nothing but average pooling and one
     linear layer is known to follow the last maps. `hub` is the checkpoint's repository where that is not `timm/<tag>`
     ("": it has none), `package` a registry package with the same weights, and `package_sha256` the hash of its file.
+    `channels` are those of the network's stages (and of its head) where they are not what timm gives it.
     A row that is made for another network of timm (chexlib.models.any_timm) knows no `top1` (NaN) and no
     `parameters_1000` (0).
     """
@@ -66,6 +67,7 @@ class Architecture:
     hub: str | None = None
     package: str = ""
     package_sha256: str = ""
+    channels: tuple[int, ...] = ()
     note: str = ""
 
     def label(self, minus: int = 0, norm: bool = False) -> str:
@@ -104,7 +106,7 @@ _ROWS = (
     Architecture("mobilenet_v3", "MobileNetV3", "MobileNet", "mobilenetv3_large_100.ra_in1k", 75.784, 224,
                  4219966, 5483032, pools_last=False, note="pools before its last convolution"),
     Architecture("nasnetamobile", "NASNetAMobile", "NASNet", "nasnetamobile-7e03cead", 74.080, 224, 4247776, 5289978,
-                 HALF, HALF, builder="pretrainedmodels", multiple=32, in_paper=False, licence=BSD,
+                 HALF, HALF, builder="pretrainedmodels", multiple=32, in_paper=False, licence=BSD, hub="",
                  top1_source=CADENE_README, note="a sensitivity analysis: what the paper's table counts as MNASNet"),
     Architecture("efficientnet_lite0", "EfficientNetLite0", LITE, "tf_efficientnet_lite0.in1k", 74.846, 224,
                  3388942, 4652008, HALF, HALF, in_paper=False, note=LITE_NOTE, package=LITE0,
@@ -136,18 +138,37 @@ def cbr_parameters(label: str, outputs: int) -> int:
     return weights + 2 * sum(channels) + (channels[-1] + 1) * outputs
 
 
-CBR: dict[str, Architecture] = {
-    name: Architecture(name, label, "CBR", name, float("nan"), 224, cbr_parameters(label, FINDINGS),
-                       cbr_parameters(label, CLASSES), builder="cbr", in_paper=False, licence="", top1_source="",
-                       hub="", note="Transfusion's; there are no ImageNet weights")
-    for name, label in ((label.lower().replace("-", "_"), label) for label in CBR_LAYERS)
-}  # fmt: skip
-"""By name: cbr_larget, cbr_largew, cbr_small, cbr_tiny. They are in no table of the paper's networks."""
+def _cbr(label: str) -> Architecture:
+    name = label.lower().replace("-", "_")
+    return Architecture(name, label, "CBR", name, float("nan"), 224, cbr_parameters(label, FINDINGS),
+                        cbr_parameters(label, CLASSES), builder="cbr", in_paper=False, licence="", top1_source="",
+                        hub="", note="Transfusion's; there are no ImageNet weights")  # fmt: skip
+
+
+def _slim(name: str, stage: str, channels: tuple[int, ...], parameters: int, parameters_1000: int) -> Architecture:
+    """The network `name` with other channels above a stage."""
+    whole = ARCHITECTURES[name]
+    return replace(whole, name=f"{name}_slim", paper_name=f"{whole.paper_name}Slim", channels=channels,
+                   parameters=parameters, parameters_1000=parameters_1000, top1=float("nan"), top1_source="",
+                   in_paper=False, note=f"Transfusion's; ImageNet weights up to {stage} fit")  # fmt: skip
+
+
+TRANSFUSION: dict[str, Architecture] = {
+    row.name: row
+    for row in (
+        *map(_cbr, CBR_LAYERS),
+        _slim("resnet50", "block2", (64, 128, 128, 256), 7149646, 8160296),
+        _slim("efficientnet_lite0", "block3", (16, 24, 40, 40, 56, 96, 160, 640), 959182, 1591208),
+    )
+}
+"""By name: cbr_larget, cbr_largew, cbr_small, cbr_tiny, and the Slim hybrids (section 5), which have half the channels
+above a stage: resnet50_slim, as in the paper, and efficientnet_lite0_slim, from the same stride of 8 on. They are in no
+table of the paper's networks."""
 
 
 def unknown(name: str, others: Iterable[str] = ()) -> UserError:
     """The error for an architecture that is not there, with the nearest names of the table and of `others`."""
-    rows = [*_ROWS, *CBR.values()]
+    rows = [*_ROWS, *TRANSFUSION.values()]
     meant = [row.name for row in rows if _letters(name) in (_letters(row.name), _letters(row.paper_name))]
     known = [*(row.name for row in rows), *others]
     nearest = meant or difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)

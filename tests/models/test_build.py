@@ -15,10 +15,10 @@ from chexlib.explain.cam import cam, sums
 from chexlib.models import ARCHITECTURES, architecture, create_model
 from chexlib.models.networks import count
 from chexlib.models.truncate import TRUNCATIONS, parameters, truncation
-from chexlib.models.zoo import CBR, cbr_parameters
+from chexlib.models.zoo import TRANSFUSION, cbr_parameters
 
 WIDTHS = {"densenet121": 1024, "resnet50": 2048, "mobilenet_v3": 960, "nasnetamobile": 1056, "inception_v4": 1536}
-ROWS = ARCHITECTURES | CBR
+ROWS = ARCHITECTURES | TRANSFUSION
 
 
 @pytest.fixture(scope="module", params=ROWS)
@@ -131,7 +131,10 @@ def test_the_pooling_after_a_cut_is_the_trunks_own(name):
         ({"name": "regnetx_002", "minus": 4}, "minus=4: regnetx_002 has 4 stages, so 0 to 3 can be dropped"),
         ({"name": "nasnetamobile", "minus": 1}, "^minus=1: NASNetAMobile cannot be truncated, it has no stages"),
         ({"name": "vit_tiny_patch16_224"}, "takes images of 224 px alone"),
-        ({"name": "resnet18", "init": "gabor"}, "there are random, imagenet, mean_var and file:"),
+        ({"name": "resnet18", "init": "gabr"}, "there are random, imagenet, mean_var, mean_var:weights, transfusion:<"),
+        ({"name": "resnet18", "init": "gabor:3"}, "init='gabor:3' is not known"),
+        ({"name": "resnet18", "init": "transfusion:"}, "init='transfusion:' is not known"),
+        ({"name": "resnet18", "init": "mean_var:norms"}, "init='mean_var:norms' is not known"),
         ({"name": "resnet18", "init": "file:"}, "there are random"),
     ],
 )

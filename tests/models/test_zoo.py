@@ -44,13 +44,16 @@ PINNED = {
     ("efficientnet_lite0", 2): (702350, None),
     ("efficientnet_lite1", 0): (4153614, 5416680),
     ("efficientnet_lite2", 0): (4829006, 6092072),
+    ("resnet50_slim", 0): (7149646, 8160296),
+    ("efficientnet_lite0_slim", 0): (959182, 1591208),
 }
+SLIM = [name for name, row in zoo.TRANSFUSION.items() if row.channels]
 
 
 def test_every_architecture_and_every_truncation_is_pinned():
     cuts = {(name, 1 + i) for name, how in truncate.TRUNCATIONS.items() for i in range(len(how.cuts))}
-    assert set(PINNED) == cuts | {(name, 0) for name in zoo.ARCHITECTURES}
-    assert all(truncate.pinned(name, minus) for name, minus in PINNED)
+    assert set(PINNED) == cuts | {(name, 0) for name in [*zoo.ARCHITECTURES, *SLIM]}
+    assert all(truncate.pinned(name, minus) for name, minus in PINNED if name not in SLIM)
 
 
 @pytest.mark.parametrize(("name", "minus"), PINNED)
@@ -61,10 +64,12 @@ def test_the_tables_and_the_networks_have_the_pinned_counts(name, minus):
     from chexlib.models.networks import count
 
     ours, original = PINNED[name, minus]
-    assert truncate.parameters(zoo.ARCHITECTURES[name], minus) == ours
-    assert original in (None, zoo.ARCHITECTURES[name].parameters_1000)
+    row = architecture(name)
+    assert truncate.parameters(row, minus) == ours
+    assert original in (None, row.parameters_1000)
     with torch.device("meta"):  # shapes without memory; the real ones are built in test_build.py
         assert count(create_model(name, findings=14, minus=minus)) == ours
+        assert not row.channels or count(create_model(name, findings=1000)) == original
 
 
 @pytest.mark.parametrize("name", zoo.ARCHITECTURES)
