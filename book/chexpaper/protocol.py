@@ -21,7 +21,7 @@ PRINTED, READING, SILENT, DEVIATES = "as printed", "our reading", "the paper is 
 CHOSE_OTHERWISE = "the paper is silent, and we chose otherwise"
 """How a study has a point; the last of a study that departs from our own choice."""
 
-IDENTITY = ("arch", "minus", "init", "seed", "options", "fingerprint", "weights", "numerics")
+IDENTITY = ("arch", "minus", "init", "seed", "options", "train_images", "fingerprint", "weights", "numerics")
 """Fields of RunSpec that say which run it is, of which images and by which code, and not how it is trained."""
 
 FOR_DEVICE = "as is best on the device"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from chexlib.data.labels import FINDINGS, targets
-from chexlib.data.listing import IMAGE_COLUMNS, SPLITS, Listing
+from chexlib.data.listing import IMAGE_COLUMNS, SPLITS, Listing, draw_by_patient
 from chexlib.data.packed import Pixels, check_size, pack
 from chexlib.data.segmentations import Segmentations, find_segmentations
 from chexlib.data.sources import Source, find_source, read_listing
@@ -122,14 +122,16 @@ def open_dataset(
     size: int = 320,
     unmentioned: str = "absent",
     views: str = "all",
+    train_images: int = 0,
     progress: bool = True,
     **options,
 ) -> Dataset:
     """Opens a data set, packing its images at size x size the first time.
 
     `name` is a row of chexlib.data.sources, `root` its folder; the phantom needs none and is then made in the cache
-    from its options (n, n_valid, n_test, seed). `views` is a key of VIEWS. Other options go to the data set's reader.
-    Raises UserError, one line, for whatever is missing or unreadable.
+    from its options (n, n_valid, n_test, seed). `views` is a key of VIEWS, `train_images` the number of training images
+    (0: all): those of whole patients but for the last one, always the same, the fewer among the more. Other options go
+    to the data set's reader. Raises UserError, one line, for whatever is missing or unreadable.
     """
     if views not in VIEWS:
         raise UserError(f"views={views!r}: choose one of {', '.join(VIEWS)}")
@@ -150,10 +152,26 @@ def open_dataset(
         flow.append(_count(f"{views} views", table))
     if table.empty:
         raise UserError(f"{root}: views={views!r} leaves none of {len(listing.table)} images: choose other views")
+    if train_images:
+        table = _first_patients(table, train_images, root)
+        flow.append(_count(f"{train_images:,} to learn from", table))
     kept = table.index.to_numpy()
     table, covered, pixels = table.reset_index(drop=True), listing.covered[kept], pixels.at(kept)
     flow = pd.concat(flow)
     return Dataset(source, root, size, policy, unmentioned, table, covered, pixels, listing, flow)
+
+
+def _first_patients(table: pd.DataFrame, train_images: int, root: Path) -> pd.DataFrame:
+    """The table with so many training images: those of the first patients, in an order drawn once and for all.
+
+    No seed, view or further patient changes it. Of the last patient as many images are taken as make the number exact.
+    """
+    training = table.index[table["split"] == "train"]
+    if not 0 < train_images <= len(training):
+        most = len(training)
+        raise UserError(f"{root}: train_images={train_images}: there are {most}: ask for 1 to {most}, or for 0 (all)")
+    order = np.argsort(draw_by_patient(table.loc[training, "patient"]), kind="stable")
+    return table.drop(index=training[order[train_images:]])
 
 
 def _count(step: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -167,6 +185,7 @@ def _count(step: str, table: pd.DataFrame) -> pd.DataFrame:
 def open_for(spec, root: str | Path | None = None, progress: bool = True) -> Dataset:
     """The data set that a RunSpec trains on. Raises UserError where it has no training, validation or test images."""
     chosen = {"policy": spec.policy, "size": spec.size, "unmentioned": spec.unmentioned, "views": spec.views}
+    chosen["train_images"] = spec.train_images
     dataset = open_dataset(spec.dataset, root, **chosen, progress=progress, **spec.options)
     for split, needs in (("train", "train.csv"), ("val", "valid.csv"), ("test", "test labels and the test images")):
         if len(dataset.rows(split)):

@@ -159,8 +159,12 @@ def split_by_patient(
 
     A patient's side depends on nothing but its name and the seed: adding or removing other patients moves nobody.
     """
-    train, val, _ = fractions
+    (train, val, _), draws = fractions, draw_by_patient(patients, seed)
+    return np.where(draws < train, "train", np.where(draws < train + val, "val", "test"))
+
+
+def draw_by_patient(patients: Sequence[str], seed: int = 0) -> np.ndarray:
+    """A number in [0, 1) for each entry of `patients` (N,), which its name and the seed alone determine."""
     names, where = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     hashes = [hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in names]
-    draws = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in hashes])  # in [0, 1)
-    return np.where(draws < train, "train", np.where(draws < train + val, "val", "test"))[where]
+    return np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in hashes])[where]

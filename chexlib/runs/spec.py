@@ -19,6 +19,10 @@ from chexlib.models.inits import check as check_init
 NUMERICS = 2
 """Raised when a change of code changes results, so that older runs are not taken for new ones."""
 
+LATER = {"train_images": 0}
+"""Fields that came when runs had been published, at what those did: they are written down only where they say something
+else, so that a run keeps its name."""
+
 CHOICES = {
     "dataset": SOURCES,
     "unmentioned": UNMENTIONED,
@@ -55,6 +59,7 @@ class RunSpec:
     policy: str = "u-ones"  # a row of POLICIES or a mix of them, kept in its canonical spelling
     unmentioned: str = "absent"
     views: str = "all"
+    train_images: int = 0  # of whole patients, the same for every seed; 0 is all
     augment: Mapping[str, float] = field(default_factory=dict)  # rows of AUGMENTATIONS and their numbers, e.g. rotation
     aggregate: str = "max"  # of a study's views
     tasks: tuple[str, ...] = TASKS  # whose mean AUC chooses checkpoints and is the result
@@ -99,10 +104,11 @@ class RunSpec:
         if self.batch_size % (self.accumulate * self.processes):
             parts = f"accumulate={self.accumulate}, processes={self.processes}"
             raise UserError(f"batch_size={self.batch_size}, {parts}: a batch must fall into equal parts")
-        if self.seed < 0 or not 0 < self.lr < float("inf"):
-            raise UserError(f"seed={self.seed}, lr={self.lr}: the seed must be at least 0, the learning rate above 0")
-        if self.norm and not self.minus:
-            raise UserError("norm=true: only a truncated network can have one more norm: give minus=1 or more")
+        for name in ("seed", "train_images"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 0")
+        if not 0 < self.lr < float("inf"):
+            raise UserError(f"lr={self.lr}: the learning rate must be above 0")
         if strange := [task for task in self.tasks if task not in FINDINGS]:
             raise UserError(f"tasks: {', '.join(map(str, strange))} is none of {', '.join(FINDINGS)}")
         if not self.tasks:
@@ -157,11 +163,14 @@ class RunSpec:
         digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:10]
         minus = f"-minus{self.minus}" + "-norm" * self.norm if self.minus else ""
         init = "".join(c if c.isalnum() or c in "_-" else "_" for c in self.init)
-        return f"{self.dataset}{self.size}-{self.arch}{minus}-{init}-s{self.seed}-{digest}"
+        images = f"-n{self.train_images}" if self.train_images else ""
+        return f"{self.dataset}{self.size}{images}-{self.arch}{minus}-{init}-s{self.seed}-{digest}"
 
     def to_json(self) -> str:
-        """All fields, sorted, so that equal specs give equal text."""
-        return json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, sort_keys=True)
+        """All fields but those that are as in LATER, sorted, so that equal specs give equal text."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        said = {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
+        return json.dumps(said, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> RunSpec:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 DEVICES = (2, 4, 8, 16)
 PIXELS = ("dataset", "options", "size")
-DATA = (*PIXELS, "views")
+DATA = (*PIXELS, "views", "train_images")
 """Fields of a spec that decide which images are packed, and which of them it takes."""
 
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16")}
@@ -207,6 +207,7 @@ def _data_of(specs: list[RunSpec], root: str | Path | None, progress: bool) -> t
             listing.refuse()
             splits = listing.table.loc[listing.table["view"].isin(VIEWS[spec.views]), "split"].value_counts()
             images = found[having(spec, DATA)] = {split: int(splits.get(split, 0)) for split in SPLITS}
+            images["train"] = min(images["train"], spec.train_images or images["train"])
             packed[having(spec, PIXELS)] = len(listing.table) * spec.size**2
             if not images["train"]:
                 raise UserError(f"{folder}: no training images under views={spec.views!r}: choose other views")

@@ -24,14 +24,12 @@ import yaml
 from chexlib.data.dataset import open_for
 from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.errors import UserError
-from chexlib.models import architecture
-from chexlib.models.truncate import check_minus
-from chexlib.models.zoo import check_size
+from chexlib.models.build import check_model
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import RunStore, project_folder, write_atomically
 
 FIELDS = ("title", "tasks", "common", "runs")
-DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "views", "options")
+DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "views", "train_images", "options")
 
 SHAPE = ("arch", "minus", "norm", "size", "batch_size", "accumulate")
 """Fields that decide which settings are fast. Both inits and all seeds of a network share them, so that no comparison
@@ -56,9 +54,7 @@ class Study:
             for values in product(*lists.values()):
                 of_run = dict(zip(lists, values, strict=True))
                 spec = RunSpec.make({"tasks": self.tasks, **self.common, **of_run})
-                row = architecture(spec.arch)
-                check_size(row, spec.size)
-                check_minus(row, spec.minus, spec.norm)
+                check_model(spec.arch, spec.size, spec.init, spec.minus, spec.norm)
                 specs.setdefault(spec.to_json(), spec)
         return list(specs.values())
 

@@ -31,10 +31,8 @@ from chexlib.data.dataset import Dataset, open_for
 from chexlib.data.images import decoder
 from chexlib.data.labels import FINDINGS
 from chexlib.errors import UserError
-from chexlib.models import architecture
+from chexlib.models.build import check_model
 from chexlib.models.networks import count
-from chexlib.models.truncate import check_minus
-from chexlib.models.zoo import check_size
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.training import checkpoints, processes
@@ -64,9 +62,7 @@ def fit(
     U-SelfTrained trains its teacher first, or reuses it. Raises UserError, one line, for bad input, a full disk,
     a loss that is not a number, and, unless `wait`, a run that another process is training.
     """
-    network = architecture(spec.arch)
-    check_size(network, spec.size)
-    check_minus(network, spec.minus, spec.norm)
+    check_model(spec.arch, spec.size, spec.init, spec.minus, spec.norm)
     dataset, store = open_for(spec, root, progress), store or RunStore.open()
     spec = spec.resolve(dataset.fingerprint, safe_settings())
     run = store.run(spec)

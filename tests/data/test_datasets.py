@@ -29,6 +29,40 @@ def test_the_fingerprint_follows_labels_and_policy(phantom_folder, copy):
     assert len({dataset.fingerprint for dataset in sets}) == 3
 
 
+def test_fewer_training_images_are_of_whole_patients_and_lie_among_more(phantom_folder):
+    everything = opened(phantom_folder)
+    training = everything.table.query("split == 'train'")
+    whole, before = training.groupby("patient").size(), set()
+    for n in range(1, len(training) + 1):
+        dataset = opened(phantom_folder, train_images=n)
+        rows = dataset.rows("train")
+        images = set(dataset.table["image"].iloc[rows])
+        assert len(rows) == len(images) == n and before < images
+        cut = dataset.table.iloc[rows].groupby("patient").size()
+        assert (cut < whole[cut.index]).sum() <= 1
+        before = images
+        others = [data.table.query("split != 'train'").reset_index(drop=True) for data in (dataset, everything)]
+        pd.testing.assert_frame_equal(*others)
+    pd.testing.assert_frame_equal(dataset.table, everything.table)
+    assert (whole > 1).any() and dataset.fingerprint == everything.fingerprint
+
+
+def test_fewer_training_images_bring_their_pixels_and_their_mean(phantom_folder):
+    fewer, everything = opened(phantom_folder, train_images=7), opened(phantom_folder)
+    where = np.flatnonzero(everything.table["image"].isin(fewer.table["image"]))
+    np.testing.assert_array_equal(fewer.pixels[np.arange(len(where))], everything.pixels[where])
+    np.testing.assert_array_equal(fewer.known, everything.known[where])
+    pixels = fewer.pixels[fewer.rows("train")] / 255
+    assert fewer.mean_std() == pytest.approx((pixels.mean(), pixels.std())) != everything.mean_std()
+    assert fewer.flow.query("split == 'train'")["images"].tolist()[-1] == 7
+
+
+@pytest.mark.parametrize("n", [-1, 65])
+def test_training_images_that_are_not_there_are_refused(phantom_folder, n):
+    with pytest.raises(UserError, match=f"train_images={n}: there are 64: ask for 1 to 64, or for 0"):
+        opened(phantom_folder, train_images=n)
+
+
 @given(st.lists(st.text(max_size=4), min_size=1, max_size=40), st.integers(0, 5))
 def test_a_patient_stays_where_it_is_whoever_else_is_there(patients, seed):
     together = split_by_patient(patients, seed=seed)

@@ -10,7 +10,7 @@ import pytest
 
 from chexlib.data.labels import POLICIES
 from chexlib.errors import UserError
-from chexlib.runs.spec import RunSpec
+from chexlib.runs.spec import LATER, RunSpec
 from chexlib.runs.store import Run
 
 
@@ -59,8 +59,26 @@ def test_the_same_fields_give_the_same_name_in_any_order():
 
 def test_published_runs_keep_their_names():
     for path in (Path(__file__).parents[2] / "results").glob("*/*/spec.json"):
-        assert Run(path.parent).spec.run_id == path.parent.name
-        assert set(json.loads(path.read_text())) == {field.name for field in fields(RunSpec)}
+        run = Run(path.parent)
+        assert run.spec.run_id == run.run_id
+        assert set(json.loads(path.read_text())) >= {field.name for field in fields(RunSpec)} - set(LATER)
+
+
+def test_a_field_that_came_later_is_written_where_it_changes_the_run():
+    assert {field.name: field.default for field in fields(RunSpec) if field.name in LATER} == LATER
+    spec, fewer = RunSpec().resolve("data"), RunSpec(train_images=500).resolve("data")
+    assert "train_images" not in json.loads(spec.to_json()) and json.loads(fewer.to_json())["train_images"] == 500
+    assert all(RunSpec.from_json(one.to_json()) == one for one in (spec, fewer))
+    assert spec.run_id.startswith("phantom320-densenet121-random-s0-")
+    assert fewer.run_id.startswith("phantom320-n500-densenet121-random-s0-")
+
+
+@pytest.mark.parametrize(
+    ("init", "readable"),
+    [("transfusion:block2", "transfusion_block2"), ("mean_var:weights", "mean_var_weights"), ("gabor", "gabor")],
+)
+def test_an_inits_argument_is_in_the_name(init, readable):
+    assert RunSpec(init=init).resolve("data").run_id.startswith(f"phantom320-densenet121-{readable}-s0-")
 
 
 @pytest.mark.parametrize(
@@ -132,8 +150,8 @@ def test_a_batch_falls_into_equal_parts():
         {"augment": 5},
         {"augment": {"rotate": 5}},
         {"augment": {"rotation": 90}},
-        {"norm": True},
         {"norm": 1, "minus": 1},
+        {"train_images": -1},
         {"tasks": []},
         {"tasks": "Edema"},
         {"tasks": ["Edema", "Flu"]},

@@ -56,6 +56,15 @@ def test_a_run_takes_its_start_its_learning_and_its_predictions(study, tmp_path,
     assert list(plan.networks["runs"]) == [2, 1]
 
 
+def test_a_run_on_some_of_the_training_images_is_as_much_shorter(tmp_path, monkeypatch):
+    known_speeds(monkeypatch, SPEED)
+    path = tmp_path / "few.yaml"
+    path.write_text("common: {dataset: phantom, options: {n: 64, n_valid: 24, n_test: 40}, size: 32, arch: resnet18}\n"
+                    "runs: [{train_images: [0, 32], epochs: 1, eval_every: 32, keep: 1}]")  # fmt: skip
+    plan = plan_study(load_study(path), store=RunStore(tmp_path / "runs"), progress=False)
+    assert plan.runs == pytest.approx([2 + 64 / 100 + (2 * 24 + 64) / 400, 2 + 32 / 100 + (24 + 64) / 400])
+
+
 def test_devices_share_the_runs_and_the_longest_one_bounds_them():
     plan = Plan("made", "cpu", 2, {}, pd.DataFrame(), [10.0, 30.0, 20.0, 20.0], 0, 0)
     assert plan.seconds() == 40

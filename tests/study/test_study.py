@@ -73,11 +73,12 @@ def test_each_run_is_named_by_the_data_that_it_learns_from(phantom_folder, tmp_p
     path = study_file(
         tmp_path,
         "common: {arch: resnet18, size: 32}\n"
-        "runs: [{policy: [u-ones, u-zeros]}, {views: frontal}, {unmentioned: unknown}, {size: 48}]",
+        "runs: [{policy: [u-ones, u-zeros]}, {views: frontal}, {unmentioned: unknown}, {size: 48},\n"
+        "       {train_images: 20}]",
     )
     specs = resolve_study(load_study(path), phantom_folder, RunStore(tmp_path / "runs"), progress=False)
     expected = [open_for(spec, phantom_folder, progress=False).fingerprint for spec in specs]
-    assert [spec.fingerprint for spec in specs] == expected and len(set(expected)) == 5
+    assert [spec.fingerprint for spec in specs] == expected and len(set(expected)) == 6
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,11 @@ def test_each_run_is_named_by_the_data_that_it_learns_from(phantom_folder, tmp_p
         ("runs: [{arch: resnet18, epoch: 3}]", "did you mean 'epochs'"),
         ("runs: [{arch: inception_v3, size: 64}]", "InceptionV3 needs images of at least 75 px"),
         ("runs: [{arch: densenet121, minus: 4}]", "DenseNet121 has 4 dense blocks, so 0 to 3"),
+        ("runs: [{arch: densenet121, norm: true}]", "norm=True: DenseNet121 is whole"),
+        (
+            "runs: [{arch: resnet50, init: [random, transfusion:block5]}]",
+            "stage 'block5': ResNet50 has conv1, block1, block2, block3, block4",
+        ),
         ("common: {size: 64}", "a study needs `runs`"),
         ("axes: [{arch: resnet18}]\nruns: []", "axes is no part of a study"),
         ("runs: [resnet18]", "each entry of `runs` is a mapping"),

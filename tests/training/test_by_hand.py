@@ -171,6 +171,26 @@ def test_an_epoch_is_whole_batches_in_an_order_of_the_seed_and_the_epoch(folder,
     assert len(set(draws)) == 16  # no stretch of any seed draws what another one drew
 
 
+def test_a_run_on_some_of_the_training_images_sees_no_other_whatever_its_seed(folder, dataset, monkeypatch, tmp_path):
+    seen = []
+
+    def look(learner, pixels, labels, known, batch):
+        seen.extend(image.tobytes() for image in pixels[batch])
+        return torch.tensor(1.0)
+
+    monkeypatch.setattr(loop, "step", look)
+    spec = replace(SPEC, train_images=40)
+    runs = [fit(replace(spec, seed=seed), folder, RunStore(tmp_path), progress=False) for seed in (0, 1, 2)]
+    some = open_for(spec, folder, progress=False)
+    learned = some.pixels[some.rows("train")]
+    assert set(seen) == {image.tobytes() for image in learned} and len(set(seen)) == 40
+    assert len(seen) == 3 * 2 * 32  # two whole batches an epoch
+    everything = (np.asarray(dataset.pixels[dataset.rows("train")]) / 255).mean()
+    means = [run.provenance["normalisation"]["mean"][0] for run in runs]
+    assert means == [pytest.approx((learned / 255).mean())] * 3 and means[0] != pytest.approx(everything)
+    assert runs[0].provenance["data"]["images"] == len(dataset.table) - 32
+
+
 @pytest.fixture
 def learner():
     """With pixels' mean 0.4 and standard deviation 0.2, and betas that are nobody's default."""
@@ -234,7 +254,7 @@ def test_the_first_two_steps_are_adams_on_the_mean_over_known_labels(learner):
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
-@pytest.mark.parametrize("init", ["imagenet", "mean_var"])
+@pytest.mark.parametrize("init", ["imagenet", "mean_var", "mean_var:weights", "transfusion:conv1"])
 def test_a_pretrained_network_is_normalised_as_its_checkpoint_was(init, folder, dataset, tmp_path, monkeypatch):
     """And so is one whose weights are redrawn with the checkpoint's scale. The checkpoint here is made up."""
     spec = replace(SPEC, arch="resnet18", init=init, epochs=1, eval_every=64, keep=1)
