@@ -25,20 +25,21 @@ from chexlib.results.results import Results
 from chexlib.stats import seed_contrast
 from chexlib.stats.bootstrap import mean_over_tasks
 
-RUN = ["model", "init", "seed"]
+RUN = ["model", "init", "variant", "seed"]
 UNTAUGHT = 0.5
 """AUC before the first image."""
 
 
 def learning_curves(results: Results) -> pd.DataFrame:
-    """One row an evaluation: model, init, seed, images, steps (learned from so far), auc (validation, mean over tasks).
+    """One row an evaluation: model, init, variant, seed, images, steps (so far), auc (validation, mean over tasks).
 
-    The tasks are those that chose the checkpoints; where `results` was opened with some, these.
+    `variant` is in what a network departs from the study's usual, as in `results.runs`. The tasks are those that chose
+    the checkpoints; where `results` was opened with some, these.
     """
     rows = [
-        (model, run.spec.init, run.spec.seed, row["images"], row["images"] // run.spec.batch_size, _auc(row, results))
-        for model, run in zip(results.runs["model"], results.finished, strict=True)
-        for row in run.log()
+        (*run, row["images"], row["images"] // finished.spec.batch_size, _auc(row, results))
+        for run, finished in zip(results.runs[RUN].itertuples(index=False), results.finished, strict=True)
+        for row in finished.log()
     ]
     return pd.DataFrame(rows, columns=[*RUN, "images", "steps", "auc"]).dropna(subset="auc")
 
@@ -51,7 +52,7 @@ def highest_of_all(curves: pd.DataFrame) -> float:
 def images_to(curves: pd.DataFrame, target: float, of: str = "images") -> pd.Series:
     """Images (or `of="steps"`) until the rising curve reaches a validation AUC, interpolated between evaluations.
 
-    One a run, indexed by model, init and seed; NaN where it never does.
+    One a run, indexed by model, init, variant and seed; NaN where it never does.
     """
 
     def first(curve: pd.DataFrame) -> float:
@@ -82,9 +83,9 @@ def mean_auc(curves: pd.DataFrame) -> pd.Series:
 def contrast(values: pd.Series, weights: Mapping[str, float], **options: object) -> tuple[Estimate, float]:
     """A weighted sum of networks' means over seeds, such as {a: 1, b: -1}, and the two-sided p of its being 0.
 
-    values: one a run (`images_to`, `mean_auc`). Networks from one init share what a seed does to them, as in
-    `Results.replicates`, those of weight 0 too (`chexlib.stats.seed_contrast`). Missing where one of the networks is,
-    or has a seed without a value; without a verdict where no network has two seeds. Options are fields of Estimate.
+    values: one a run (`images_to`, `mean_auc`). Networks from one init, of one variant, share what a seed does to them,
+    as in `Results.replicates`, those of weight 0 too (`chexlib.stats.seed_contrast`). Missing where one of the networks
+    is, or has a seed without a value; without a verdict where no network has two seeds. Options are fields of Estimate.
     """
     seeds = values.groupby(level="model", sort=False)
     if absent := [model for model in weights if model not in seeds.groups]:
@@ -95,7 +96,7 @@ def contrast(values: pd.Series, weights: Mapping[str, float], **options: object)
             why = f"{model}: {never} of {len(its)} seeds have no {values.name}"
             return Estimate(missing=why, **options), np.nan
     known = [(model, its.dropna()) for model, its in seeds if its.notna().any()]
-    pools = [its.index.get_level_values("init")[0] for _, its in known]
+    pools = [its.index.droplevel(["model", "seed"])[0] for _, its in known]
     found = seed_contrast([its for _, its in known], pools, [weights.get(model, 0) for model, _ in known])
     few = "no network was trained from two seeds" if np.isnan(found.p) else ""
     return Estimate(found.value, found.low, found.high, over="seeds", few=few, **options), found.p

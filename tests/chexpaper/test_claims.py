@@ -475,7 +475,7 @@ def test_numbers_are_held_against_one_another_as_the_counts_show():
     judged = {one.statement.id: one for one in claims.ledger()}
     apart = {id for id, one in judged.items() if one.own.verdict == INCONSISTENT}
     assert {"1-boost", "4.3-boost", "1-densenet", "4.1-densenet-random", "3.1-checkpoints", "4.2-times-efficientnet",
-            "3.2-efficiency"} <= apart  # fmt: skip
+            "3.2-efficiency", "tf-t1-predict"} <= apart  # fmt: skip
     counted = {id for id, one in judged.items() if one.count.verdict == INCONSISTENT}
     assert {"abs-times", "t1-size-mnasnet", "t2-times-resnet18minus1", "4.1-third", "4.2-times-resnet101"} <= counted
     assert judged["2.1-boost-4"].own.verdict == "consistent"
@@ -502,3 +502,12 @@ def test_the_command_prints_a_table_or_json_and_refuses_runs_without_a_study(few
     assert set(told) == {"statements", "counts"} and len(told["statements"]) == len(ROWS)
     assert {"id", "place", "statement", "printed", "measured", "verdict", "criterion"} <= set(told["statements"][0])
     assert isinstance(CliRunner().invoke(app, ["claims", "--runs", "x"]).exception, UserError)
+
+
+def test_the_statements_of_one_paper_can_be_asked_for(tmp_path):
+    app = Typer()
+    commands.register(app)
+    its = json.loads(CliRunner().invoke(app, ["claims", "--json", "--paper", "Transfusion"]).output)["statements"]
+    assert [one["id"] for one in its] == [one.id for one in ROWS.values() if one.paper == "Transfusion"]
+    with pytest.raises(UserError, match="'Transfuse' has no statements"):
+        claims.load(paper="Transfuse")

@@ -25,11 +25,11 @@ A, B = "A · random", "B · imagenet"
 def curves(*runs: tuple[str, list[float]], every: int = 100) -> pd.DataFrame:
     """Learning curves: of each run its network and the AUC every so many images; seeds count up."""
     rows = [
-        (model, model.split()[-1], seed, every * n, n, auc)
+        (model, model.split()[-1], "", seed, every * n, n, auc)
         for seed, (model, aucs) in enumerate(runs)
         for n, auc in enumerate(aucs, start=1)
     ]
-    return pd.DataFrame(rows, columns=["model", "init", "seed", "images", "steps", "auc"])
+    return pd.DataFrame(rows, columns=["model", "init", "variant", "seed", "images", "steps", "auc"])
 
 
 def one(values: pd.Series) -> float:
@@ -49,7 +49,7 @@ def test_curves_are_what_was_logged_of_the_tasks_asked_for(tmp_path):
     assert len(found) == 7 * 2 + 2  # an evaluation without an AUC is none
     its = found[(found["model"] == "ResNet18Minus1 · random") & (found["seed"] == run.spec.seed)]
     assert its.to_dict("list") == {
-        "model": ["ResNet18Minus1 · random"] * 2, "init": ["random"] * 2, "seed": [1, 1],
+        "model": ["ResNet18Minus1 · random"] * 2, "init": ["random"] * 2, "variant": [""] * 2, "seed": [1, 1],
         "images": [32, 96], "steps": [2, 6], "auc": [0.6, 0.7],
     }  # fmt: skip
 
@@ -69,7 +69,7 @@ def test_curves_follow_the_tasks_that_results_were_opened_with(tmp_path):
 
 def test_the_target_is_met_between_two_evaluations():
     found = images_to(curves((A, [0.6, 0.8, 0.9])), 0.75)
-    assert one(found) == pytest.approx(175) and found.index.tolist() == [(A, "random", 0)]
+    assert one(found) == pytest.approx(175) and found.index.tolist() == [(A, "random", "", 0)]
     assert one(images_to(curves((A, [0.6, 0.8, 0.9])), 0.75, of="steps")) == pytest.approx(1.75)
     assert one(images_to(curves((A, [0.6, 0.8, 0.9])), 0.8)) == pytest.approx(200)
 
@@ -139,8 +139,13 @@ def test_who_learns_earlier_has_the_higher_mean_and_needs_fewer_images():
 
 
 def values(of: dict[str, list[float]]) -> pd.Series:
-    rows = {(model, model.split()[-1], seed): value for model, its in of.items() for seed, value in enumerate(its)}
-    return pd.Series(rows, name="images").rename_axis(["model", "init", "seed"])
+    """Numbers of networks, one a seed; in a name, what follows a comma is the variant."""
+    rows = {
+        (model, model.split()[-1], model.partition(" · ")[0].partition(", ")[2], seed): value
+        for model, its in of.items()
+        for seed, value in enumerate(its)
+    }
+    return pd.Series(rows, name="images").rename_axis(["model", "init", "variant", "seed"])
 
 
 def test_a_difference_is_that_of_welchs_test():
@@ -159,6 +164,13 @@ def test_other_networks_from_the_same_init_tell_what_a_seed_does():
     more = few | {f"{n} · {init}": [0.5, 0.51, 0.52] for n in range(9) for init in ("random", "imagenet")}
     narrow, wide = (difference(values(of), A, B) for of in (more, few))
     assert narrow.value == pytest.approx(wide.value) and narrow.high - narrow.low < (wide.high - wide.low) / 3
+
+
+def test_a_variant_has_a_spread_of_its_own():
+    steady = {A: [0.70, 0.71, 0.72], B: [0.80, 0.81, 0.82]}
+    restless = {f"C, train_images 20 · {init}": [0.1, 0.5, 0.9] for init in ("random", "imagenet")}
+    alone, beside = (difference(values(of), A, B) for of in (steady, steady | restless))
+    assert (alone.low, alone.high) == (beside.low, beside.high)
 
 
 def test_a_seed_without_a_value_is_told_and_never_dropped():

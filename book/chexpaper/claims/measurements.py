@@ -249,14 +249,13 @@ def measured(
     if of == ALL and n < FEWEST_ARCHITECTURES:
         at_hand = f"{n or 'none'} of the paper's architectures at hand"
         return missing(what, f"{what}: {at_hand}, {FEWEST_ARCHITECTURES} needed")
-    at_hand, again = results.models[["auc"]].T, results.replicates  # (1, M) and (R, M)
     if task and task not in results.all_tasks:
         return missing(what, f"{task} is none of the study's tasks")
+    once, again = results.models[["auc"]].T, results.replicates  # (1, M) and (R, M)
     if task:
-        place, options = results.all_tasks.index(task), {"tasks": [task]} | options
-        at_hand = results.task_auc[[task]].T
-        again = pd.DataFrame(results.task_replicates[:, :, place], columns=at_hand.columns)
-    value, draws = (np.asarray(statistic(auc)) - less for auc in (at_hand, again))
+        once, options = results.task_auc[[task]].T, {"tasks": [task]} | options
+        again = pd.DataFrame(results.task_replicates[:, :, results.all_tasks.index(task)], columns=once.columns)
+    value, draws = (np.asarray(statistic(auc)) - less for auc in (once, again))
     estimate, p = (judged or _by_draws)(results, value[0], draws, **{"signed": True} | options)
     told = estimate.signed and not estimate.few
     return [Measured(what, estimate, tuple(networks), n, of or n, p if told else np.nan)]

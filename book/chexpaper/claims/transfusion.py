@@ -44,9 +44,9 @@ def transfer(results: Results, few: str = "") -> list[Measured]:
 
 def transfer_on(results: Results, *task: str) -> list[Measured]:
     """Their mean boost on one task."""
-    labels = trained(results, "imagenet", "random")
+    labels, whose = trained(results, "imagenet", "random")
     pretrained, random = ([_name(label, init) for label in labels] for init in ("imagenet", "random"))
-    what = f"boost on {' '.join(task)}, mean of {'; '.join(labels.values())}"
+    what = f"boost on {' '.join(task)}, mean of {', '.join(labels)}{whose}"
     return mean_difference(results, what, pretrained, random, task=" ".join(task))
 
 
@@ -85,13 +85,13 @@ def top5_correlation(results: Results, init: str, few: str = "") -> list[Measure
 # How fast they learn
 
 
-def faster(results: Results, a: str, b: str) -> list[Measured]:
-    """How much higher the mean AUC over training is from init a than from b, for each network that has both."""
+def faster(results: Results, a: str, b: str, network: str = "") -> list[Measured]:
+    """How much higher the mean AUC over training is from init a than from b, for each large network or for one."""
 
     def apart(label: str, said: str) -> list[Measured]:
         return _speed(results, f"AUC over training of {said}: {a} less {b}", label, {a: 1, b: -1})
 
-    return _of_each(results, apart, a, b)
+    return apart(network, network) if network else _of_each(results, apart, a, b)
 
 
 def gain_of_stage(results: Results, stage: str) -> list[Measured]:
@@ -125,17 +125,22 @@ def gain_of_lowest(results: Results) -> list[Measured]:
 
 
 def slim(results: Results, by: str) -> list[Measured]:
-    """The Slim network less the whole one from ImageNet weights, by "auc" or by "speed"."""
-    models = results.models
+    """The Slim network, pretrained in its lower stages, less the whole one with ImageNet weights: "auc" or "speed"."""
 
     def apart(label: str, said: str) -> list[Measured]:
-        its = models.index[(models["label"] == f"{label}Slim") & models["init"].str.startswith("transfusion:")]
-        names = [its[0] if len(its) else _name(f"{label}Slim", "transfusion"), _name(label, "imagenet")]
-        if by == "auc":
-            return mean_difference(results, f"Slim less whole {said}", names[:1], names[1:])
-        return _by_speed(results, f"AUC over training: Slim less whole {said}", dict(zip(names, (1, -1), strict=True)))
+        its = results.models[results.models["label"] == f"{label}Slim"]
+        whole = _name(label, "imagenet")
+        found = []
+        for name, init in its["init"][its["init"].str.startswith("transfusion:")].items():
+            what = f"Slim ({init}) less whole {said}"
+            if by == "auc":
+                found += mean_difference(results, what, [name], [whole])
+            else:
+                found += _by_speed(results, f"AUC over training: {what}", {name: 1, whole: -1})
+        return found
 
-    return _of_each(results, apart, "imagenet", of=LARGE[:1])
+    found = _of_each(results, apart, "imagenet", of=LARGE[:1])
+    return found or missing("Slim", "no Slim network beside a whole one with ImageNet weights")
 
 
 # How alike their features are
@@ -168,7 +173,7 @@ def lowest_stays(results: Results) -> list[Measured]:
         return stages.iloc[:1].mean() - stages.iloc[1:].mean()
 
     names = [_name(label, "random") for label in (*LARGE, *SMALL)]
-    names += [_name(label, "imagenet") for label in trained(results, "imagenet")]
+    names += [_name(label, "imagenet") for label in trained(results, "imagenet")[0]]
     return [
         one
         for name in names
@@ -216,22 +221,20 @@ TRANSFUSION = (
 )  # fmt: skip
 
 
-def trained(results: Results, *inits: str, of: Sequence[str] = LARGE, images: str = "") -> dict[str, str]:
-    """Those networks if any was trained from all these inits, else such stand-ins: labels, and what is said of each."""
+def trained(results: Results, *inits: str, of: Sequence[str] = LARGE, images: str = "") -> tuple[Sequence[str], str]:
+    """These networks if any was trained from all these inits, else such stand-ins, and whom they stand in for."""
 
     def at_hand(label: str) -> bool:
         return all(_name(label, init, images) in results.models.index for init in inits)
 
     stand_ins = [label for label in STAND_INS if at_hand(label)]
-    if stand_ins and not any(map(at_hand, of)):
-        return {label: f"{label}{images}, for {' and '.join(of)}" for label in stand_ins}
-    return {label: f"{label}{images}" for label in of}
+    return (of, "") if any(map(at_hand, of)) or not stand_ins else (stand_ins, f", for {' and '.join(of)}")
 
 
 def _of_each(results: Results, measure: Callable, *inits: str, of: Sequence[str] = LARGE, images: str = ""):
     """What `measure` gives for each network that is `trained` so, from its label and what is said of it."""
-    labels = trained(results, *inits, of=of, images=images)
-    return [one for label, said in labels.items() for one in measure(label, said)]
+    labels, whose = trained(results, *inits, of=of, images=images)
+    return [one for label in labels for one in measure(label, f"{label}{images}{whose}")]
 
 
 def _name(label: str, init: str, images: str = "") -> str:
@@ -270,8 +273,9 @@ def _by_speed(results: Results, what: str, weights: Mapping[str, int]) -> list[M
 
 @lru_cache(maxsize=1)
 def _over_training(results: Results) -> pd.Series:
-    """The mean AUC over training of each run."""
-    return mean_auc(learning_curves(results))
+    """The mean AUC over training of each run, but for variants, which may have had fewer images."""
+    curves = learning_curves(results)
+    return mean_auc(curves[curves["variant"] == ""])
 
 
 def _alike(
