@@ -118,6 +118,15 @@ def test_the_lite_family_stands_in_only_where_neither_network_is_there_and_the_n
     assert not inception.estimate and "InceptionV3 · imagenet" in inception.estimate.missing
 
 
+def test_one_of_the_small_networks_does_not_settle_what_is_said_of_all(tmp_path):
+    runs = [{"arch": ["cbr_small", "efficientnet_lite0"], "train_images": [0, 20]}]
+    for call, images in (("small_networks random", ""), ("small_networks random few", ", train_images 20")):
+        [one] = measure(results := opened(tmp_path, runs), call)
+        auc = results.models["auc"]
+        assert one.estimate.value == pytest.approx(auc[f"CBR-Small{images} · random"] - auc[f"{LITE}{images} · random"])
+        assert (one.n, one.of) == (2, 5) and "for ResNet50" in one.what
+
+
 def test_the_correlation_with_top5_is_over_the_papers_six_networks(made):
     top5 = texts("transfusion1")["top5"].astype(float)
     names = [f"{label} · random" for label in top5.index]

@@ -2,8 +2,8 @@
 
 The paper's large networks are ResNet50 and InceptionV3. Where a study has neither of them from the initial weights that
 a statement is about (ImageNet's cannot be had everywhere), the EfficientNet-Lite family stands in, and the name of the
-number says so. It stands in for networks with pretrained weights, not for large ones: what is said of size asks for the
-paper's own networks, from random weights. Its small networks have no ImageNet weights.
+number says so. It stands in for them as ImageNet architectures, not as large ones: how size bears on features asks for
+the paper's own networks, from random weights. Its small networks have no ImageNet weights.
 
 How fast networks learn is compared by the mean validation AUC over training (`chexlib.results.convergence`), which all
 of them have. Representations are compared by CCA, as in the paper, where `results.similarity` has images enough for it,
@@ -63,10 +63,13 @@ def transfer_gap(results: Results) -> list[Measured]:
 
 
 def small_networks(results: Results, init: str, few: str = "") -> list[Measured]:
-    """Mean AUC of the four small networks less that of the large ones."""
+    """Mean AUC of the small networks at hand less that of the large ones; fewer than all four do not settle it."""
     images = _images(results, few)
-    small, large = ([_name(label, init, images) for label in labels] for labels in (SMALL, LARGE))
-    return mean_difference(results, f"small networks less large ones ({init}{images})", small, large)
+    large, whose = trained(results, init, images=images)
+    small = [label for label in SMALL if _name(label, init, images) in results.models.index] or SMALL
+    first, second = ([_name(label, init, images) for label in labels] for labels in (small, large))
+    what = f"{', '.join(small)} less {', '.join(large)}{whose} ({init}{images})"
+    return mean_difference(results, what, first, second, len(SMALL) + len(large))
 
 
 def top5_correlation(results: Results, init: str, few: str = "") -> list[Measured]:
