@@ -312,7 +312,7 @@ def chosen_fields(texts: Texts, options: Mapping[str, str | list[str] | None]) -
 
 def _values(texts: Texts) -> dict:
     """NAME=VALUE texts as names and values; a value is read as YAML."""
-    import yaml
+    from chexlib.runs.spec import read_yaml
 
     values = {}
     for text in texts or ():
@@ -321,10 +321,7 @@ def _values(texts: Texts) -> dict:
             raise UserError(f"{quoted(text)}: fields are given as NAME=VALUE, e.g. arch=resnet18")
         if name in values:
             raise UserError(f"{name}: given twice, the second time as {quoted(text)}: choose one")
-        try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"{quoted(text)}: not readable as YAML: {error}") from None
+        values[name] = read_yaml(value, quoted(text))
     return values
 
 

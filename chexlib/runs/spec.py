@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
+
 from chexlib.data.augment import check_augment
 from chexlib.data.dataset import VIEWS
 from chexlib.data.labels import FINDINGS, TASKS, UNMENTIONED, parse_policy
 from chexlib.data.sources import SOURCES
-from chexlib.errors import UserError
+from chexlib.errors import UserError, quoted
 from chexlib.models.inits import check as check_init
 
 NUMERICS = 2
@@ -34,6 +36,15 @@ CHOICES = {
     "eval_unit": ("images", "steps", "epochs"),
 }
 """What a field can hold, where that is one of a few words."""
+
+INTEGERS = 2**63 - 1
+"""The greatest that tables of runs and generators of random numbers hold."""
+
+RANGES = {
+    **dict.fromkeys(("size", "epochs", "batch_size", "accumulate", "processes", "eval_every", "keep"), (1, INTEGERS)),
+    **{"seed": (0, INTEGERS), "train_images": (0, INTEGERS), "threads": (1, 1024)},
+}
+"""The least and the greatest that a field can be, where it is a whole number."""
 
 SETTINGS = {"precision": "fp32", "memory_format": "channels_last", "execution": "eager"}
 """How a network is computed; `auto` leaves it to the device, or to measuring (`study plan --tune`), before a run has
@@ -98,15 +109,16 @@ class RunSpec:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
-        for name in ("size", "epochs", "batch_size", "accumulate", "processes", "eval_every", "keep", "threads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        for name, (least, most) in RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                bound = f"at least {least}" if getattr(self, name) < least else f"at most {most}"
+                raise UserError(f"{name}={getattr(self, name)}: must be {bound}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 0, and below 1")
         if self.batch_size % (self.accumulate * self.processes):
             parts = f"accumulate={self.accumulate}, processes={self.processes}"
             raise UserError(f"batch_size={self.batch_size}, {parts}: a batch must fall into equal parts")
-        for name in ("seed", "train_images"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 0")
         if not 0 < self.lr < float("inf"):
             raise UserError(f"lr={self.lr}: the learning rate must be above 0")
         if strange := [task for task in self.tasks if task not in FINDINGS]:
@@ -124,7 +136,7 @@ class RunSpec:
         known = [f.name for f in fields(cls)]
         for name in values:
             if name not in known:
-                near = get_close_matches(name, known, n=1)
+                near = get_close_matches(str(name), known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(known)}"
                 raise UserError(f"field {name!r} is unknown: {hint}")
         floats = {f.name for f in fields(cls) if f.type == "float"}
@@ -178,9 +190,30 @@ class RunSpec:
         return cls.make(json.loads(text))
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's, which takes the last of several values of one key in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if (key.tag, str(key.value)) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{quoted(key.value)} stands twice", key.start_mark)
+            seen.add((key.tag, str(key.value)))
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str, where: str | Path) -> object:
+    """Fields as people write them; `where` is for the message. Raises UserError for what is no YAML, and for a key that
+    stands twice in a mapping."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError for a 13th month, and very long numbers
+        raise UserError(f"{where}: not readable as YAML: {error}") from None
+
+
 def _number(value):
     """1 and "1e-4", which YAML takes for text, as the numbers that they are; anything else as it is."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return value

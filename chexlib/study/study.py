@@ -17,19 +17,19 @@ layout, compiled or not) that a study leaves to `auto` are what `study plan --tu
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from itertools import chain, product
 from pathlib import Path
 
-import yaml
-
 from chexlib.data.dataset import open_for
 from chexlib.data.labels import FINDINGS, TASKS
-from chexlib.errors import UserError
+from chexlib.data.readers.label_files import read_text
+from chexlib.errors import UserError, quoted
 from chexlib.models.build import check_model
-from chexlib.runs.spec import RunSpec
+from chexlib.runs.spec import RunSpec, read_yaml
 from chexlib.runs.store import RunStore, project_folder, write_atomically
 
 FIELDS = ("title", "tasks", "common", "runs")
@@ -105,20 +105,16 @@ def load_study(name: str | Path) -> Study:
     architecture.
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else _folder() / f"{name}.yaml"
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"study {name!r}: {path} is not there: choose one of {', '.join(study_names())}, or give a YAML file"
-        ) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not os.path.exists(path):
+        what = f"study {quoted(name)}: {path} is not there"
+        raise UserError(f"{what}: choose one of {', '.join(study_names())}, or give a YAML file")
+    content = read_yaml(read_text(path, "a study"), path)
     if not isinstance(content, dict) or "runs" not in content:
         raise UserError(f"{path}: a study needs `runs`, a list of axes")
     if not isinstance(content["runs"], list) or not all(isinstance(axis, dict) for axis in content["runs"]):
         raise UserError(f"{path}: each entry of `runs` is a mapping of fields to values, e.g. {{arch: [resnet18]}}")
-    if unknown := set(content) - set(FIELDS):
-        raise UserError(f"{path}: {', '.join(sorted(unknown))} is no part of a study: it has {', '.join(FIELDS)}")
+    if unknown := sorted(map(str, set(content) - set(FIELDS))):
+        raise UserError(f"{path}: {', '.join(unknown)} is no part of a study: it has {', '.join(FIELDS)}")
     content = {"title": path.stem, "tasks": list(TASKS), "common": {}} | content
     if not isinstance(content["common"], dict) or not isinstance(content["tasks"], list):
         raise UserError(f"{path}: `common` is a mapping of fields to values, and `tasks` a list of findings")

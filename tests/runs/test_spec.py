@@ -10,7 +10,7 @@ import pytest
 
 from chexlib.data.labels import POLICIES
 from chexlib.errors import UserError
-from chexlib.runs.spec import LATER, RunSpec
+from chexlib.runs.spec import LATER, RunSpec, read_yaml
 from chexlib.runs.store import Run
 
 
@@ -152,6 +152,16 @@ def test_a_batch_falls_into_equal_parts():
         {"augment": {"rotation": 90}},
         {"norm": 1, "minus": 1},
         {"train_images": -1},
+        {"lr": "inf"},
+        {"lr": 10**400},
+        {"beta2": 1.5},
+        {"beta2": 1},
+        {"beta1": -0.1},
+        {"beta1": "nan"},
+        {"seed": 2**70},
+        {"threads": 100_000},
+        {"threads": 0},
+        {"epochs": 2**70},
         {"tasks": []},
         {"tasks": "Edema"},
         {"tasks": ["Edema", "Flu"]},
@@ -161,6 +171,24 @@ def test_a_value_out_of_range_is_refused(values):
     with pytest.raises(UserError, match=next(iter(values))) as error:
         RunSpec.make(values)
     assert "\n" not in str(error.value)
+
+
+def test_the_last_value_in_a_range_is_taken():
+    spec = RunSpec(seed=2**63 - 1, threads=1024, beta1=0.0, beta2=0.9999999)
+    assert RunSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    "text", ["{n: 1, n: 2}", "{a: {n: 1, 'n': 2}}", "a: 1\nb: 2\na: 3", "[", "2020-13-45", "9" * 5000, "[" * 5000]
+)
+def test_text_that_is_no_yaml_or_says_a_thing_twice_is_refused_in_one_line(text):
+    with pytest.raises(UserError, match=r"^here: not readable as YAML: [^\n]+$"):
+        read_yaml(text, "here")
+
+
+def test_a_key_may_stand_in_several_mappings_and_take_from_another():
+    text = "base: &b {n: 1, m: 2}\nother: {<<: *b, n: 3}"
+    assert read_yaml(text, "here") == {"base": {"n": 1, "m": 2}, "other": {"n": 3, "m": 2}}
 
 
 def test_a_weights_file_is_named_by_its_content(tmp_path):

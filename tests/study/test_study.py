@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import threading
 import time
 
@@ -119,6 +120,12 @@ def test_each_run_is_named_by_the_data_that_it_learns_from(phantom_folder, tmp_p
         ("runs: [resnet18]", "each entry of `runs` is a mapping"),
         ("tasks: [Flu]\nruns: []", "task Flu is none of No Finding"),
         ("runs: [", "not readable as YAML"),
+        ("common: {epochs: 1, size: 64, epochs: 3}\nruns: [{arch: resnet18}]", "'epochs' stands twice"),
+        ("runs: [{arch: resnet18}]\nruns: [{arch: resnet34}]", "'runs' stands twice"),
+        ("title: 2020-13-45\nruns: [{arch: resnet18}]", "not readable as YAML"),
+        ("5: 1\nx: 2\nruns: []", "5, x is no part of a study"),
+        ("runs: [{5: 1}]", "field 5 is unknown"),
+        ("runs: [{arch: resnet18, beta2: 1.5}]", "beta2=1.5: must be"),
         ("common: {dataset: chexprt}\nruns: [{arch: resnet18}]", "dataset='chexprt': choose one of phantom"),
         ("runs: [{arch: resnet18, policy: [u-ones, u-one]}]", "policy='u-one': choose one of u-ones"),
         ('runs: [{policy: "u-zeros, Edma=u-ones"}]', "finding='Edma': choose one of No Finding"),
@@ -135,6 +142,24 @@ def test_a_study_that_is_wrong_is_refused_in_one_line(tmp_path, text, message):
     assert message in str(error.value)
     assert "mine.yaml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_studys_file_is_a_file_and_text(tmp_path):
+    path = tmp_path / "mine.yaml"
+    text = "title: Größe\nruns: [{arch: resnet18}]"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_text(text, encoding)
+        assert load_study(path).title == "Größe"
+    path.write_text(text, "latin-1")
+    with pytest.raises(UserError, match="0xf6 in row 1"):
+        load_study(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="pipe"):
+        load_study(path)
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(UserError, match="cannot be read"):
+        load_study(tmp_path / "folder.yaml")
 
 
 def test_an_unknown_study_is_refused_with_the_known_ones():
