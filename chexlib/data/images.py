@@ -207,7 +207,7 @@ def read_picture(path: str | Path, size: int, bits: int | None = None) -> Pictur
         reason = "no image"
     except Image.DecompressionBombError:
         reason = f"it declares more than {MAX_PIXELS:,} pixels"
-    except (OSError, SyntaxError, ValueError) as error:
+    except (UserError, OSError, SyntaxError) as error:
         reason = str(error)
     except Exception:  # Pillow lets out whatever a damaged file makes of it
         reason = "it is damaged"
@@ -265,9 +265,11 @@ def _jpeg(data: bytes, size: int, bits: int | None) -> Picture:
     orientation = _jpeg_orientation(data)
     scales = (1,) if orientation in TURNS else (8, 4, 2, 1)
     scale = next(s for s in scales if s == 1 or min(height, width) // s >= MARGIN * size)
-    grey = simplejpeg.decode_jpeg(
-        data, colorspace="GRAY", min_height=-(-height // scale), min_width=-(-width // scale)
-    )  # (h, w, 1), h and w rounded up
+    least = {"min_height": -(-height // scale), "min_width": -(-width // scale)}
+    try:
+        grey = simplejpeg.decode_jpeg(data, colorspace="GRAY", **least)  # (h, w, 1), h and w rounded up
+    except ValueError as error:
+        raise UserError(str(error)) from None
     image = _turned(Image.fromarray(grey[..., 0]), orientation)
     if scale == 1:
         return Picture(stretch(image, size), *image.size, orientation)
@@ -290,7 +292,7 @@ def _pillow(data: bytes, size: int, bits: int | None) -> Picture:
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
         _check_size(*image.size)
         if image.mode == "F":
-            raise ValueError("its values are fractions, of a scale that nobody states")
+            raise UserError("its values are fractions, of a scale that nobody states")
         deep_colours = not image.mode.startswith("I") and any(map(DEEP.search, map(str, image.tile)))
         orientation = _orientation(image)
         image.load()  # which turns a TIFF
@@ -300,7 +302,7 @@ def _pillow(data: bytes, size: int, bits: int | None) -> Picture:
             grey = Image.fromarray(values)
         grey = grey.convert("L")
         if deep_colours and grey.getextrema()[1] < 64:  # all would be nearly black
-            raise ValueError("it has colours of 16 bits and uses fewer, and nobody says how many: save it as grey")
+            raise UserError("it has colours of 16 bits and uses fewer, and nobody says how many: save it as grey")
         if image.format != "TIFF":
             grey = _turned(grey, orientation)
         return Picture(stretch(grey, size), *grey.size, orientation, greatest)
@@ -345,9 +347,9 @@ def _eight_bits(values: np.ndarray, bits: int | None) -> tuple[np.ndarray, int]:
     """
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >> BITS[-1]:
-        raise ValueError(f"its values go from {low} to {high}, beyond 16 bits")
+        raise UserError(f"its values go from {low} to {high}, beyond 16 bits")
     if bits and high >> bits:
-        raise ValueError(f"its greatest value, {high}, is beyond bits={bits}")
+        raise UserError(f"its greatest value, {high}, is beyond bits={bits}")
     white = (1 << bits) - 1 if bits else max(high, 255)
     levels = np.arange(white + 1) * 256 // (white + 1)
     return levels.astype(np.uint8)[values], high if high > 255 else 0
