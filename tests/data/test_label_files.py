@@ -1,19 +1,25 @@
 """Tables as people have them: whatever wrote them, they hold the same rows, or it is said what is wrong with them."""
 
 import codecs
+import csv
 import gzip
+import io
 import os
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chexlib.cli import main
 from chexlib.data.listing import Remarks
-from chexlib.data.readers import folder
+from chexlib.data.readers import chexpert, folder, nih
 from chexlib.data.readers.label_files import read_ages, read_csv, read_labels
-from chexlib.errors import LONGEST
+from chexlib.data.sources import read_label_file
+from chexlib.errors import LONGEST, UserError
+from chexlib.evaluate import evaluate
 
 ROWS = [["image", "patient", "age", "Edema"], ["x/0.png", "p0", "58", "1"], ["x/1.png", "p 1", "7", ""],
         ["x/2.png", "Röntgen, Ada", "90", "-1"]]  # fmt: skip
@@ -141,9 +147,9 @@ def test_a_column_without_a_name_that_holds_something_is_told(tmp_path):
 
 
 def test_ages_that_nobody_reaches_are_unknown(tmp_path):
-    column, remarks = pd.Series(["58", "411", "-1", "017m", "1 500", "1975", "58Y", " 60 ", "inf", None]), Remarks()
+    column, remarks = pd.Series(["58", "411", "-1", "017m", "1 500", "1975", "58Y", " 103 ", "inf", None]), Remarks()
     ages = read_ages(tmp_path, column.rename("age"), remarks)
-    np.testing.assert_allclose(ages, [58, np.nan, np.nan, 17 / 12, np.nan, np.nan, 58, 60, np.nan, np.nan])
+    np.testing.assert_allclose(ages, [58, np.nan, np.nan, 17 / 12, np.nan, np.nan, 58, 103, np.nan, np.nan])
     (problem,) = remarks.problems
     assert (problem.kind, problem.count, problem.fatal) == ("age", 5, False)
 
@@ -153,3 +159,57 @@ def test_blank_cells_are_empty_and_spaces_do_not_change_a_label(tmp_path):
     labels = read_labels(tmp_path, rows, ("Edema",), remarks)[:, 0]
     np.testing.assert_array_equal(labels, [1, np.nan, 0, np.nan, np.nan, -1])
     assert remarks.problems == []
+
+
+HEADINGS = {
+    "folder": ("image", "patient", "study", "view", "sex", "age", "split", "Edema"),
+    "nih": nih.COLUMNS,
+    "images": ("Path", *chexpert.METADATA, "Edema"),
+    "studies": ("Study", "Edema", "Atelectasis"),
+}
+
+CELLS = (
+    *("", " ", "0", "1", "-1", "0,5", "1e999", "True", "058Y", "411", "train", "M", "PA", "Edema|Mass", "x" * 500),
+    *("p1 ", "e\u0301", "\ufeff", "./a.png", "..\\a", "C:/a", "\0", "\x1b[31m", 'a"b', '"', ";", "\n"),
+    *("train/patient1/study1/view1_frontal.jpg", "CheXpert-v1.0/test/patient1/study2"),
+)
+CELL = st.sampled_from(CELLS) | st.text(max_size=5)
+
+
+@st.composite
+def files(draw) -> bytes:
+    """A label file of any set with any cells, in any form, now and then damaged."""
+    heading = list(draw(st.sampled_from(list(HEADINGS.values()))))
+    heading.insert(draw(st.integers(0, len(heading))), draw(st.sampled_from(["", "Edema", "Mass", "0.5"]) | CELL))
+    width = st.sampled_from([len(heading)] * 6 + [len(heading) - 1, len(heading) + 1])
+    rows = draw(st.lists(width.flatmap(lambda n: st.lists(CELL, min_size=n, max_size=n)), min_size=1, max_size=4))
+    table = io.StringIO()
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    csv.writer(table, delimiter=draw(st.sampled_from(",;\t|")), lineterminator=end).writerows([heading, *rows])
+    encoding = draw(st.sampled_from(["utf-8"] * 4 + ["utf-8-sig", "utf-16", "utf-16-le", "latin-1"]))
+    data = table.getvalue().encode(encoding, "replace")
+    at = draw(st.sampled_from([len(data)] * 3 + [len(data) // 2]))
+    return data[:at] + draw(st.sampled_from([b"", b"", b'"', b"\n,,\n", b"\xff"])) + data[at + 1 :]
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(files())
+def test_whatever_a_label_file_holds_it_is_read_or_refused_in_one_line(tmp_path_factory, data):
+    root = tmp_path_factory.getbasetemp() / "any"
+    root.mkdir(exist_ok=True)
+    for name in ("labels.csv", "Data_Entry_2017.csv", "train.csv"):
+        (root / name).write_bytes(data)
+
+    def scored(path):
+        return evaluate([path / "labels.csv"], path / "train.csv", n_boot=5)
+
+    messages = []
+    for read in (folder.read, nih.read, chexpert.read, lambda path: read_label_file(path / "train.csv"), scored):
+        try:
+            found = read(root)
+        except UserError as error:
+            messages.append(str(error))
+        else:
+            messages += [] if read is scored else [problem.message for problem in found.all_problems()]
+    for message in messages:
+        assert message.isprintable() and len(message) < 6 * LONGEST and "Unnamed" not in message

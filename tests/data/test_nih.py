@@ -193,7 +193,7 @@ def test_an_image_name_that_leaves_the_folder(tmp_path):
 
 
 def test_the_first_releases_ages_above_100_are_unknown_and_others_as_they_are(tmp_path):
-    ages = ["411", "148Y", "412", "100", "095Y", "0"]
+    ages = ["411", "148Y", "101", "100", "095Y", "0"]
     write(tmp_path, *(f"{k}.png,Edema,0,{k},{age},M,PA" for k, age in enumerate(ages)), images=False)
     listing = nih.read(tmp_path)
     np.testing.assert_array_equal(listing.table["age"], [np.nan] * 3 + [100, 95, 0])
