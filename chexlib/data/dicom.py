@@ -99,10 +99,11 @@ def _opened(data: bytes, check_size: Callable[[int, int], None]):
         data = _inflated(data, check_size)
     file = pydicom.dcmread(io.BytesIO(data), force=True)
     for tag in NEEDED:
-        if file.get(tag) in (None, "", b""):
+        if not any(entry not in (None, "", b"") for entry in _entries(file, tag)):
             raise UserError(f"it has no {tag}")
     if (frames := _number(file, "NumberOfFrames") or 1) != 1:
         raise UserError(f"it has {frames:.0f} frames: one image is wanted")
+    file.PhotometricInterpretation = _word(file, "PhotometricInterpretation")
     if file.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
         raise UserError(f"it is {file.PhotometricInterpretation}, not grey")
     check_size(int(file.Columns), int(file.Rows))
@@ -211,12 +212,12 @@ def _levels(file, stored: np.ndarray) -> np.ndarray:
     if table := _table(file, "VOILUTSequence"):
         fractions = table.look_up(np.rint(values).astype(np.int64)) / table.greatest
     elif window := _window(file):
-        fractions = _through(values, *window, function=str(file.get("VOILUTFunction") or "LINEAR").strip().upper())
+        fractions = _through(values, *window, function=_word(file, "VOILUTFunction") or "LINEAR")
     else:
         least, greatest = float(values.min()), float(values.max())
         fractions = (values - least) / (greatest - least or 1.0)  # an image of one value is black
     levels = np.clip(fractions, 0, 1) * 255
-    if file.PhotometricInterpretation == "MONOCHROME1" or file.get("PresentationLUTShape") == "INVERSE":
+    if file.PhotometricInterpretation == "MONOCHROME1" or _word(file, "PresentationLUTShape") == "INVERSE":
         levels = 255 - levels
     return np.rint(levels).astype(np.uint8)
 
@@ -290,11 +291,21 @@ def _number(item, tag: str) -> float | None:
 
 def _numbers(item, tag: str) -> list[float]:
     """A tag's entries, NaN where one is empty or no number."""
+    return [_float(entry) for entry in _entries(item, tag)]
+
+
+def _word(item, tag: str) -> str:
+    """A tag's first entry that is not empty, in capitals; "" where it has none."""
+    return next((word for entry in _entries(item, tag) if (word := str(entry or "").strip().upper())), "")
+
+
+def _entries(item, tag: str) -> list:
+    """A tag's values; none where it is absent or cannot be read."""
     try:
         value = item.get(tag)
     except Exception:  # pydicom reads a value when it is asked for it
         return []
-    return [_float(entry) for entry in (value if isinstance(value, MutableSequence) else [value])]
+    return list(value) if isinstance(value, MutableSequence) else [value]
 
 
 def _float(entry) -> float:

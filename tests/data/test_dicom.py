@@ -293,6 +293,14 @@ def test_monochrome1_and_inverse_say_the_same_once(dicom, photometric, window):
     np.testing.assert_array_equal(picture(dicom("b.dcm", **tags, **window)), 255 - plain)
 
 
+def test_words_may_have_empty_ones_beside_them_and_small_letters(dicom):
+    expected = dicom("a.dcm", **WINDOW, PhotometricInterpretation="MONOCHROME1", VOILUTFunction="SIGMOID")
+    tags = {"PhotometricInterpretation": ["", "monochrome2"], "VOILUTFunction": ["sigmoid", ""]}
+    path = dicom("b.dcm", **WINDOW, **tags, PresentationLUTShape=["", "INVERSE"])
+    np.testing.assert_array_equal(picture(path), picture(expected))
+    assert "no PhotometricInterpretation" in refusal(dicom(PhotometricInterpretation=["", ""]))
+
+
 @pytest.mark.parametrize("stored", range(9, 17))
 @pytest.mark.parametrize("signed", [0, 1])
 def test_every_depth_and_sign(dicom, stored, signed):
