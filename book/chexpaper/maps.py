@@ -32,9 +32,8 @@ def families(results: Results) -> pd.DataFrame:
     table = results.models
     alike = ["arch", "init", "variant"]  # in which a truncated network and its whole one agree
     whole = table[table["minus"] == 0].reset_index().set_index(alike)["model"]
-    table = table.assign(whole=whole.reindex(pd.MultiIndex.from_frame(table[alike])).to_numpy()).dropna(
-        subset=["whole"]
-    )
+    its = pd.MultiIndex.from_frame(table[alike])
+    table = table.assign(whole=whole.reindex(its).to_numpy()).dropna(subset="whole")
     table = table[table.groupby("whole")["minus"].transform("max") > 0]
     order = pd.DataFrame(
         {

@@ -49,7 +49,7 @@ MAX_PIXELS = 89_478_485
 """Width times height of the largest image that is decoded, whatever its format: Pillow's limit. Detectors have 17
 million pixels; a file of a megabyte can declare a thousand times as many."""
 
-FEW = 16
+LOOKED_AT = 16
 """Images that are looked at to see whether a set has any of more than 8 bits."""
 
 MAX_BYTES = 2**30
@@ -172,7 +172,8 @@ class Files:
     def range_note(self) -> str:
         """Which values of 9 to 16 bits are taken for black and white, in words; "" where a few images have none."""
         n = len(self.names)
-        if not any(_is_deep(self.path(int(i))) for i in np.unique(np.linspace(0, n - 1, min(n, FEW)).astype(int))):
+        some = np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int))
+        if not any(_is_deep(self.path(int(i))) for i in some):
             return ""
         white = f"{(1 << self.bits) - 1:,} (bits={self.bits})" if self.bits else "its greatest value (bits=... sets it)"
         return f"images of 9 to 16 bits: 0 is black, and white is {white}"

@@ -25,11 +25,10 @@ from math import ceil
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 from torch import Tensor
 
 from chexlib.errors import UserError, nearest
-from chexlib.stats.intervals import TAILS
+from chexlib.stats import jackknife
 
 Floats = NDArray[np.float64]
 
@@ -298,13 +297,13 @@ class Pair:
                 )
         value = float(of(total))
         null = float(of(replace(total, xy=self._apart + _rows(self._first).T @ _rows(self._last))))
-        reach = _reach(np.array([self._without(g, total, of) for g in range(GROUPS)]))
-        short = np.fmax(null / NULL, reach / REACH)  # both fall with the root of the number of images
+        found = jackknife(value, [self._without(g, total, of) for g in range(GROUPS)])
+        short = np.fmax(null / NULL, (found.high - value) / REACH)  # both fall with the root of the number of images
         return Similarity(
             measure,
             value,
-            value - reach,
-            float(np.minimum(value + reach, 1)),
+            found.low,
+            float(np.minimum(found.high, 1)),
             null,
             images,
             needed=max(FEWEST, ceil(images * max(short, 0) ** 2)),
@@ -367,15 +366,6 @@ def _extended(features: Floats, shift: Floats, name: str) -> Floats:
 def _rows(examples: Floats) -> Floats:
     """(N, P, C) to (N P, C)."""
     return examples.reshape(-1, examples.shape[2])
-
-
-def _reach(without: Floats) -> float:
-    """How far the interval reaches, by the jackknife: (G,) the measure without each of G groups of images.
-
-    Student's t with G - 1 degrees of freedom times the standard error (Efron and Stein, Annals of Statistics 1981).
-    """
-    groups = len(without)
-    return float(stdtrit(groups - 1, TAILS[1]) * np.sqrt((groups - 1) * without.var()))
 
 
 def similarity(

@@ -353,7 +353,8 @@ def _listed(tasks: Sequence[str] | str) -> tuple[str, ...]:
 def _row(run: Run, usual: Mapping[str, object]) -> dict:
     """What `Results.runs` says of a run. Accuracies, and what the paper trained, are in the zoo's table alone."""
     spec, row, built = run.spec, ARCHITECTURES.get(run.spec.arch), _built(run)
-    its = {name: flat_fields(spec).get(name) for name in usual}
+    fields = flat_fields(spec)
+    its = {name: fields.get(name) for name in usual}
     variant = ", ".join(f"{name} {value}" for name, value in its.items() if value != usual[name])
     label = f"{built['label']}, {variant}" if variant else built["label"]
     return {

@@ -40,5 +40,5 @@ from chexlib.stats.intervals import (
     verdict,
     wilson,
 )
-from chexlib.stats.seeds import SeedSpread, seed_contrast, seed_jackknife, seed_shifts, seed_spreads
+from chexlib.stats.seeds import SeedSpread, jackknife, seed_contrast, seed_shifts, seed_spreads
 from chexlib.stats.thresholds import choose_threshold

@@ -7,8 +7,8 @@ network's areas; all tasks of a seed move together. Two corrections keep so few 
 (Hesterberg, The American Statistician 2015): residuals are scaled by sqrt(S / (S - 1)), as they lie about their own
 mean, and a spread that is known from few seeds is widened by Student's quantile over the normal one.
 A pool assumes that its networks are about equally steady; where one is twice as unsteady as the rest, its own interval
-is too narrow. Where seeds are all that varies nothing needs to be drawn: `seed_contrast` and `seed_jackknife` are
-Student's. `tests/stats/test_seeds.py` measures the coverage.
+is too narrow. Where seeds are all that varies nothing needs to be drawn: `seed_contrast` and `jackknife` are Student's.
+`tests/stats/test_seeds.py` measures the coverage.
 """
 
 from __future__ import annotations
@@ -94,21 +94,22 @@ def seed_contrast(values: Sequence[ArrayLike], pools: Sequence[Hashable], weight
     return _student(value, np.sqrt(parts.sum()), parts.sum() ** 2 / (parts**2 / freedom).sum())
 
 
-def seed_jackknife(value: float, without: ArrayLike) -> Difference:
-    """Any statistic of networks that were trained from S seeds each, with its interval and p over these.
+def jackknife(value: float, without: ArrayLike) -> Difference:
+    """Any statistic of data that fall into K parts (seeds, groups of images), with its interval and p over these.
 
-    without: (S,) the same statistic without all that a seed has part in; it may compare pairs of seeds, which share
-    seeds. The error is Tukey's jackknife's, with S - 1 degrees of freedom. ValueError for fewer than two seeds.
+    without: (K,) the same statistic without all that a part has a share in; of seeds it may compare pairs, which share
+    seeds. The error is Tukey's (Efron and Stein, Annals of Statistics 1981), with K - 1 degrees of freedom. Interval
+    and p are NaN where one of `without` is. ValueError for fewer than two parts.
     """
     without = np.asarray(without, dtype=float)
-    if (seeds := len(without)) < 2:
-        raise ValueError(f"without {without.shape}: at least two seeds are needed")
-    error = np.sqrt((seeds - 1) / seeds * ((without - without.mean()) ** 2).sum())
-    return _student(float(value), error, seeds - 1)
+    if (parts := len(without)) < 2:
+        raise ValueError(f"without {without.shape}: at least two seeds, or other parts, are needed")
+    error = np.sqrt((parts - 1) / parts * ((without - without.mean()) ** 2).sum())
+    return _student(float(value), error, parts - 1)
 
 
 def _student(value: float, error: float, freedom: float) -> Difference:
     """The interval of a value with a standard error known with so many degrees of freedom, and the p of its being 0."""
     reach = float(stdtrit(freedom, TAILS[1]) * error)
-    p = 2 * stdtr(freedom, -abs(value) / error) if error > 0 else float(value == 0)
+    p = 2 * stdtr(freedom, -abs(value) / error) if error != 0 else float(value == 0)
     return Difference(value, value - reach, value + reach, float(p))

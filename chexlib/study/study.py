@@ -55,6 +55,10 @@ class Study:
 
     def specs(self) -> list[RunSpec]:
         """Every run, in the file's order, each once."""
+        return list(self._specs)
+
+    @cached_property
+    def _specs(self) -> tuple[RunSpec, ...]:
         specs: dict[str, RunSpec] = {}
         for axis in self.axes:
             lists = {name: value if isinstance(value, list) else [value] for name, value in axis.items()}
@@ -63,7 +67,7 @@ class Study:
                 spec = RunSpec.make({"tasks": self.tasks, **self.common, **of_run})
                 check_model(spec.arch, spec.size, spec.init, spec.minus, spec.norm)
                 specs.setdefault(spec.to_json(), spec)
-        return list(specs.values())
+        return tuple(specs.values())
 
     @cached_property
     def usual(self) -> dict[str, object]:

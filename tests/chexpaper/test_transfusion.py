@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from chexlib.results import Results, open_results
-from chexlib.stats import draw_families, rank_correlations, seed_jackknife, spearman
+from chexlib.stats import draw_families, jackknife, rank_correlations, spearman
 from chexpaper import claims
 from chexpaper.claims.ledger import MEASUREMENTS, NOT_RUN, OPEN, UNTESTABLE
 from chexpaper.claims.printed import texts
@@ -272,7 +272,7 @@ def test_the_interval_leaves_out_a_seed_at_a_time(made, monkeypatch):
         own = its[(its["model"] == RANDOM) & (its["other_model"] == RANDOM)]
         return own["value"].mean() - its["value"][(its["model"] == RANDOM) & (its["other_model"] == PRETRAINED)].mean()
 
-    expected = seed_jackknife(by_hand(SEEDS), [by_hand([s for s in SEEDS if s != left]) for left in SEEDS])
+    expected = jackknife(by_hand(SEEDS), [by_hand([s for s in SEEDS if s != left]) for left in SEEDS])
     assert (one.estimate.value, one.estimate.low, one.estimate.high, one.p) == pytest.approx(
         (expected.value, expected.low, expected.high, expected.p)
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t, ttest_1samp, ttest_ind
 
-from chexlib.stats import percentile_interval, seed_contrast, seed_jackknife, seed_shifts, seed_spreads
+from chexlib.stats import jackknife, percentile_interval, seed_contrast, seed_shifts, seed_spreads
 
 Z = norm.ppf(0.975)
 
@@ -81,11 +81,13 @@ def test_seeds_that_agree_leave_nothing_open_and_single_ones_everything():
 
 def test_the_jackknife_of_a_mean_is_students_interval():
     values = np.array([0.3, 0.5, 0.9, 0.4])
-    found = seed_jackknife(values.mean(), [np.delete(values, s).mean() for s in range(4)])
+    found = jackknife(values.mean(), [np.delete(values, s).mean() for s in range(4)])
     test = ttest_1samp(values, 0)
     assert (found.low, found.high, found.p) == pytest.approx((*test.confidence_interval(0.95), test.pvalue))
+    lacking = jackknife(0.5, [0.4, np.nan, 0.6])
+    assert np.isnan([lacking.low, lacking.high, lacking.p]).all()
     with pytest.raises(ValueError, match="two seeds"):
-        seed_jackknife(0.5, [0.4])
+        jackknife(0.5, [0.4])
 
 
 @pytest.mark.parametrize("spreads", [(1, 1), (1, 5)])
@@ -112,6 +114,6 @@ def test_jackknifed_means_over_pairs_of_three_seeds_cover_the_truth():
             alike = [a[i] + a[j] + own[i, j] for i in kept for j in kept if i < j]
             return np.mean(alike) - np.mean([a[i] + b[j] + noise[i, j] for i in kept for j in kept])
 
-        found = seed_jackknife(apart([0, 1, 2]), [apart([s for s in range(3) if s != left]) for left in range(3)])
+        found = jackknife(apart([0, 1, 2]), [apart([s for s in range(3) if s != left]) for left in range(3)])
         hits += found.low <= 0 <= found.high
     assert hits / 400 > 0.915  # a jackknife of pairs errs to the wide side

@@ -22,7 +22,7 @@ import pandas as pd
 from chexlib.models.zoo import CBR_LAYERS
 from chexlib.results import Estimate, Results
 from chexlib.results.convergence import contrast, learning_curves, mean_auc
-from chexlib.stats import rank_correlations, seed_jackknife
+from chexlib.stats import jackknife, rank_correlations
 from chexpaper.claims.measurements import Measured, mean_difference, measured, missing, over_families
 from chexpaper.claims.printed import texts
 
@@ -303,7 +303,7 @@ def _alike(
     if len(seeds) < 2 or np.isnan([value, *without]).any():
         return missing(what, f"{what}: not compared, or in too few seeds, of {', '.join(names)}")
     few = "" if rows["enough"].all() else "fewer images than a similarity of so many channels takes"
-    found = seed_jackknife(value, without)
+    found = jackknife(value, without)
     estimate = Estimate(found.value, found.low, found.high, "seeds", few=few, margin=results.margin, signed=True)
     return [Measured(what, estimate, tuple(names), 1, 1, np.nan if few else found.p)]
 

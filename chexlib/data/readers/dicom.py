@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from chexlib.data.dicom import is_dicom, read_header
-from chexlib.data.images import FEW, Files, visible_files
+from chexlib.data.images import LOOKED_AT, Files, visible_files
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import IMAGE_COLUMNS, Listing, Remarks, covers_labelled
 from chexlib.data.names import normal, spelling
@@ -65,10 +65,8 @@ def holds(root: Path) -> bool:
         rows = read_rows(root / "labels.csv")
         if UID in rows:
             return True
-        listed = list(rows["image"].dropna()[:FEW]) if "image" in rows else []
-    there = [
-        path for path in (root / name for name in listed) if os.path.isfile(path)
-    ]  # False of a name that is too long
+        listed = list(rows["image"].dropna()[:LOOKED_AT]) if "image" in rows else []
+    there = [path for path in (root / name for name in listed) if os.path.isfile(path)]  # also of names too long
     return any(map(_is_dicom, there or map(Path, visible_files(root))))
 
 
