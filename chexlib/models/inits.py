@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexlib.errors import UserError
-from chexlib.models.truncate import above
+from chexlib.models.truncate import check_stage, stages
 from chexlib.models.weights import Source, fill, load, load_tensors, source
 from chexlib.models.zoo import Architecture
 
@@ -84,7 +84,7 @@ def _imagenet(network: nn.Module, row: Architecture, argument: str, seed: int) -
 
 
 def _transfusion(network: nn.Module, row: Architecture, stage: str, seed: int) -> Source:
-    return load(network, row, without=above(row, stage))[1]
+    return load(network, row, without=stages(row)[stage])[1]
 
 
 def _mean_var(network: nn.Module, row: Architecture, argument: str, seed: int) -> Source:
@@ -178,7 +178,7 @@ INITS: dict[str, Init] = {
     "imagenet": Init(_imagenet, pretrained=True),
     "mean_var": Init(_mean_var, pretrained=True),
     "mean_var:weights": Init(_mean_var_weights, pretrained=True),
-    "transfusion:<stage>": Init(_transfusion, pretrained=True, check=above),
+    "transfusion:<stage>": Init(_transfusion, pretrained=True, check=check_stage),
     "gabor": Init(_gabor),
     "file:<path.safetensors>": Init(_from_file),
 }

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chexlib.models.zoo import CBR_LAYERS, LITE, Architecture
+from chexlib.models.zoo import CBR_LAYERS, Architecture
 
 
 class Head(nn.Linear):
@@ -164,7 +164,7 @@ def untrained_trunk(row: Architecture) -> nn.Module:
         return _nasnetamobile()
     if row.builder == "cbr":
         return CBR(*CBR_LAYERS[row.paper_name])
-    if row.channels and row.family == LITE:
+    if row.builder == "lite0":
         return _efficientnet_lite0(row.channels)
     import timm
 

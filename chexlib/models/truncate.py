@@ -26,7 +26,7 @@ from itertools import count as counter
 from typing import TYPE_CHECKING
 
 from chexlib.errors import UserError
-from chexlib.models.zoo import ARCHITECTURES, FINDINGS, Architecture
+from chexlib.models.zoo import ARCHITECTURES, FINDINGS, LITE, Architecture
 
 if TYPE_CHECKING:
     from torch import Size, nn
@@ -73,6 +73,14 @@ TRUNCATIONS: dict[str, Truncation] = {
         Cut(("blocks.6", *_HEAD), 192, 2356110),
         Cut(("blocks.5",), 112, 702350))),
 }  # fmt: skip
+
+
+STAGES = {
+    **dict.fromkeys(("DenseNet", "ResNet", "Inception"), 4),
+    **dict.fromkeys(("EfficientNet", LITE, "MobileNet", "MNASNet"), 7),
+    "NASNet": 0,
+}
+"""How many stages follow one another in the networks of the table, by family."""
 
 
 def truncation(row: Architecture) -> Truncation:
@@ -122,18 +130,22 @@ def truncate(network: nn.Module, row: Architecture, minus: int) -> int:
     return cuts[-1].channels
 
 
-def above(row: Architecture, stage: str, minus: int = 0) -> tuple[str, ...]:
-    """The modules of the row's network that come after `stage` (a name of `stages`); all others belong to it.
-
-    Raises UserError, with the stages that there are after `minus` cuts, for another one.
-    """
-    found, label = stages(row), row.label(minus)
-    if not found:
+def check_stage(row: Architecture, stage: str, minus: int = 0) -> None:
+    """Refuse (`UserError`) a stage that is none of the architecture's, or gone after `minus` cuts."""
+    names, label = stage_names(row), row.label(minus)
+    if not names:
         raise UserError(f"stage {stage!r}: {label} has no stages that simply follow one another")
-    kept = list(found)[: len(found) - minus]
+    kept = names[: len(names) - minus]
     if stage not in kept:
         raise UserError(f"stage {stage!r}: {label} has {', '.join(kept)}")
-    return found[stage]
+
+
+def stage_names(row: Architecture) -> list[str]:
+    """The names of `stages`, in order. A network of the table is not built for them, nor is a Slim one."""
+    if row.name not in ARCHITECTURES and not row.channels:
+        return list(stages(row))
+    blocks = STAGES[row.family]
+    return ["conv1", *(f"block{n}" for n in range(1, blocks + 1))] if blocks else []
 
 
 @cache

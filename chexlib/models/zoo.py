@@ -145,10 +145,12 @@ def _cbr(label: str) -> Architecture:
                         hub="", note="Transfusion's; there are no ImageNet weights")  # fmt: skip
 
 
-def _slim(name: str, stage: str, channels: tuple[int, ...], parameters: int, parameters_1000: int) -> Architecture:
+def _slim(
+    name: str, stage: str, channels: tuple[int, ...], parameters: int, parameters_1000: int, builder: str = "timm"
+) -> Architecture:
     """The network `name` with other channels above a stage."""
     whole = ARCHITECTURES[name]
-    return replace(whole, name=f"{name}_slim", paper_name=f"{whole.paper_name}Slim", channels=channels,
+    return replace(whole, name=f"{name}_slim", paper_name=f"{whole.paper_name}Slim", channels=channels, builder=builder,
                    parameters=parameters, parameters_1000=parameters_1000, top1=float("nan"), top1_source="",
                    in_paper=False, note=f"Transfusion's; ImageNet weights up to {stage} fit")  # fmt: skip
 
@@ -158,7 +160,7 @@ TRANSFUSION: dict[str, Architecture] = {
     for row in (
         *map(_cbr, CBR_LAYERS),
         _slim("resnet50", "block2", (64, 128, 128, 256), 7149646, 8160296),
-        _slim("efficientnet_lite0", "block3", (16, 24, 40, 40, 56, 96, 160, 640), 959182, 1591208),
+        _slim("efficientnet_lite0", "block3", (16, 24, 40, 40, 56, 96, 160, 640), 959182, 1591208, "lite0"),
     )
 }
 """By name: cbr_larget, cbr_largew, cbr_small, cbr_tiny, and the Slim hybrids (section 5), which have half the channels

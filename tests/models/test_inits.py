@@ -12,7 +12,7 @@ from chexlib.errors import UserError
 from chexlib.models import ARCHITECTURES, architecture, create_model
 from chexlib.models.inits import INITS, gabor, initialise
 from chexlib.models.networks import _efficientnet_lite0, untrained_trunk
-from chexlib.models.truncate import stages
+from chexlib.models.truncate import stage_names, stages
 from chexlib.models.zoo import TRANSFUSION
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -75,6 +75,11 @@ def test_all_stages_of_a_network_that_ends_with_its_last_are_the_whole_of_it(che
     checkpoint("resnet18")
     last, whole = trunks("resnet18", "transfusion:block4", "imagenet")
     assert all(torch.equal(last[key], whole[key]) for key in whole)
+
+
+@pytest.mark.parametrize("row", [*ARCHITECTURES.values(), *TRANSFUSION.values()], ids=lambda row: row.name)
+def test_stages_have_the_names_that_are_known_without_building(row):
+    assert stage_names(row) == list(stages(row))
 
 
 def test_stages_lie_within_one_another_and_have_the_papers_names():

@@ -370,5 +370,6 @@ def test_a_truncated_file_is_named(study, store):
 
 
 def test_opening_results_brings_no_torch():
-    code = "import sys, chexlib.results; sys.exit('torch' in sys.modules)"
+    code = "import sys, chexlib.results; from chexlib.study import load_study; load_study('transfusion'); "
+    code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
