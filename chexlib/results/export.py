@@ -1,5 +1,7 @@
 """Publishing a study: predictions, logs, provenance and native maps of its finished runs, no weights and no images.
 
+A study that compares features has a table of similarities, too (chexlib.results.similarities).
+
 What is published hangs on the data set's terms (`chexlib.data.sources`). Where they keep labels and ids back, results
 are computed from the study's replicates, beside the runs; why no score may be published with them, and what of a log
 can, says `chexlib.results.held_out`. Of predictions.parquet there remains which rows are one patient's or one study's:
@@ -21,12 +23,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from chexlib.data.dataset import Dataset, open_for
-from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.results.held_out import is_closed, open_tested, publish_replicates, replicates_file, shown_log
 from chexlib.results.native_maps import FILE, as_npz, map_pairs, native_maps, with_weights
+from chexlib.results.similarities import compare_runs, read_similarities, similarity_file
 from chexlib.runs.spec import RunSpec
-from chexlib.runs.store import Run, RunStore, log_lines
+from chexlib.runs.store import Run, RunStore, log_lines, write_atomically
 from chexlib.study.study import Study
 
 ROWS = ("split", "image", "study", "patient")
@@ -44,7 +46,8 @@ def export_study(
 ) -> Path:
     """Copies what may be shared of the study's finished runs to `out`, which is a run store too; returns it.
 
-    Maps are made where the data set is at hand (the phantom is, others lie in the folder `root`) and a run has weights.
+    Maps and similarities are made where the data set is at hand (the phantom is, others lie in the folder `root`) and a
+    run has weights.
     A study that is not finished is exported as far as it is, and its list names what is still to come.
 
     Exporting over an older export replaces it; one that was cut short holds no study until it is repeated. Raises
@@ -60,7 +63,8 @@ def export_study(
     if published.folder.resolve() == store.folder.resolve():
         raise UserError(f"{published.folder} is the run store itself: export to another folder")
     tested = open_tested(study.name, runs, study.tasks) if any(map(is_closed, runs)) else None
-    dataset, pairs = _mapped(runs, root, study.tasks)
+    dataset = _dataset(runs, root)
+    pairs = map_pairs(dataset, study.tasks) if dataset and dataset.shareable else None
     published.plan(study.name, [])  # until all is written
     replicates_file(published.folder, study.name).unlink(missing_ok=True)
     _clear(published.folder, f".{study.name}.*.[0-9]*")
@@ -73,6 +77,11 @@ def export_study(
     if tested:
         publish_replicates(published.folder, study.name, [spec.run_id for spec in specs], tested)
     names = {run.run_id: spec.run_id for run, spec in zip(runs, specs, strict=True)}
+    if study.compare_features:
+        known = read_similarities(published.folder, study.name).replace({name: run for run, name in names.items()})
+        table = compare_runs(runs, dataset, known, progress) if dataset else known
+        content = table.replace(names).to_csv(index=False, float_format="%.6g")
+        write_atomically(similarity_file(published.folder, study.name), content)
     published.plan(study.name, [names.get(run.run_id, run.run_id) for run in planned])
     return published.folder
 
@@ -90,19 +99,18 @@ def _export_run(run: Run, target: Run, spec: RunSpec, key: bytes) -> None:
         target.write(name, content)
 
 
-def _mapped(runs: Sequence[Run], root: str | Path | None, findings: Sequence[str]):
-    """The data set and the pairs that maps are made of; None twice where no run has weights, or no image may be shown.
+def _dataset(runs: Sequence[Run], root: str | Path | None) -> Dataset | None:
+    """What maps and similarities are made of; None where it is not at hand, and where no run has weights.
 
     Raises UserError where the folder holds other images than the runs were trained on.
     """
     spec = runs[0].spec
-    shown = SOURCES[spec.dataset].shareable and (root or spec.dataset == "phantom")
-    if not shown or not any(map(with_weights, runs)):
-        return None, None
+    if not (root or spec.dataset == "phantom") or not any(map(with_weights, runs)):
+        return None
     dataset = open_for(spec, root, progress=False)
     if dataset.fingerprint != spec.fingerprint:
         raise UserError(f"{dataset.root}: holds other images than the study was trained on: give its folder, or none")
-    return dataset, map_pairs(dataset, findings)
+    return dataset
 
 
 def _export_maps(run: Run, target: Run, dataset: Dataset | None, pairs: pd.DataFrame | None) -> None:
@@ -112,7 +120,7 @@ def _export_maps(run: Run, target: Run, dataset: Dataset | None, pairs: pd.DataF
         return
     if (run.folder / FILE).exists():
         target.write(FILE, (run.folder / FILE).read_bytes())
-    elif dataset is not None and with_weights(run):
+    elif pairs is not None and with_weights(run):
         target.write(FILE, as_npz(*native_maps(run, dataset, pairs), pairs))
 
 

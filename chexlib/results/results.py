@@ -26,6 +26,7 @@ from chexlib.models import ARCHITECTURES, architecture
 from chexlib.models.truncate import parameters, pinned
 from chexlib.results.estimate import AUC_MARGIN, Estimate
 from chexlib.results.held_out import HeldOut, Published, open_tested, shown_log
+from chexlib.results.similarities import read_similarities
 from chexlib.runs.store import Run, RunStore, by_study, project_folder
 from chexlib.stats import BootstrapAreas, SeedSpread, seed_shifts, seed_spreads
 from chexlib.stats.bootstrap import mean_over_tasks
@@ -149,6 +150,19 @@ class Results:
         pools = list(zip(firsts["init"], firsts["variant"], strict=True))
         found = seed_spreads([self.bootstrap.area[places] for places in self._places.values()], pools)
         return {model: found[pool] for model, pool in zip(self._places, pools, strict=True)}
+
+    @cached_property
+    def similarity(self) -> pd.DataFrame:
+        """How alike runs are inside (chexlib.results.similarities), one row a comparison, stage and measure: model,
+        init, seed, at ("start" or "end"), other_model, other_init, other_seed, other_at, stage, measure, value, low,
+        high, null, images, enough (whether the images are). Without a row where nothing was compared.
+        """
+        table = read_similarities(self.finished[0].folder.parent, self.name)
+        its = self.runs.set_index("run_id")[["model", "init", "seed"]]
+        table = table.join(its, on="run", how="inner").join(its.add_prefix("other_"), on="other", how="inner")
+        columns = [*its, "at", *its.add_prefix("other_"), "other_at", "stage", "measure"]
+        columns += ["value", "low", "high", "null", "images"]
+        return table[columns].assign(enough=table["images"] >= table["needed"])
 
     @property
     def summary(self) -> pd.DataFrame:

@@ -32,7 +32,7 @@ from chexlib.models.build import check_model
 from chexlib.runs.spec import RunSpec, read_yaml
 from chexlib.runs.store import RunStore, project_folder, write_atomically
 
-FIELDS = ("title", "tasks", "common", "runs")
+FIELDS = ("title", "tasks", "common", "runs", "compare_features")
 DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "views", "train_images", "options")
 
 NETWORK = ("arch", "minus", "norm", "init")
@@ -52,6 +52,7 @@ class Study:
     tasks: tuple[str, ...]  # those whose mean AUC is the result
     common: Mapping
     axes: tuple[Mapping, ...]
+    compare_features: bool = False  # whether its export says how alike its networks are inside
 
     def specs(self) -> list[RunSpec]:
         """Every run, in the file's order, each once."""
@@ -120,11 +121,14 @@ def load_study(name: str | Path) -> Study:
     if unknown := sorted(map(str, set(content) - set(FIELDS))):
         raise UserError(f"{path}: {', '.join(unknown)} is no part of a study: it has {', '.join(FIELDS)}")
     content = {"title": path.stem, "tasks": list(TASKS), "common": {}} | content
+    if not isinstance(content.setdefault("compare_features", False), bool):
+        raise UserError(f"{path}: compare_features is true or false")
     if not isinstance(content["common"], dict) or not isinstance(content["tasks"], list):
         raise UserError(f"{path}: `common` is a mapping of fields to values, and `tasks` a list of findings")
     if strange := [str(task) for task in content["tasks"] if task not in FINDINGS]:
         raise UserError(f"{path}: task {', '.join(strange)} is none of {', '.join(FINDINGS)}")
-    study = Study(path.stem, content["title"], tuple(content["tasks"]), content["common"], tuple(content["runs"]))
+    axes, compare = tuple(content["runs"]), content["compare_features"]
+    study = Study(path.stem, content["title"], tuple(content["tasks"]), content["common"], axes, compare)
     try:
         _ = study.usual  # refuses a `common` that makes no sense by itself
         if not study.specs():

@@ -172,6 +172,12 @@ def load_model(run: Run) -> tuple[torch.nn.Module, Normaliser]:
     return model.eval(), Normaliser(tuple(norm["mean"]), tuple(norm["std"]))
 
 
+def load_start(run: Run) -> tuple[torch.nn.Module, Normaliser]:
+    """The network as a finished run began, made again from its spec, in eval mode, and its Normaliser."""
+    norm = run.provenance["normalisation"]
+    return _network(run.spec, run.spec.init).eval(), Normaliser(tuple(norm["mean"]), tuple(norm["std"]))
+
+
 def _network(spec: RunSpec, init: str) -> torch.nn.Module:
     """With as many outputs for each finding as the spec's policy has classes."""
     classes = parse_policy(spec.policy).classes

@@ -288,12 +288,12 @@ def _alike(
 
     statistic: of the table with a column `alike`, NaN where it lacks what is asked for.
     """
-    table = getattr(results, "similarity", pd.DataFrame())
+    table = results.similarity
     if table.empty:
         return missing(what, "the study's features have not been compared")
     table = table[table["model"].isin(names) & table["other_model"].isin(names)]
-    cca = table["measure"] == "cca"
-    measure = "cca" if cca.any() and table["enough"][cca].all() else "cka"
+    cca, cka = (table[table["measure"] == measure] for measure in ("cca", "cka"))
+    measure = "cca" if len(cca) == len(cka) and cca["enough"].all() else "cka"
     rows = table[table["measure"] == measure]
     rows = rows.assign(alike=(rows["value"] - rows["null"]) / (1 - rows["null"]))
     seeds = sorted({*rows["seed"], *rows["other_seed"]})
