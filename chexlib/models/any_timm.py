@@ -71,10 +71,18 @@ def timm_row(name: str) -> Architecture:
 
 
 def _config(name: str) -> Any:
-    """What timm says of a checkpoint; UserError, with the nearest names, where it knows none of this name."""
+    """What timm says of a checkpoint; UserError, with the nearest names, where it knows none of this name.
+
+    timm still builds networks by the names that it gave up. They are refused with their present ones, so that one
+    network has one name, in tables and in the names of runs.
+    """
     import timm
 
     architecture, dot, _ = str(name).partition(".")
+    former = timm.models.get_deprecated_models()
+    if architecture in former:
+        now = f"is now called {former[architecture]!r}" if former[architecture] else "has no other"
+        raise UserError(f"architecture {name!r} is a name that timm gave up: the network {now}")
     tags = timm.list_pretrained(f"{architecture}.*") if dot else []
     if not timm.is_model(architecture) or (dot and name not in tags):
         raise unknown(name, tags or timm.list_models())

@@ -1,6 +1,7 @@
 """Networks that the table lacks: what timm says of them, what images they take, and which are refused."""
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -121,6 +122,23 @@ def test_what_cannot_be_had_is_refused_in_one_line(name, says):
         with pytest.raises(UserError, match=says) as caught:
             refused(name)
         assert "\n" not in str(caught.value) and repr(name) in str(caught.value)
+
+
+def test_a_name_that_timm_gave_up_is_refused_with_its_present_one(tmp_path, capsys):
+    import timm
+
+    former = timm.models.get_deprecated_models()
+    assert len(former) > 200
+    for name, now in former.items():
+        for spelling in (name, f"{name}.in1k"):
+            with pytest.raises(UserError, match=re.escape(repr(now))) as caught:
+                architecture(spelling)
+            assert "\n" not in str(caught.value) and repr(spelling) in str(caught.value)
+    (tmp_path / "study.yaml").write_text("title: T\nruns: [{arch: tf_efficientnet_b0_ns}]")
+    for command in ("train arch=tf_efficientnet_b0_ns", "weights check tf_efficientnet_b0_ns",
+                    "weights list tf_efficientnet_b0_ns", f"study plan {tmp_path}/study.yaml"):  # fmt: skip
+        assert main(command.split()) == 2
+        assert "tf_efficientnet_b0.ns_jft_in1k" in capsys.readouterr().err
 
 
 def test_looking_at_a_network_draws_no_random_number():
