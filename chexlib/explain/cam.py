@@ -19,7 +19,8 @@ as it does in the logit. `negatives` shows what cutting them off would change.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from copy import deepcopy
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +30,7 @@ from torch.nn import functional as F
 from chexlib.data.labels import FINDINGS
 from chexlib.errors import UserError, nearest
 from chexlib.explain.weightings import WEIGHTINGS, score_cam
+from chexlib.models.networks import evaluating
 
 if TYPE_CHECKING:
     from chexlib.models.networks import Classifier
@@ -60,9 +62,9 @@ def cam(
     `findings` are the columns of the logits wanted, in that order, or CheXpert's names of them (all, where None);
     `method` is one of METHODS. A map's maximum is the predicted probability, or 0 where nothing speaks for the finding
     (upsampling can lower it a little). `upsample=False` gives the native resolution (N, T, h, w). The model is run in
-    evaluation mode and left as it was; it is one of `create_model`, or any module with `maps` and `logits`. Raises
-    `UserError` for images of another shape, a finding that the model does not have, a method that nobody knows, or a
-    network whose maps are not images.
+    evaluation mode and left as it was, whether or not gradients are off (`torch.inference_mode`); it is one of
+    `create_model`, or any module with `maps` and `logits`. Raises `UserError` for images of another shape, a finding
+    that the model does not have, a method that nobody knows, or a network whose maps are not images.
     """
     maps, logits = sums(model, images, findings, method)  # (N, T, h, w) and (N, T)
     maps = scaled(maps, logits)
@@ -117,7 +119,8 @@ def sums_by_method(
     for method in methods:
         _check(model, images, method)
     found, of_logits = {method: [] for method in methods}, []
-    with evaluating(model), torch.no_grad():
+    with evaluating(model), torch.inference_mode(False), torch.no_grad():
+        model, images = _recordable(model), images.clone() if images.is_inference() else images
         for part in parts(images):
             maps = maps_of(model, part)  # (n, C, h, w)
             logits = model.logits(maps)  # (n, all findings)
@@ -146,6 +149,12 @@ def _sums(
     most = max(1, GRADIENTS // (len(columns) * maps[0].numel()))  # images whose derivatives are held at once
     pairs = zip(maps.split(most), summed.split(most), strict=True)
     return torch.cat([_weighted(weigh(_gradients(model, at, columns), part.float()), part) for at, part in pairs])
+
+
+def _recordable(model: nn.Module) -> nn.Module:
+    """The model, or a copy where any of its tensors was made in inference mode, which autograd does not take."""
+    tensors = chain(model.parameters(), model.buffers())
+    return deepcopy(model) if any(tensor.is_inference() for tensor in tensors) else model
 
 
 def _sees_means(model: Classifier, means: Tensor, logits: Tensor) -> bool:
@@ -231,15 +240,3 @@ def _column(finding: int | str, total: int) -> int:
     if finding not in FINDINGS:
         raise UserError(f"finding {finding!r} is not one of the model's; {nearest(finding, FINDINGS)}")
     return FINDINGS.index(finding)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; every submodule's own mode as it was afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

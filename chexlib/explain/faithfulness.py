@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from chexlib.explain.cam import columns_of, evaluating
+from chexlib.explain.cam import columns_of
+from chexlib.models.networks import evaluating
 
 if TYPE_CHECKING:
     from chexlib.models.networks import Classifier

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from chexlib.errors import UserError
-from chexlib.explain.cam import evaluating, maps_of, parts
+from chexlib.explain.cam import maps_of, parts
+from chexlib.models.networks import evaluating
 from chexlib.models.truncate import stage_modules
 
 if TYPE_CHECKING:

@@ -185,6 +185,18 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; every submodule's own mode as it was afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def on_meta(row: Architecture) -> nn.Module:
     """The trunk on torch's meta device, which knows shapes and computes nothing; in evaluation mode."""
     with torch.device("meta"):

@@ -142,6 +142,8 @@ def test_every_architecture_and_truncation_has_maps_that_reach_its_probabilities
     torch.testing.assert_close(peak, torch.where(lit, logits.sigmoid(), 0.0))
     if model.pools_last:  # then the map's sum is the logit, less the bias, as HiResCAM's authors prove
         torch.testing.assert_close(found.sum(dim=(2, 3)) + model.head.bias.detach(), logits, atol=1e-4, rtol=1e-4)
+    with torch.inference_mode():  # as in a loop over validation images; what is made here autograd does not take
+        assert torch.equal(sums(model, images(1, size), method="grad-cam")[0], found)
     if name in LIGHT:
         with torch.no_grad():
             torch.testing.assert_close(logits, model(images(1, size)))
@@ -158,6 +160,24 @@ def test_networks_of_timm_that_the_table_lacks_have_maps(name):
     maps = model.maps(x).detach()
     expected = by_definition("grad-cam", derivatives(model, maps), maps)
     torch.testing.assert_close(scaled(found, logits), scaled(expected, logits), atol=1e-5, rtol=0)
+    for off in (torch.no_grad, torch.inference_mode):
+        with off():
+            assert torch.equal(sums(model, images(), method="grad-cam")[0], found)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3", "test_resnet", "cbr_tiny", "curved"])
+def test_a_network_made_in_inference_mode_has_the_maps_of_any_other(name):
+    def made():
+        return Curved() if name == "curved" else create_model(name, findings=3, seed=1)
+
+    expected = {method: cam(made(), images(), method=method) for method in WEIGHTINGS}
+    with torch.inference_mode():
+        model = made()
+        found = {method: cam(model, images(), method=method) for method in WEIGHTINGS}
+        share, kept, _ = negatives(model, images())
+    assert all(torch.equal(found[method], expected[method]) for method in WEIGHTINGS)
+    assert torch.equal(kept, cam(made(), images(), upsample=False)) and 0 <= share < 1
+    assert model.training and all(weight.is_inference() for weight in model.parameters())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3", "curved"])
