@@ -163,7 +163,7 @@ def gabor(orientation: Tensor, frequency: Tensor, phase: Tensor, size: int) -> T
 
 
 def _from_file(network: nn.Module, row: Architecture, argument: str, seed: int) -> Source:
-    """A state dict in safetensors, ours (`trunk.*`) or timm's; what a truncated network lacks is left out."""
+    """A file's state dict, ours (`trunk.*`) or timm's; what a truncated network lacks is left out."""
     path = Path(argument).expanduser()
     if not path.is_file():
         raise UserError(f"init='file:{argument}': there is no file {path}")
@@ -180,6 +180,6 @@ INITS: dict[str, Init] = {
     "mean_var:weights": Init(_mean_var_weights, pretrained=True),
     "transfusion:<stage>": Init(_transfusion, pretrained=True, check=check_stage),
     "gabor": Init(_gabor),
-    "file:<path.safetensors>": Init(_from_file),
+    "file:<path>": Init(_from_file),
 }
 """By how they are written; what stands in angle brackets is an argument."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -33,6 +34,9 @@ Source = dict[str, Any]
 
 HUB = "https://huggingface.co"
 CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
+STATE_DICTS = ("model", "model_state_dict", "state_dict")
+"""Under what training programs keep a network's tensors, beside the optimiser's and others."""
+
 PROBE_SECONDS = 5  # how long an address may take to answer at all
 
 
@@ -66,18 +70,13 @@ def load(network: nn.Module, row: Architecture, without: tuple[str, ...] = ()) -
     The modules named in `without` stay as they are. Raises UserError, naming the ways to get them, without any weights,
     and where the file is not theirs.
     """
-    import torch
-
     found = locate(row, fetch=True)
     if found is None:
         raise UserError(f"no ImageNet weights for {row.name} ({row.tag}): {ways(row)}")
     place, path = found
     facts = source(place.origin(row), path, row)
     place.check(row, path, facts["sha256"])
-    if path.suffix == ".safetensors":
-        tensors = load_tensors(path)
-    else:
-        tensors = torch.load(path, weights_only=True, map_location="cpu")
+    tensors = load_tensors(path)
     if place.by_position:  # the network may end earlier than the file (truncated, without its 1000-class head)
         tensors = dict(zip(network.state_dict(), tensors.values(), strict=False))
     fill(network, tensors, path.name, without)
@@ -149,14 +148,32 @@ def sha256_of(path: Path) -> str:
 
 
 def load_tensors(path: Path) -> Tensors:
-    """A safetensors file. Raises UserError where it is none."""
+    """A file's tensors by name: safetensors or, by any other suffix, what torch.save wrote, where it runs no code.
+
+    Names are a network's own, without what wrapping it for several GPUs or the compiler puts before them; of a
+    dictionary of training's, its state dict is taken. Raises UserError, with the way to convert a file that holds more
+    than tensors.
+    """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        if path.suffix == ".safetensors":
+            found = load_file(path)
+        else:
+            found = torch.load(path, weights_only=True, map_location="cpu")
+            for key in STATE_DICTS:
+                found = found.get(key, found)
+            found = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
         raise UserError(f"{path} is not a readable safetensors file: {error}") from error
+    except Exception:  # each way to damage a pickle has its own
+        way = "where you trust it, load its network and write network.state_dict() with safetensors.torch.save_file"
+        raise UserError(f"{path} is damaged, or holds more than tensors, which might be code: {way}") from None
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): value for name, value in found.items()}
 
 
 def fill(network: nn.Module, tensors: Tensors, where: str, without: tuple[str, ...] = ()) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 
 import pytest
 import torch
@@ -163,7 +162,7 @@ def test_a_pickle_with_code_is_refused_and_its_code_never_run(tmp_path):
     sha256 = weights.sha256_of(folder / "weights.pth")
     row = replace(ARCHITECTURES["nasnetamobile"], tag=f"nasnetamobile-{sha256[:8]}")
     (folder / "weights.pth").rename(folder / f"{row.tag}.pth")
-    with pytest.raises(UnpicklingError):
+    with pytest.raises(UserError, match=r"holds more than tensors.*save_file"):
         weights.load(torch.nn.Linear(1, 1), row)
     assert not (tmp_path / "ran").exists()
 
@@ -175,6 +174,39 @@ def test_a_file_of_ours_gives_its_trunk_and_a_fresh_head(tmp_path):
     assert same(model.trunk.state_dict(), trained.trunk.state_dict())
     assert torch.equal(model.head.weight, create_model("resnet18", seed=9, minus=2).head.weight)
     assert model.weights_source["init"] == "file:trained.safetensors" and model.mean is None
+
+
+PREFIXES = ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.trunk.")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_what_wraps_a_network_leaves_no_trace_in_the_names_of_its_weights(prefix, tmp_path):
+    trained = create_model("resnet18", seed=4, minus=3).trunk.state_dict()
+    wrapped = {f"{prefix}{name}": value for name, value in trained.items()}
+    save_file(wrapped, tmp_path / "own.safetensors")
+    torch.save(wrapped, tmp_path / "own.pth")
+    for key in ("state_dict", "model", "model_state_dict"):
+        torch.save({"epoch": 3, key: wrapped, "optimizer": {"state": {}, "lr": 0.1}}, tmp_path / f"{key}.pt")
+    torch.save({"model": {"state_dict": wrapped}}, tmp_path / "nested.ckpt")
+    torch.save(wrapped, tmp_path / "old.pth.tar", _use_new_zipfile_serialization=False)
+    for file in tmp_path.iterdir():
+        model = create_model("resnet18", seed=9, minus=3, init=f"file:{file}")
+        assert same(model.trunk.state_dict(), trained), file
+
+
+def test_a_network_pickled_whole_is_refused_with_the_way_to_convert_it(tmp_path):
+    model = create_model("resnet18", minus=3)
+    torch.save(model, tmp_path / "whole.pt")
+    torch.save({"state_dict": model.state_dict(), "args": Path("somewhere")}, tmp_path / "more.ckpt")
+    whole = (tmp_path / "more.ckpt").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.pth").write_text("no tensors")
+    (tmp_path / "empty.pth").touch()
+    torch.save([model.head.weight.data], tmp_path / "list.pth")
+    for file in tmp_path.iterdir():
+        with pytest.raises(UserError, match=r"damaged, or holds more than tensors.*save_file") as caught:
+            create_model("resnet18", minus=3, init=f"file:{file}")
+        assert "\n" not in str(caught.value) and str(file) in str(caught.value)
 
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path):
