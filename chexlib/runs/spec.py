@@ -21,7 +21,7 @@ from chexlib.models.inits import check as check_init
 NUMERICS = 2
 """Raised when a change of code changes results, so that older runs are not taken for new ones."""
 
-LATER = {"train_images": 0}
+LATER = {"train_images": 0, "weight_decay": 0.0}
 """Fields that came when runs had been published, at what those did: they are written down only where they say something
 else, so that a run keeps its name."""
 
@@ -88,6 +88,7 @@ class RunSpec:
     lr: float = 1e-4
     beta1: float = 0.9
     beta2: float = 0.999
+    weight_decay: float = 0.0  # of all weights, L2: so much of a weight is added to its gradient
     eval_every: int = 8192
     eval_unit: str = "images"  # the paper says steps, which would leave five checkpoints for an ensemble of ten
     keep: int = 10  # checkpoints in the ensemble, those of best mean validation AUC
@@ -121,6 +122,8 @@ class RunSpec:
             raise UserError(f"batch_size={self.batch_size}, {parts}: a batch must fall into equal parts")
         if not 0 < self.lr < float("inf"):
             raise UserError(f"lr={self.lr}: the learning rate must be above 0")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise UserError(f"weight_decay={self.weight_decay}: must be 0 or above, e.g. 1e-4")
         if strange := [task for task in self.tasks if task not in FINDINGS]:
             raise UserError(f"tasks: {', '.join(map(str, strange))} is none of {', '.join(FINDINGS)}")
         if not self.tasks:

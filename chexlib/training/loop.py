@@ -178,10 +178,15 @@ class Learner:
 
     @classmethod
     def begin(cls, spec: RunSpec, accelerator: Accelerator, train_mean_std: Callable) -> Learner:
-        """The spec's network at its start, on the device, with Adam."""
+        """The spec's network at its start, on the device, with Adam.
+
+        Weight decay is Adam's own, of the gradient (L2), not AdamW's: what torch.optim.Adam does is what the papers'
+        "Adam" and "weight decay" most likely are.
+        """
         model, prepare = checkpoints.build(spec, train_mean_std)
         model = placed(model, spec, accelerator)
-        optimizer = torch.optim.Adam(model.parameters(), lr=spec.lr, betas=(spec.beta1, spec.beta2), fused=True)
+        betas, decay = (spec.beta1, spec.beta2), spec.weight_decay
+        optimizer = torch.optim.Adam(model.parameters(), lr=spec.lr, betas=betas, weight_decay=decay, fused=True)
         augment = augmenter(spec.augment, spec.size)
         return cls(spec, accelerator, model, prepare, accelerator.prepare(optimizer), augment)
 

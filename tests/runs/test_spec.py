@@ -158,6 +158,8 @@ def test_a_batch_falls_into_equal_parts():
         {"beta2": 1},
         {"beta1": -0.1},
         {"beta1": "nan"},
+        {"weight_decay": -1e-4},
+        {"weight_decay": "nan"},
         {"seed": 2**70},
         {"threads": 100_000},
         {"threads": 0},

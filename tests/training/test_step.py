@@ -47,6 +47,19 @@ def test_a_batch_of_which_nothing_is_known_teaches_nothing():
     assert all(torch.equal(a, b) for a, b in zip(before, learner.network.parameters(), strict=True))
 
 
+def test_weight_decay_is_part_of_the_gradient_that_adam_scales():
+    """Where labels teach nothing, its first step moves each weight by the learning rate towards 0, and not by a share
+    of the weight, as AdamW's does."""
+    spec = replace(SPEC, weight_decay=0.01)
+    learner = Learner.begin(spec, start(spec), lambda: (0.5, 0.25))
+    before = [weight.detach().clone() for weight in learner.network.parameters()]
+    pixels, labels, known = data()
+    step(learner, pixels, labels, known * 0, BATCH)
+    for old, new in zip(before, learner.network.parameters(), strict=True):
+        large = old.abs() > 0.01
+        torch.testing.assert_close(new[large], (old - spec.lr * old.sign())[large], atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("change", [{"memory_format": "contiguous"}, {"precision": "tf32"}, {"precision": "bf16"}])
 def test_settings_change_the_last_digits_alone(change):
     (reference, _), (losses, _) = learned(SPEC), learned(replace(SPEC, **change))
