@@ -161,21 +161,35 @@ def data_check(
     data: Data = None,
     option: ReaderOptions = None,
     labels_only: Annotated[bool, Option("--labels-only", help="look at the label files alone, at no image")] = False,
+    known: Annotated[
+        str | None, Option(metavar="HASHES", help="look for copies: a file of --hashes, or a folder of published runs")
+    ] = None,
+    hashes: Annotated[
+        str | None, Option(metavar="FILE", help="write the images' hashes, for another's --known")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Look for what is wrong with a data set, before training on it.
 
     Exits 1 where it finds problems: what training refuses (labels out of range, missing or unreadable images, a patient
     in two splits ...) and what makes scores wrong (constant, inverted, or duplicate images in several splits or of
-    several patients, a test set without one of a task's classes). Warnings and notes alone exit 0. What cannot be read
-    at all exits 2.
+    several patients, a test set without one of a task's classes, with --known val and test images that HASHES trains
+    on). Warnings and notes alone exit 0. What cannot be read at all exits 2.
     """
     from chexlib.data.check import check
     from chexlib.data.sources import find_source, read_listing
+    from chexlib.runs.manifest import find_hashes, hide_ids, write_hashes
 
-    _, listing = read_listing(*find_source(source, data), size=128, **_values(option))
-    report = check(listing, pixels=not labels_only)
+    if labels_only and (known or hashes):
+        raise UserError("--labels-only: hashes are of images: leave it out, or --known and --hashes")
+    row, root = find_source(source, data)
+    others = find_hashes(known) if known else None
+    _, listing = read_listing(row, root, size=128, **_values(option))
+    report = check(listing, pixels=not labels_only, known=others)
     print(json.dumps(report.to_json(), indent=1) if as_json else report.text())
+    if hashes:
+        table = report.hashes if row.shareable else hide_ids(report.hashes, os.urandom(32))
+        write_hashes(Path(hashes).expanduser(), table)
     return report.exit_code
 
 

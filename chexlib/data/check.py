@@ -1,16 +1,15 @@
 """Reads a data set before anyone trains on it: its label files, its images, and how much its splits can tell.
 
 What may be found is a table, chexlib.data.listing.KINDS. Pixels are looked at in one pass: each image is decoded once,
-at SIDE px, in several threads; what is kept of it is a hash, a thumbnail of 16 x 16 px and its shorter side, about 300
-bytes. Images with equal hashes are decoded again at FINE px before they are called duplicates; the same picture with
-other losses is none. An inverted image is one whose thumbnail correlates with the median thumbnail of its view below
+at SIDE px, in several threads; what is kept of it is a perceptual hash, a thumbnail of 16 x 16 px and its shorter side,
+about 400 bytes. Duplicates are copies by their hashes (chexlib.data.hashes), within the set and, by a table of hashes,
+of another set's images. An inverted image is one whose thumbnail correlates with the median thumbnail of its view below
 INVERTED, an upside-down one fits that median better when it is turned over. Both are known only where most images of a
 view are right.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
@@ -21,18 +20,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from chexlib.data.hashes import FLAT, HASHED, WORDS, copies, hash_images, hash_texts, near_pairs, read_hashes
 from chexlib.data.images import BadImage, Files, Images, Picture, visible_files
 from chexlib.data.labels import FINDINGS, TASKS, counts
 from chexlib.data.listing import FEW, KINDS, PROBLEM, SPLITS, WARNING, Listing, Problem, Remarks
 from chexlib.errors import UserError
 
-SIDE, THUMBNAIL, FINE = 64, 16, 512
+SIDE, THUMBNAIL = 64, 16
 
 CHUNK = 1024
 """Images in the threads' queue at once."""
-
-FLAT = 1.0
-"""Grey levels: an image whose standard deviation is smaller shows nothing."""
 
 INVERTED = -0.2
 """With 20 of 1,000 X-rays of NIH's inverted, in 20 draws, it finds 398 of 400, with 300 inverted 5,956 of 6,000, and of
@@ -44,6 +41,9 @@ phantoms. Of images as they come it names one, an X-ray of NIH's that does stand
 
 SMALL = 0.5
 """Of the median shorter side."""
+
+NAMED = 3
+"""Copies of a known set's images that a message names."""
 
 WIDTH = 100
 """Columns of the terminal that a report is written for."""
@@ -58,7 +58,8 @@ class Report:
     patients: int
     decoded: int  # images whose pixels were looked at
     found: tuple[Problem, ...]
-    notes: tuple[str, ...] = ()  # of the reader: what it put right
+    notes: tuple[str, ...] = ()  # of the reader: what it put right; and what was compared
+    hashes: pd.DataFrame | None = None  # HASHED of the images that were decoded
 
     @property
     def table(self) -> pd.DataFrame:
@@ -110,25 +111,33 @@ def _wrapped(text: str, indent: int = 0) -> list[str]:
                          break_long_words=False)  # fmt: skip
 
 
-def check(listing: Listing, pixels: bool = True, most: int | None = None, progress: bool = True) -> Report:
+def check(
+    listing: Listing,
+    pixels: bool = True,
+    most: int | None = None,
+    progress: bool = True,
+    known: pd.DataFrame | None = None,
+) -> Report:
     """Everything that is wrong with a data set, in the order of KINDS.
 
     `pixels=False` looks at the label files alone. `most` decodes at most so many images, spread evenly over the
-    listing, and duplicates are those among them; the report says how many they were.
+    listing, and duplicates are those among them; the report says how many they were. `known` is another set's table of
+    HASHED, whose copies are looked for among the decoded images.
     """
     table = listing.table
-    remarks, decoded = Remarks(list(listing.all_problems(SPLITS))), 0
+    remarks, hashes = Remarks(list(listing.all_problems(SPLITS)), list(listing.notes)), None
     _class_counts(listing, remarks)
     if pixels:
         rows = np.flatnonzero(~table["image"].duplicated().to_numpy())
         if most is not None and len(rows) > most:
             rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
-        decoded = _look(listing, rows, remarks, progress)
+        hashes = _look(listing, rows, remarks, progress)
+        if known is not None:
+            _compare(hashes, known, remarks, progress)
         _files(listing.images, remarks)
     found = sorted(remarks.problems, key=lambda problem: list(KINDS).index(problem.kind))
-    return Report(
-        len(table), table["study"].nunique(), table["patient"].nunique(), decoded, tuple(found), listing.notes
-    )
+    of = len(table), table["study"].nunique(), table["patient"].nunique(), 0 if hashes is None else len(hashes)
+    return Report(*of, tuple(found), tuple(remarks.notes), hashes)
 
 
 def _class_counts(listing: Listing, remarks: Remarks) -> None:
@@ -146,12 +155,12 @@ def _class_counts(listing: Listing, remarks: Remarks) -> None:
         remarks.wrong(kind, items, after=f": {KINDS[kind].advice}")
 
 
-def _look(listing: Listing, rows: np.ndarray, remarks: Remarks, progress: bool) -> int:
-    """Decodes the images of these rows and notes what is wrong with them; returns how many could be decoded."""
+def _look(listing: Listing, rows: np.ndarray, remarks: Remarks, progress: bool) -> pd.DataFrame:
+    """Decodes the images of these rows and notes what is wrong with them; returns HASHED of those that it could."""
     images, n = listing.images, len(rows)
     names = listing.table["image"].to_numpy()[rows]
-    thumbnails, hashes = np.zeros((n, THUMBNAIL, THUMBNAIL), np.uint8), np.zeros(n, "S32")  # "" where not decoded
-    flat, sides, turns, greatest = np.zeros(n, bool), *np.zeros((3, n), np.int32)
+    thumbnails, hashes = np.zeros((n, THUMBNAIL, THUMBNAIL), np.uint8), np.zeros((n, WORDS), np.uint64)
+    (decoded, flat), (sides, turns, greatest) = np.zeros((2, n), bool), np.zeros((3, n), np.int32)
     missing, unreadable = {}, {}  # place in rows to one line
 
     def at(k: int) -> None:
@@ -166,8 +175,8 @@ def _look(listing: Listing, rows: np.ndarray, remarks: Remarks, progress: bool) 
             pixels = picture.pixels
             blocks = pixels.reshape(THUMBNAIL, SIDE // THUMBNAIL, THUMBNAIL, SIDE // THUMBNAIL)
             thumbnails[k] = blocks.mean(axis=(1, 3)).round()
-            hashes[k] = _hash(pixels)
-            flat[k] = pixels.std() < FLAT
+            hashes[k] = hash_images(pixels[None])[0]
+            decoded[k], flat[k] = True, pixels.std() < FLAT
             sides[k] = min(picture.width, picture.height)
             turns[k], greatest[k] = picture.orientation, picture.greatest
 
@@ -180,8 +189,8 @@ def _look(listing: Listing, rows: np.ndarray, remarks: Remarks, progress: bool) 
         places = sorted(wrong)
         remarks.wrong(kind, names[places], message=wrong[places[0]] if places else "")
     _wrong(remarks, "constant", names[flat], "is one grey all over")
-    shown = (hashes != b"") & ~flat
-    _duplicates(listing, rows[shown], hashes[shown], remarks)
+    _duplicates(listing.table.iloc[rows], hashes, remarks, progress)
+    shown = decoded & ~flat
     _orientation(listing.table.iloc[rows[shown]], thumbnails[shown], remarks)
     usual = np.median(sides[sides > 0]) if sides.any() else 0
     small = (sides > 0) & (sides < SMALL * usual)
@@ -192,7 +201,8 @@ def _look(listing: Listing, rows: np.ndarray, remarks: Remarks, progress: bool) 
         whites = f"{greatest[deep].min():,} to {greatest[deep].max():,}"
         what = f"greatest values of {whites}" if images.bits else f"white is each one's greatest value ({whites})"
         _wrong(remarks, "deep", names[deep], what)
-    return int((hashes != b"").sum())
+    table = listing.table.iloc[rows[decoded]]
+    return table[list(HASHED[:-1])].assign(hash=hash_texts(hashes[decoded]))
 
 
 def _wrong(remarks: Remarks, kind: str, items: np.ndarray | list[str], what: str) -> None:
@@ -200,20 +210,14 @@ def _wrong(remarks: Remarks, kind: str, items: np.ndarray | list[str], what: str
     remarks.wrong(kind, items, after=f": {what}: {KINDS[kind].advice}")
 
 
-def _hash(pixels: np.ndarray) -> bytes:
-    return hashlib.sha256(pixels).hexdigest()[:32].encode()
-
-
-def _duplicates(listing: Listing, rows: np.ndarray, hashes: np.ndarray, remarks: Remarks) -> None:
-    """The same pixels under several names: in several splits, else of several patients, else of one."""
+def _duplicates(table: pd.DataFrame, hashes: np.ndarray, remarks: Remarks, progress: bool) -> None:
+    """Copies of one image under several names: in several splits, else of several patients, else of one."""
     found: dict[str, list[pd.DataFrame]] = {"duplicate-splits": [], "duplicate-patients": [], "duplicate": []}
-    for candidates in _equal(rows, hashes):
-        finer = np.array([_hash(listing.images.read(int(row), FINE)) for row in candidates])
-        for same in _equal(candidates, finer):
-            of = listing.table.iloc[same]
-            splits, patients = of["split"].nunique(), of["patient"].nunique()
-            kind = "duplicate-splits" if splits > 1 else "duplicate-patients" if patients > 1 else "duplicate"
-            found[kind].append(of)
+    for rows in copies(hashes, progress):
+        of = table.iloc[rows]
+        splits, patients = of["split"].nunique(), of["patient"].nunique()
+        kind = "duplicate-splits" if splits > 1 else "duplicate-patients" if patients > 1 else "duplicate"
+        found[kind].append(of)
     for kind, groups in found.items():
         for of in groups[:1]:
             where = f"split {' and '.join(of['split'].unique())}, patient {' and '.join(of['patient'].unique())}"
@@ -222,10 +226,22 @@ def _duplicates(listing: Listing, rows: np.ndarray, hashes: np.ndarray, remarks:
             remarks.wrong(kind, [" = ".join(group["image"]) for group in groups], message=message)
 
 
-def _equal(rows: np.ndarray, hashes: np.ndarray) -> list[np.ndarray]:
-    """Groups of at least two rows with the same hash."""
-    _, group, sizes = np.unique(hashes, return_inverse=True, return_counts=True)
-    return [rows[group == which] for which in np.flatnonzero(sizes > 1)]
+def _compare(own: pd.DataFrame, known: pd.DataFrame, remarks: Remarks, progress: bool) -> None:
+    """Copies of a known set's images, by what each set does with them."""
+    counts = [f"{n:,} {split}" for split in SPLITS if (n := (known["split"] == split).sum())]
+    remarks.notes.append(f"Compared with the known set's images: {', '.join(counts)}.")
+    known = known[known["hash"] != ""].drop_duplicates(["split", "hash"])
+    pairs = near_pairs(read_hashes(own["hash"]), read_hashes(known["hash"]), progress)
+    pairs = pd.concat([own.iloc[pairs[:, 0]].reset_index(drop=True),
+                       known.iloc[pairs[:, 1]].reset_index(drop=True).add_prefix("known ")], axis=1)  # fmt: skip
+    ours, theirs = pairs["split"] == "train", pairs["known split"] == "train"
+    for kind, of in (("known", ~ours & theirs), ("known-held-out", ours & ~theirs), ("known-both", ours & theirs)):
+        found = pairs[of].drop_duplicates("image")
+        items = (found["image"] + " = " + found["known image"]).tolist()
+        counts = found["split"].value_counts()
+        some = " and ".join(f"{n:,} of {(own['split'] == split).sum():,} {split} images" for split, n in counts.items())
+        message = f"{some}, such as {', '.join(items[:NAMED])}: {KINDS[kind].advice}"
+        remarks.wrong(kind, items, message=message)
 
 
 def _orientation(table: pd.DataFrame, thumbnails: np.ndarray, remarks: Remarks) -> None:

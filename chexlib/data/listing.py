@@ -58,6 +58,7 @@ KINDS = {
     "inverted": Kind("inverted images", "look at them, and turn black and white round"),
     "duplicate-splits": Kind("duplicates in several splits", "keep those of the test set"),
     "duplicate-patients": Kind("duplicates of several patients", "find out whose they are"),
+    "known": Kind("val or test images that the known set trains on", "take them out: scores on them are too good"),
     "no-auc": Kind("tasks without an AUC", "put positives and negatives into the test set"),
     "view": Kind("views that nobody knows", "correct them: they count as not said", WARNING),
     "sex": Kind("sexes that nobody knows", "correct them: they count as not said", WARNING),
@@ -66,6 +67,7 @@ KINDS = {
     "files": Kind("label files beside the one that is read", "remove those that are not meant", WARNING),
     "box": Kind("boxes that are none", "correct them: they are left out", WARNING),
     "duplicate": Kind("duplicates of one patient", "keep one of each", WARNING),
+    "known-held-out": Kind("training images that the known set holds out", "expect too good scores there", WARNING),
     "upside-down": Kind("images upside down", "look at them, and turn them", WARNING),
     "small": Kind("images much smaller than usual", "look for the originals", WARNING),
     "outside": Kind("images outside the folder", "look where their symbolic links lead", WARNING),
@@ -73,6 +75,7 @@ KINDS = {
     "few": Kind(f"findings with fewer than {FEW} of a class", "expect wide intervals", WARNING),
     "turned": Kind("images that EXIF turns", "nothing: they are learned from as viewers show them", NOTE),
     "deep": Kind("images of 9 to 16 bits", "nothing, or one range for all of them: --option bits=12", NOTE),
+    "known-both": Kind("training images that the known set trains on", "nothing", NOTE),
     "unlisted": Kind("image files that no row lists", "nothing, where they are meant to be left out", NOTE),
 }
 """In the order in which they are shown: what readers find, then what `data check` adds; problems first."""

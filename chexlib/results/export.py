@@ -12,7 +12,6 @@ weights.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import secrets
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from chexlib.errors import UserError
 from chexlib.results.held_out import is_closed, open_tested, publish_replicates, replicates_file, shown_log
 from chexlib.results.native_maps import FILE, as_npz, map_pairs, native_maps, with_weights
 from chexlib.results.similarities import compare_runs, read_similarities, similarity_file
+from chexlib.runs.manifest import hide_ids, make_manifest, manifest_file, read_hashes_file, write_hashes
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore, log_lines, write_atomically
 from chexlib.study.study import Study
@@ -65,15 +65,18 @@ def export_study(
     tested = open_tested(study.name, runs, study.tasks) if any(map(is_closed, runs)) else None
     dataset = _dataset(runs, root)
     pairs = map_pairs(dataset, study.tasks) if dataset and dataset.shareable else None
+    key = secrets.token_bytes(32)  # nobody can compute the hashes without it
+    manifests = _manifests(runs, store, dataset, root, key)
     published.plan(study.name, [])  # until all is written
     replicates_file(published.folder, study.name).unlink(missing_ok=True)
     _clear(published.folder, f".{study.name}.*.[0-9]*")
-    key = secrets.token_bytes(32)  # nobody can compute the hashes without it
     specs = [without_folders(run.spec) for run in runs]
     bar = tqdm(runs, f"exporting {study.name}", unit="run", disable=not progress, leave=False)
     for run, spec in zip(bar, specs, strict=True):
         _export_run(run, published.run(spec), spec, key)
         _export_maps(run, published.run(spec), dataset, pairs)
+    for fingerprint, manifest in manifests.items():
+        write_hashes(manifest_file(published.folder, fingerprint), manifest)
     if tested:
         publish_replicates(published.folder, study.name, [spec.run_id for spec in specs], tested)
     names = {run.run_id: spec.run_id for run, spec in zip(runs, specs, strict=True)}
@@ -107,10 +110,33 @@ def _dataset(runs: Sequence[Run], root: str | Path | None) -> Dataset | None:
     spec = runs[0].spec
     if not (root or spec.dataset == "phantom") or not any(map(with_weights, runs)):
         return None
+    return _open(spec, root)
+
+
+def _open(spec: RunSpec, root: str | Path | None) -> Dataset:
     dataset = open_for(spec, root, progress=False)
     if dataset.fingerprint != spec.fingerprint:
         raise UserError(f"{dataset.root}: holds other images than the study was trained on: give its folder, or none")
     return dataset
+
+
+def _manifests(
+    runs: Sequence[Run], store: RunStore, dataset: Dataset | None, root: str | Path | None, key: bytes
+) -> dict[str, pd.DataFrame]:
+    """What may be shared of the manifests of the runs' data, by fingerprint: the store's, or made of data at hand."""
+    found = {}
+    for fingerprint, run in {run.spec.fingerprint: run for run in runs}.items():
+        path = manifest_file(store.folder, fingerprint)
+        if path.exists():
+            manifest = read_hashes_file(path)
+        elif dataset is not None and dataset.fingerprint == fingerprint:
+            manifest = make_manifest(dataset, progress=False)
+        elif root:
+            manifest = make_manifest(_open(run.spec, root), progress=False)
+        else:
+            continue
+        found[fingerprint] = hide_ids(manifest.assign(hash=""), key) if is_closed(run) else manifest
+    return found
 
 
 def _export_maps(run: Run, target: Run, dataset: Dataset | None, pairs: pd.DataFrame | None) -> None:
@@ -132,13 +158,8 @@ def _clear(folder: Path, pattern: str) -> None:
 
 def _rows(run: Run, key: bytes) -> bytes:
     """Which images, studies and patients there are, under hashes and in their order, as Parquet."""
-    table = run.predictions()[list(ROWS)]
-    for name in ("image", "study", "patient"):
-        texts = (f"{name} {value}".encode() for value in table[name])
-        table[name] = [hashlib.blake2b(text, key=key, digest_size=8).hexdigest() for text in texts]
-    table = table.sort_values("image")
     buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False, compression="zstd")
+    hide_ids(run.predictions()[list(ROWS)], key).to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()
 
 

@@ -33,6 +33,7 @@ from chexlib.data.labels import FINDINGS
 from chexlib.errors import UserError
 from chexlib.models.build import check_model
 from chexlib.models.networks import count
+from chexlib.runs.manifest import keep_manifest
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.training import checkpoints, processes
@@ -71,6 +72,7 @@ def fit(
             checkpoints.tidy(run)
             return run
         run.write("spec.json", spec.to_json())
+        keep_manifest(store.folder, dataset, progress)
         if spec.teacher and not has_soft_labels(run):
             teacher = fit(spec.teacher, root, store, progress, wait=True)
             write_soft_labels(run, teacher, dataset, progress)

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from chexlib.cli import main
-from chexlib.data import check as checking
+from chexlib.data import phantom
 from chexlib.data.check import check
 from chexlib.data.describe import describe, text
+from chexlib.data.hashes import HASHED
 from chexlib.data.labels import FINDINGS
 from chexlib.data.listing import KINDS
 from chexlib.data.readers import nih
@@ -118,7 +119,8 @@ DEFECTS = {
 
 def test_every_kind_is_planted_here():
     of_readers = {"column", "finding", "path", "split", "list", "study-twice", "disagree", "view", "sex", "age", "box"}
-    assert set(KINDS) == set(DEFECTS) | OF_SMALL_SETS | of_readers | {"files"}
+    of_two_sets = {"known", "known-held-out", "known-both"}
+    assert set(KINDS) == set(DEFECTS) | OF_SMALL_SETS | of_readers | of_two_sets | {"files"}
 
 
 def test_a_clean_folder_has_no_defect(phantom_folder):
@@ -224,11 +226,70 @@ def test_the_real_sample_holds_one_image_twice_and_one_on_its_head(real):
     assert not any(problem.fatal for problem in defects.values())
 
 
-def test_equal_hashes_at_a_small_size_do_not_make_duplicates(copy, monkeypatch):
-    monkeypatch.setattr(
-        checking, "_hash", lambda pixels: b"same" if len(pixels) == checking.SIDE else str(pixels.sum()).encode()
-    )
-    assert found(copy) == {}
+@pytest.mark.parametrize("change", [ImageOps.invert, lambda image: image.resize((100, 90))])
+def test_a_copy_that_is_no_twin_is_a_duplicate(copy, change):
+    train, test = images(copy, "train")[0], images(copy, "test")[0]
+    change(Image.open(train)).save(test, quality=60)
+    duplicates = found(copy)["duplicate-splits"]
+    assert duplicates.items == (f"{train.relative_to(copy)} = {test.relative_to(copy)}",)
+
+
+@pytest.fixture(scope="module")
+def known(phantom_folder):
+    """The hashes of a set."""
+    return check(listing_of(phantom_folder), progress=False).hashes
+
+
+def compared(folder, known):
+    """Of each kind of copy of a known set's images, pairs of names."""
+    report = check(listing_of(folder), progress=False, known=known)
+    kinds = ("known", "known-held-out", "known-both")
+    return {problem.kind: problem.items for problem in report.found if problem.kind in kinds}, report
+
+
+def test_a_set_learns_from_the_images_that_it_learns_from(phantom_folder, known):
+    of_each, report = compared(phantom_folder, known)
+    training = known.loc[known["split"] == "train", "image"]
+    assert of_each == {"known-both": tuple(f"{name} = {name}" for name in training)}
+    assert report.exit_code == 0
+
+
+def test_images_that_a_known_set_learned_from_are_found_by_what_both_do_with_them(
+    copy, phantom_folder, known, tmp_path
+):
+    """Where train and test are exchanged, each training image of one is held out by the other."""
+    exchanged = known.assign(split=known["split"].map({"train": "test", "test": "train", "val": "val"}))
+    of_each, report = compared(copy, exchanged)
+    counts = known["split"].value_counts()
+    assert {kind: len(items) for kind, items in of_each.items()} == {
+        "known": counts["test"],
+        "known-held-out": counts["train"],
+    }
+    assert report.exit_code == 1
+
+
+def test_a_set_of_other_images_shares_none(copy, known, tmp_path):
+    other = tmp_path / "other"
+    phantom.write(other, n=40, n_valid=8, n_test=16, size=48, seed=2, progress=False)
+    test = images(other, "test")[0]
+    assert compared(other, known)[0] == {}
+    copied = np.asarray(Image.open(images(copy, "train")[0]).resize((96, 96)))
+    Image.fromarray(255 - copied).save(test, quality=60)
+    leaked = f"{test.relative_to(other)} = {images(copy, 'train')[0].relative_to(copy)}"
+    assert compared(other, known)[0] == {"known": (leaked,)}
+
+
+def test_hashes_are_written_and_compared_with_by_the_command(copy, phantom_folder, tmp_path, capsys):
+    file = tmp_path / "phantom.hashes.parquet"
+    assert main(["data", "check", str(phantom_folder), "--hashes", str(file)]) == 0
+    rows = pd.read_parquet(file)
+    assert list(rows) == list(HASHED) and len(rows) == len(listing_of(phantom_folder).table)
+    capsys.readouterr()
+    shutil.copy(images(copy, "train")[0], images(copy, "test")[0])
+    assert main(["data", "check", str(copy), "--known", str(file), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    [leak] = [problem for problem in report["problems"] if problem["kind"] == "known"]
+    assert leak["count"] == 1 and images(copy, "test")[0].name in leak["items"][0]
 
 
 def test_a_finding_that_is_not_labelled_has_no_class_to_be_too_small(real):

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chexlib.data.hashes import HASHED
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
 from chexlib.results import export, held_out, open_results
 from chexlib.results.export import FILES, export_study
 from chexlib.results.held_out import HeldOut
+from chexlib.runs.manifest import find_hashes, manifest_file, write_hashes
 from chexlib.runs.store import Run, RunStore
 from chexlib.stats import auroc, bca_interval, resample_counts
 from chexlib.study import load_study
@@ -154,6 +156,30 @@ def test_an_export_that_was_cut_short_looks_unfinished_and_can_be_repeated(study
     (whole.folder / ".made.replicates.parquet.123").touch()
     assert len(open_results(study, exported(study, store).folder).models) == 4
     assert not list(whole.folder.rglob(".*"))
+
+
+def manifest() -> pd.DataFrame:
+    """Two images of each of 50 patients, with hashes."""
+    rows = [(split, f"patient{64741 + i}/view{k}.jpg", f"patient{64741 + i}", f"{2 * i + k + 1:0144x}")
+            for i, split in enumerate(["train"] * 30 + ["val"] * 10 + ["test"] * 10) for k in (0, 1)]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(HASHED))
+
+
+@pytest.mark.parametrize("dataset", ["nih", "chexpert"])
+def test_the_manifest_is_published_and_of_a_closed_set_without_hashes_or_ids(tmp_path, dataset):
+    study = study_file(tmp_path, dataset)
+    store = make_store(tmp_path / "runs", study)
+    write_hashes(manifest_file(store.folder, "cafe"), manifest())
+    out = exported(study, store)
+    table = pd.read_parquet(manifest_file(out.folder, "cafe"))
+    assert table["split"].value_counts().to_dict() == {"train": 60, "val": 20, "test": 20}
+    assert table["patient"].nunique() == 50
+    if dataset == "nih":
+        assert table.equals(manifest()) and len(find_hashes(out.folder)) == 100
+    else:
+        assert (table["hash"] == "").all() and names_a_patient(out.folder) == []
+        with pytest.raises(UserError, match="terms keep them back"):
+            find_hashes(out.folder)
 
 
 def test_a_run_store_is_not_exported_onto_itself(study, store):
