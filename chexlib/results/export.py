@@ -1,6 +1,7 @@
 """Publishing a study: predictions, logs, provenance and native maps of its finished runs, no weights and no images.
 
-A study that compares features has a table of similarities, too (chexlib.results.similarities).
+A study that compares features has a table of similarities, too (chexlib.results.similarities). Which images its runs
+learned from, a manifest of hashes tells (chexlib.runs.manifest).
 
 What is published hangs on the data set's terms (`chexlib.data.sources`). Where they keep labels and ids back, results
 are computed from the study's replicates, beside the runs; why no score may be published with them, and what of a log
@@ -26,7 +27,7 @@ from chexlib.errors import UserError
 from chexlib.results.held_out import is_closed, open_tested, publish_replicates, replicates_file, shown_log
 from chexlib.results.native_maps import FILE, as_npz, map_pairs, native_maps, with_weights
 from chexlib.results.similarities import compare_runs, read_similarities, similarity_file
-from chexlib.runs.manifest import hide_ids, make_manifest, manifest_file, read_hashes_file, write_hashes
+from chexlib.runs.manifest import SUFFIX, hide_ids, make_manifest, manifest_file, read_hashes_file, write_hashes
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore, log_lines, write_atomically
 from chexlib.study.study import Study
@@ -47,7 +48,7 @@ def export_study(
     """Copies what may be shared of the study's finished runs to `out`, which is a run store too; returns it.
 
     Maps and similarities are made where the data set is at hand (the phantom is, others lie in the folder `root`) and a
-    run has weights.
+    run has weights; a manifest that the run store lacks, wherever its data are at hand.
     A study that is not finished is exported as far as it is, and its list names what is still to come.
 
     Exporting over an older export replaces it; one that was cut short holds no study until it is repeated. Raises
@@ -69,7 +70,8 @@ def export_study(
     manifests = _manifests(runs, store, dataset, root, key)
     published.plan(study.name, [])  # until all is written
     replicates_file(published.folder, study.name).unlink(missing_ok=True)
-    _clear(published.folder, f".{study.name}.*.[0-9]*")
+    for pattern in (f".{study.name}.*.[0-9]*", f".*{SUFFIX}.[0-9]*"):
+        _clear(published.folder, pattern)
     specs = [without_folders(run.spec) for run in runs]
     bar = tqdm(runs, f"exporting {study.name}", unit="run", disable=not progress, leave=False)
     for run, spec in zip(bar, specs, strict=True):

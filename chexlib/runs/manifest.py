@@ -54,7 +54,7 @@ def write_hashes(path: Path, table: pd.DataFrame) -> None:
     """Writes a table of HASHED. Raises UserError where the disk does not take it."""
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False, compression="zstd")
-    write_atomically(path, buffer.getvalue(), "choose another place")
+    write_atomically(path, buffer.getvalue(), "free some space or choose another folder")
 
 
 def hide_ids(table: pd.DataFrame, key: bytes) -> pd.DataFrame:

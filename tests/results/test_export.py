@@ -154,6 +154,7 @@ def test_an_export_that_was_cut_short_looks_unfinished_and_can_be_repeated(study
         assert sum((path / "done.json").exists() for path in whole.folder.iterdir() if path.is_dir()) == 7
     (whole.folder / store.planned("made")[0].run_id / ".spec.json.123").touch()  # as a process that is killed leaves it
     (whole.folder / ".made.replicates.parquet.123").touch()
+    (whole.folder / ".cafe.hashes.parquet.123").touch()
     assert len(open_results(study, exported(study, store).folder).models) == 4
     assert not list(whole.folder.rglob(".*"))
 
