@@ -163,7 +163,7 @@ def _maps(run: Run, pixels: np.ndarray, findings: list[str], method: str, progre
     maps, p = 0.0, 0.0
     with tqdm(total=len(members) * len(pixels), desc="maps", unit="image", disable=not progress, leave=False) as bar:
         for images in members:
-            load_weights(run, model, images)
+            load_weights(run, model, images, prepare)
             parts = []
             for first in range(0, len(pixels), BATCH):
                 batch = prepare(pixels[first : first + BATCH], accelerator.device)  # (n, 3, H, W)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexlib.errors import UserError
+from chexlib.models import probe
 from chexlib.models.truncate import check_stage, stages
 from chexlib.models.weights import Source, fill, load, load_tensors, source
 from chexlib.models.zoo import Architecture
@@ -168,6 +169,7 @@ def _from_file(network: nn.Module, row: Architecture, argument: str, seed: int) 
     if not path.is_file():
         raise UserError(f"init='file:{argument}': there is no file {path}")
     tensors = load_tensors(path)
+    probe.check_file(path, tensors)
     ours = {name.removeprefix("trunk."): value for name, value in tensors.items() if name.startswith("trunk.")}
     fill(network, ours or tensors, path.name)
     return {"init": f"file:{path.name}", **source("file", path, row, licence="")}

@@ -1,7 +1,8 @@
 """Checkpoints: the state that training resumes from, and the weights of the evaluations that enter the ensemble.
 
 All files are safetensors, so that nothing but tensors is ever loaded; the position in training is a small JSON text
-in the header, beside the SHA-256 of the tensors. The last two states are kept: where the newer one is damaged, training
+in the header, beside the SHA-256 of the tensors. Beside weights are their logits of a fixed image, which are compared
+when they are loaded (chexlib.models.probe). The last two states are kept: where the newer one is damaged, training
 goes on from the one before it. No random state is kept: each stretch between two evaluations draws from a seed of its
 own (see chexlib.training.loop).
 """
@@ -14,13 +15,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from chexlib.data.images import stretch
 from chexlib.data.labels import parse_policy
 from chexlib.errors import UserError
-from chexlib.models import create_model
+from chexlib.models import create_model, probe
+from chexlib.models.networks import Classifier
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run
 from chexlib.training.device import Normaliser
@@ -34,33 +39,47 @@ def weights_name(images: int) -> str:
 
 
 def save_checkpoint(
-    run: Run, model: torch.nn.Module, optimizer: torch.optim.Optimizer, log: list[dict], keep: int
+    run: Run, model: Classifier, prepare: Normaliser, optimizer: torch.optim.Optimizer, log: list[dict], keep: int
 ) -> None:
     """After the log's last evaluation, what an ensemble of `keep` and resuming need; the state makes the rest count."""
     now, before = (ensemble_members(rows, keep) for rows in (log, log[:-1]))
     if log[-1]["images"] in now:
-        save_weights(run, model, log[-1]["images"])
+        save_weights(run, model, log[-1]["images"], prepare)
     run.write_log(log)
     save_resume_state(run, model, optimizer, log)
     keep_only(run, now + before, states=2)  # the state before serves where the newest is damaged
 
 
-def save_weights(run: Run, model: torch.nn.Module, images: int) -> None:
-    """The weights after so many images."""
+def save_weights(run: Run, model: Classifier, images: int, prepare: Normaliser | None = None) -> None:
+    """The weights after so many images; with what prepares images for them, also their logits of a fixed one."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    _write(run, weights_name(images), tensors)
+    kept = {}
+    if prepare:
+        kept["probe"] = probe.written(model, _network(run.spec), run.spec.size, _prepared(run.spec, prepare))
+    _write(run, weights_name(images), tensors, **kept)
 
 
-def load_weights(run: Run, model: torch.nn.Module, images: int) -> None:
-    """Fills the model with the weights after so many images. Raises UserError where they are not there, or damaged."""
+def load_weights(run: Run, model: Classifier, images: int, prepare: Normaliser | None = None) -> None:
+    """Fills the model with the weights after so many images; `prepare` (None: as provenance says) makes its input.
+
+    Raises UserError where they are not there, or damaged, and where network and images, as they are now, give other
+    logits than when the weights were written: every prediction would be wrong by as much, and nothing would show it.
+    """
     path = run.checkpoints / weights_name(images)
     if not path.exists():
         raise UserError(f"{path}: no such file: published results hold no weights, train the run to have them")
     try:
-        tensors, _ = _read(path)
+        tensors, metadata = _read(path)
     except ValueError as error:
         raise UserError(f"{path}: {error}: remove {run.folder} and train the run again") from None
     model.load_state_dict(tensors)
+    if "probe" in metadata:
+        probe.check(metadata["probe"], model, path, _prepared(run.spec, prepare or _normaliser(run)))
+
+
+def _prepared(spec: RunSpec, prepare: Normaliser) -> torch.Tensor:
+    """The picture of chexlib.models.probe as the run's images come to its network: (1, 3, size, size)."""
+    return prepare(np.array(stretch(Image.fromarray(probe.picture()), spec.size))[None])
 
 
 def keep_only(run: Run, members: list[int], states: int) -> None:
@@ -153,32 +172,36 @@ def ensemble_members(log: list[dict], keep: int) -> list[int]:
     return sorted(images for _, images in ranked[-keep:])
 
 
-def build(spec: RunSpec, train_mean_std: Callable[[], tuple[float, float]]) -> tuple[torch.nn.Module, Normaliser]:
+def build(spec: RunSpec, train_mean_std: Callable[[], tuple[float, float]]) -> tuple[Classifier, Normaliser]:
     """The network as the spec initialises it, and its normalisation: its checkpoint's, else the training set's."""
-    model = _network(spec, spec.init)
+    model = create_model(**_network(spec), init=spec.init, seed=spec.seed)
     if model.mean is not None:
         return model, Normaliser(tuple(model.mean), tuple(model.std))
     mean, std = train_mean_std()
     return model, Normaliser((mean,), (std,))
 
 
-def load_model(run: Run) -> tuple[torch.nn.Module, Normaliser]:
+def load_model(run: Run) -> tuple[Classifier, Normaliser]:
     """The best checkpoint of a finished run, in eval mode, and its Normaliser. Raises UserError where it has none."""
-    norm, chosen = run.provenance.get("normalisation"), ensemble_members(run.log(), keep=1)
-    if not (norm and chosen):
+    prepare, chosen = _normaliser(run), ensemble_members(run.log(), keep=1)
+    model = create_model(**_network(run.spec), seed=run.spec.seed)
+    load_weights(run, model, chosen[0], prepare)
+    return model.eval(), prepare
+
+
+def _normaliser(run: Run) -> Normaliser:
+    """As the run's images were normalised. Raises UserError where it has trained no network."""
+    norm = run.provenance.get("normalisation")
+    if not (norm and run.log()):
         raise UserError(f"{run.folder}: holds no trained network: train it again")
-    model = _network(run.spec, "random")
-    load_weights(run, model, chosen[0])
-    return model.eval(), Normaliser(tuple(norm["mean"]), tuple(norm["std"]))
+    return Normaliser(tuple(norm["mean"]), tuple(norm["std"]))
 
 
-def load_start(run: Run) -> tuple[torch.nn.Module, Normaliser]:
+def load_start(run: Run) -> tuple[Classifier, Normaliser]:
     """The network as a finished run began, made again from its spec, in eval mode, and its Normaliser."""
-    norm = run.provenance["normalisation"]
-    return _network(run.spec, run.spec.init).eval(), Normaliser(tuple(norm["mean"]), tuple(norm["std"]))
+    return create_model(**_network(run.spec), init=run.spec.init, seed=run.spec.seed).eval(), _normaliser(run)
 
 
-def _network(spec: RunSpec, init: str) -> torch.nn.Module:
-    """With as many outputs for each finding as the spec's policy has classes."""
-    classes = parse_policy(spec.policy).classes
-    return create_model(spec.arch, init=init, minus=spec.minus, seed=spec.seed, classes=classes, norm=spec.norm)
+def _network(spec: RunSpec) -> dict[str, str | int | bool]:
+    """create_model's arguments: as many outputs for each finding as the spec's policy has classes."""
+    return {"name": spec.arch, "minus": spec.minus, "norm": spec.norm, "classes": parse_policy(spec.policy).classes}

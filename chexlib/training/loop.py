@@ -130,7 +130,7 @@ def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
 
             # its checkpoint
             if accelerator.is_main_process:
-                checkpoints.save_checkpoint(run, learner.network, learner.optimizer, log, spec.keep)
+                checkpoints.save_checkpoint(run, learner.network, learner.prepare, learner.optimizer, log, spec.keep)
             numbers = {k: v for k, v in log[-1].items() if k not in ("event", "images") and v is not None}
             accelerator.log(numbers, step=seen)  # for TensorBoard
             accelerator.wait_for_everyone()

@@ -50,7 +50,7 @@ def predict_ensemble(
     """The mean probabilities (len(rows), T) over the run's weights after `members` images, loaded into the model."""
     p = np.zeros((len(rows), len(FINDINGS)))
     for images in members:
-        checkpoints.load_weights(run, accelerator.unwrap_model(model), images)
+        checkpoints.load_weights(run, accelerator.unwrap_model(model), images, prepare)
         p += predict(model, prepare, dataset.pixels, rows, accelerator, title) / len(members)
     return p
 
