@@ -254,9 +254,7 @@ def test_a_set_learns_from_the_images_that_it_learns_from(phantom_folder, known)
     assert report.exit_code == 0
 
 
-def test_images_that_a_known_set_learned_from_are_found_by_what_both_do_with_them(
-    copy, phantom_folder, known, tmp_path
-):
+def test_images_that_a_known_set_learned_from_are_found_by_what_both_do_with_them(copy, known):
     """Where train and test are exchanged, each training image of one is held out by the other."""
     exchanged = known.assign(split=known["split"].map({"train": "test", "test": "train", "val": "val"}))
     of_each, report = compared(copy, exchanged)

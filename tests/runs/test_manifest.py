@@ -8,7 +8,6 @@ from chexlib.data.dataset import open_dataset
 from chexlib.data.hashes import HASHED
 from chexlib.errors import UserError
 from chexlib.runs.manifest import find_hashes, hide_ids, keep_manifest, make_manifest, manifest_file, write_hashes
-from chexlib.runs.store import RunStore
 from tests.made_runs import make_store, study_file
 
 
@@ -89,4 +88,4 @@ def test_what_holds_no_hashes_is_refused_in_one_line(tmp_path, store, place):
 def test_training_writes_the_manifest_of_its_data(smoke_store):
     fingerprints = {run.spec.fingerprint for run in smoke_store.planned("smoke")}
     files = {manifest_file(smoke_store.folder, fingerprint) for fingerprint in fingerprints}
-    assert files == set(RunStore(smoke_store.folder).folder.glob("*.hashes.parquet"))
+    assert files == set(smoke_store.folder.glob("*.hashes.parquet"))
