@@ -379,6 +379,7 @@ def study_status(
     study: StudyName,
     runs: Runs = None,
     watch: Annotated[bool, Option("--watch", help="every 5 s, until all runs are finished")] = False,
+    verify: Annotated[bool, Option("--verify", help="read the files of finished runs again: are they whole?")] = False,
 ) -> None:
     """How far each run of a study is."""
     import time
@@ -391,8 +392,10 @@ def study_status(
         clear = "\033[2J\033[H" if watch and sys.stdout.isatty() else ""
         print(f"{clear}{status.text(table, store)}", flush=True)
         if not watch or (table["state"] == "finished").all():
-            return
+            break
         time.sleep(5)
+    if verify:
+        print(status.verify(chosen.name, store))
 
 
 def study_export(

@@ -36,6 +36,7 @@ def store(tmp_path_factory) -> RunStore:
     normalisation = {"mean": [0.5], "std": [0.25]}
     model = {"label": "ResNet18", "family": "ResNet", "parameters": 11183694}
     run.write("provenance.json", json.dumps({"normalisation": normalisation, "ensemble": MEMBERS, "model": model}))
+    run.finish()
     return store
 
 

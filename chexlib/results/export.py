@@ -29,13 +29,13 @@ from chexlib.results.native_maps import FILE, as_npz, map_pairs, native_maps, wi
 from chexlib.results.similarities import compare_runs, read_similarities, similarity_file
 from chexlib.runs.manifest import SUFFIX, hide_ids, make_manifest, manifest_file, read_hashes_file, write_hashes
 from chexlib.runs.spec import RunSpec
-from chexlib.runs.store import Run, RunStore, log_lines, write_atomically
+from chexlib.runs.store import DONE, Run, RunStore, log_lines, write_atomically
 from chexlib.study.study import Study
 
 ROWS = ("split", "image", "study", "patient")
 """What remains of predictions.parquet where the data set's terms keep labels and ids back; the ids as hashes."""
 
-FILES = ("spec.json", "log.jsonl", "predictions.parquet", "provenance.json", "done.json")
+FILES = ("spec.json", "log.jsonl", "predictions.parquet", "provenance.json")
 
 
 def export_study(
@@ -75,27 +75,33 @@ def export_study(
     specs = [without_folders(run.spec) for run in runs]
     bar = tqdm(runs, f"exporting {study.name}", unit="run", disable=not progress, leave=False)
     for run, spec in zip(bar, specs, strict=True):
-        _export_run(run, published.run(spec), spec, key)
-        _export_maps(run, published.run(spec), dataset, pairs)
+        target = published.run(spec)
+        (target.folder / DONE).unlink(missing_ok=True)  # half a run never looks finished
+        _export_run(run, target, spec, key)
+        _export_maps(run, target, dataset, pairs)
+        target.finish(**run.done)
+    files = []
     for fingerprint, manifest in manifests.items():
-        write_hashes(manifest_file(published.folder, fingerprint), manifest)
+        path = manifest_file(published.folder, fingerprint)
+        write_hashes(path, manifest)
+        files.append(path.name)
     if tested:
-        publish_replicates(published.folder, study.name, [spec.run_id for spec in specs], tested)
+        files = [publish_replicates(published.folder, study.name, [spec.run_id for spec in specs], tested).name]
     names = {run.run_id: spec.run_id for run, spec in zip(runs, specs, strict=True)}
     if study.compare_features:
         known = read_similarities(published.folder, study.name).replace({name: run for run, name in names.items()})
         table = compare_runs(runs, dataset, known, progress) if dataset else known
         content = table.replace(names).to_csv(index=False, float_format="%.6g")
         write_atomically(similarity_file(published.folder, study.name), content)
-    published.plan(study.name, [names.get(run.run_id, run.run_id) for run in planned])
+        files.append(similarity_file(published.folder, study.name).name)
+    published.plan(study.name, [names.get(run.run_id, run.run_id) for run in planned], files)
     return published.folder
 
 
 def _export_run(run: Run, target: Run, spec: RunSpec, key: bytes) -> None:
-    """The run's files, done.json gone first and written last, so that half a run never looks finished."""
-    (target.folder / "done.json").unlink(missing_ok=True)
+    """The run's files but done.json and maps."""
     _clear(target.folder, ".*.[0-9]*")
-    contents = {name: (run.folder / name).read_bytes() for name in FILES}
+    contents = {name: run.read(name) for name in FILES}
     if spec != run.spec:
         contents["spec.json"] = spec.to_json()
     if is_closed(run):
@@ -147,7 +153,7 @@ def _export_maps(run: Run, target: Run, dataset: Dataset | None, pairs: pd.DataF
     if is_closed(run):
         return
     if (run.folder / FILE).exists():
-        target.write(FILE, (run.folder / FILE).read_bytes())
+        target.write(FILE, run.read(FILE))
     elif pairs is not None and with_weights(run):
         target.write(FILE, as_npz(*native_maps(run, dataset, pairs), pairs))
 

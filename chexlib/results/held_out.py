@@ -29,7 +29,7 @@ import pandas as pd
 
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
-from chexlib.runs.store import IDS, Run, by_study, write_atomically
+from chexlib.runs.store import IDS, Run, RunStore, by_study, write_atomically
 from chexlib.stats import BootstrapAreas, bootstrap_auroc
 
 METADATA = b"chexlib"
@@ -177,8 +177,8 @@ def replicates_file(folder: Path, study: str) -> Path:
     return folder / f"{study}.replicates.parquet"
 
 
-def publish_replicates(folder: Path, study: str, runs: Sequence[str], tested: HeldOut | Published) -> None:
-    """Writes the study's file; `runs` are the run_ids as published, in the order of `tested`."""
+def publish_replicates(folder: Path, study: str, runs: Sequence[str], tested: HeldOut | Published) -> Path:
+    """Writes the study's file, and returns it; `runs` are the run_ids as published, in the order of `tested`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -202,12 +202,15 @@ def publish_replicates(folder: Path, study: str, runs: Sequence[str], tested: He
         use_byte_stream_split=list(runs),
     )
     write_atomically(replicates_file(folder, study), buffer.getvalue())
+    return replicates_file(folder, study)
 
 
 def _read_published(path: Path, study: str, runs: Sequence[Run], tasks: Sequence[str]) -> Published:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if path.name in RunStore(path.parent).damaged(study):
+        raise UserError(f"{path}: not what was written: export the study again")
     try:
         table = pq.read_table(path)
         facts = json.loads(table.schema.metadata[METADATA])

@@ -95,9 +95,9 @@ def as_npz(maps: np.ndarray, p: np.ndarray, pairs: pd.DataFrame) -> bytes:
 
 
 def _read(run: Run, pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    path = run.folder / FILE
+    path, content = run.folder / FILE, run.read(FILE)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             places = {pair: n for n, pair in enumerate(zip(file["image"], file["finding"], strict=True))}
             maps, p = file["maps"], file["p"]
     except (OSError, ValueError, KeyError):

@@ -32,7 +32,7 @@ from tqdm import tqdm
 from chexlib.data.dataset import Dataset
 from chexlib.errors import UserError
 from chexlib.results.native_maps import with_weights
-from chexlib.runs.store import Run
+from chexlib.runs.store import Run, RunStore
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,6 +57,8 @@ def read_similarities(folder: Path, study: str) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
     try:
+        if path.name in RunStore(folder).damaged(study):
+            raise ValueError("not what was written")
         return pd.read_csv(path)[list(COLUMNS)]
     except (ValueError, KeyError):
         raise UserError(f"{path}: not readable as similarities: export the study again") from None

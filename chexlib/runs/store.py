@@ -1,12 +1,15 @@
 """The run store: a flat folder with one folder a run, and in it the table of predictions that all analysis reads.
 
-A run is finished when done.json is there. Every file is written beside its place and renamed, so a killed process
-leaves the old file or the new one, never half of one.
+A run is finished when done.json is there, which holds the SHA-256 of every other file: what disks and copying have
+changed since is refused when it is read. Every file is written beside its place and renamed, so a killed process leaves
+the old file or the new one, never half of one.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import io
 import json
 import os
 import secrets
@@ -25,6 +28,12 @@ from chexlib.runs.spec import RunSpec
 
 IDS = ("split", "image", "study", "patient", "view", "sex", "age")
 """What is known of an image, in predictions.parquet; then come its labels and a run's predictions."""
+
+DONE = "done.json"
+"""The file that makes a run finished."""
+
+HASHED = ("[!.]*.*", "checkpoints/images*.safetensors")
+"""The files of a finished run whose hashes are in done.json, but for itself: not TensorBoard's."""
 
 ELSEWHERE = "free some space or choose another folder with CHEXLIB_RUNS"
 
@@ -69,7 +78,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return (self.folder / "done.json").exists()
+        return (self.folder / DONE).exists()
 
     @property
     def locked(self) -> bool:
@@ -95,10 +104,11 @@ class Run:
 
         Empty before the first. Raises UserError where it cannot be read.
         """
-        try:
-            rows = [json.loads(line) for line in (self.folder / "log.jsonl").read_text().splitlines()]
-        except FileNotFoundError:
+        if not (self.folder / "log.jsonl").exists():
             return []
+        content = self.read("log.jsonl")
+        try:
+            rows = [json.loads(line) for line in content.splitlines()]
         except ValueError:  # no JSON, or no text
             raise self._damaged("log.jsonl", "not readable as lines of JSON") from None
         if not all(isinstance(row, dict) and "event" in row for row in rows) or not rows:
@@ -110,15 +120,48 @@ class Run:
 
     def predictions(self) -> pd.DataFrame:
         """One row an image of val and test: IDS, labels, probabilities. Raises UserError where it cannot be read."""
+        content = self.read("predictions.parquet")
         try:
-            return pd.read_parquet(self.folder / "predictions.parquet")
-        except FileNotFoundError:
-            raise self._missing("predictions.parquet") from None
+            return pd.read_parquet(io.BytesIO(content))
         except (OSError, ValueError) as error:  # pyarrow's errors are one or the other
             raise self._damaged("predictions.parquet", f"not readable ({error})") from None
 
     def write(self, name: str, content: bytes | str) -> None:
         write_atomically(self.folder / name, content)
+
+    def read(self, name: str) -> bytes:
+        """A file's content. Raises UserError where it is missing, and where a finished run's is not what was written."""
+        hashes = self.hashes if name != DONE else {}  # before the content, which a run that ends meanwhile writes first
+        try:
+            content = (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            raise UserError(f"{self.folder / name}: no such file: has the run been trained?") from None
+        if hashes and hashes.get(name) != hashlib.sha256(content).hexdigest():
+            raise self._damaged(name, "not what was written")
+        return content
+
+    def finish(self, **facts: str) -> None:
+        """Writes done.json, last of all: these facts, and the SHA-256 of each file, by which `read` knows them."""
+        paths = [path for pattern in HASHED for path in sorted(self.folder.glob(pattern)) if path.name != DONE]
+        hashes = {path.relative_to(self.folder).as_posix(): _sha256(path) for path in paths if path.is_file()}
+        self.write(DONE, json.dumps({**facts, "sha256": hashes}, indent=1))
+
+    @property
+    def done(self) -> dict:
+        """What a finished run's done.json says."""
+        return self._json(DONE)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of each file of a finished run, by its name; {} of others, and of those that older code made."""
+        hashes = self.done.get("sha256", {}) if self.finished else {}
+        if not isinstance(hashes, dict):
+            raise self._damaged(DONE, "not what was written")
+        return hashes
+
+    def damaged(self) -> list[str]:
+        """Which files of a finished run are missing, or not what was written. Reads them all."""
+        return [name for name, sha256 in self.hashes.items() if _sha256(self.folder / name) != sha256]
 
     @contextmanager
     def lock(self, wait: bool = False):
@@ -143,23 +186,28 @@ class Run:
             yield
 
     def _json(self, name: str) -> dict:
+        content = self.read(name)
         try:
-            content = json.loads((self.folder / name).read_text())
-        except FileNotFoundError:
-            raise self._missing(name) from None
+            content = json.loads(content)
         except ValueError:  # no JSON, or no text
             content = None
         if not isinstance(content, dict):
             raise self._damaged(name, "not readable as JSON")
         return content
 
-    def _missing(self, name: str) -> UserError:
-        return UserError(f"{self.folder / name}: no such file: has the run been trained?")
-
     def _damaged(self, name: str, how: str) -> UserError:
         """What training writes again when it goes on costs nothing; a finished run is never opened again."""
         todo = f"remove {self.folder} and train it again" if self.finished else "train the run on, which writes it anew"
         return UserError(f"{self.folder / name}: {how}: {todo}")
+
+
+def _sha256(path: Path) -> str:
+    """Of a file; empty where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def _take(file, how: int = fcntl.LOCK_EX) -> bool:
@@ -186,22 +234,35 @@ class RunStore:
         """The run of a resolved spec, whether it has been trained or not."""
         return Run(self.folder / spec.run_id)
 
-    def plan(self, study: str, run_ids: Iterable[str]) -> list[Run]:
-        """Notes which runs the study consists of, and returns them."""
+    def plan(self, study: str, run_ids: Iterable[str], files: Iterable[str] = ()) -> list[Run]:
+        """Notes which runs the study consists of, and returns them; and the SHA-256 of these files of the store."""
         runs = [Run(self.folder / run_id) for run_id in run_ids]
-        content = json.dumps({"study": study, "runs": [run.run_id for run in runs]}, indent=1)
-        write_atomically(self.folder / f"{study}.study.json", content)
+        content = {"study": study, "runs": [run.run_id for run in runs]}
+        if hashes := {name: _sha256(self.folder / name) for name in files}:
+            content["sha256"] = hashes
+        write_atomically(self.folder / f"{study}.study.json", json.dumps(content, indent=1))
         return runs
 
     def planned(self, study: str) -> list[Run]:
         """The study's runs as last planned here, finished or not; empty where it never was."""
+        return [Run(self.folder / run_id) for run_id in self._list(study)["runs"]]
+
+    def damaged(self, study: str) -> list[str]:
+        """Which of the files that `plan` noted are missing, or not what they were."""
+        hashes = self._list(study).get("sha256", {})
+        return [name for name, sha256 in hashes.items() if _sha256(self.folder / name) != sha256]
+
+    def _list(self, study: str) -> dict:
         path = self.folder / f"{study}.study.json"
         try:
-            return [Run(self.folder / run_id) for run_id in json.loads(path.read_text())["runs"]]
+            content = json.loads(path.read_text())
+            if all(isinstance(run_id, str) for run_id in content["runs"]) and isinstance(content, dict):
+                return content
         except FileNotFoundError:
-            return []
+            return {"runs": []}
         except (ValueError, TypeError, KeyError):
-            raise UserError(f"{path}: damaged: the same chexlib study run writes it anew") from None
+            pass
+        raise UserError(f"{path}: damaged: the same chexlib study run writes it anew")
 
 
 def log_lines(rows: Iterable[dict]) -> str:

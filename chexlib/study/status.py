@@ -23,6 +23,22 @@ def study_status(study: str, store: RunStore) -> pd.DataFrame:
     return pd.DataFrame([_row(run) for run in runs], index=[run.run_id for run in runs], columns=list(COLUMNS))
 
 
+def verify(study: str, store: RunStore) -> str:
+    """Reads every file of the study's finished runs again; says, for a terminal, how many are as they were written.
+
+    Raises UserError, naming the first, where one is missing or is not.
+    """
+    finished = [run for run in store.planned(study) if run.finished]
+    wrong = [store.folder / name for name in store.damaged(study)]
+    wrong += [run.folder / name for run in finished for name in run.damaged()]
+    if wrong:
+        others = f", as are {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise UserError(f"{wrong[0]}: missing, or not what was written{others}: copy it again, or remove its run")
+    old = sum(not run.hashes for run in finished)
+    unknown = f"; of {old}, finished by older code, nothing is known" if old else ""
+    return f"{len(finished) - old} finished runs are as they were written{unknown}"
+
+
 def _row(run: Run) -> dict[str, str]:
     log = run.log()
     state = "finished" if run.finished else "running" if run.locked else "stopped" if log else "waiting"

@@ -68,6 +68,7 @@ def load_weights(run: Run, model: Classifier, images: int, prepare: Normaliser |
     path = run.checkpoints / weights_name(images)
     if not path.exists():
         raise UserError(f"{path}: no such file: published results hold no weights, train the run to have them")
+    run.read(path.relative_to(run.folder).as_posix())  # refuses what is damaged, or another run's
     try:
         tensors, metadata = _read(path)
     except ValueError as error:

@@ -257,7 +257,8 @@ def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict], compa
     ]
     run.write_log(log + scores)
     run.write("provenance.json", json.dumps(_provenance(learner, dataset, log, members), indent=1))
-    run.write("done.json", json.dumps({"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
+    checkpoints.keep_only(run, members, states=2)  # the ensemble's weights are all whose hashes are kept
+    run.finish(finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     checkpoints.keep_only(run, members, states=0)
 
 

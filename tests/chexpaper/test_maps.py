@@ -68,6 +68,7 @@ def test_why_there_is_no_map_and_which_networks_can_be_looked_into(made, dataset
             save_weights(run, create_model("resnet18", minus=run.spec.minus, seed=run.spec.seed), 200)
         elif run.spec.arch == "resnet18":
             run.write("maps.npz", b"")
+        run.finish()
     assert maps.why_none(made, dataset, networks) == ""
     loaded = maps.loaded(made, networks.index)
     assert list(loaded) == ["ResNet18", "ResNet18Minus1"]  # seed 0 has no weights: seed 1 stands for them

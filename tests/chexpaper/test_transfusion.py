@@ -50,6 +50,7 @@ def opened(folder, runs, logged=LEARNED):
             for n in ((1, 2) if run.spec.train_images else (1, 2, 3, 4))
         ]
         run.write("log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        run.finish()
     return open_results(path, folder / "runs", replicates=60)
 
 

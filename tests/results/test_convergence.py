@@ -45,6 +45,7 @@ def test_curves_are_what_was_logged_of_the_tasks_asked_for(tmp_path):
         {"event": "eval", "images": 32 * n, "auc": auc, "auc:Edema": 0.9} for n, auc in ((1, 0.6), (2, None), (3, 0.7))
     ]
     run.write("log.jsonl", "".join(json.dumps(row) + "\n" for row in [*logged, {"event": "ensemble", "auc": 0.1}]))
+    run.finish()
     found = learning_curves(open_results(study, store.folder))
     assert len(found) == 7 * 2 + 2  # an evaluation without an AUC is none
     its = found[(found["model"] == "ResNet18Minus1 · random") & (found["seed"] == run.spec.seed)]
@@ -60,6 +61,7 @@ def test_curves_follow_the_tasks_that_results_were_opened_with(tmp_path):
     of_tasks = {"auc:Edema": 0.9, "auc:No Finding": 0.8, "auc:Cardiomegaly": None}
     for run in store.planned("made"):
         run.write("log.jsonl", json.dumps({"event": "eval", "images": 16, "auc": 0.5} | of_tasks) + "\n")
+        run.finish()
     for tasks, auc in ((["Edema", "No Finding"], 0.85), (["Edema", "Cardiomegaly"], 0.9), ([], 0.5)):
         assert learning_curves(open_results(study, store.folder, tasks))["auc"].tolist() == pytest.approx([auc] * 8)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chexlib.cli import main
 from chexlib.data.hashes import HASHED
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError
@@ -44,7 +45,9 @@ def test_shareable_runs_are_copied_byte_for_byte(tmp_path):
     for run in store.planned("made"):
         for name in FILES:
             assert (out.folder / run.run_id / name).read_bytes() == (run.folder / name).read_bytes()
-        assert {path.name for path in (out.folder / run.run_id).iterdir()} == set(FILES)
+        copy = Run(out.folder / run.run_id)
+        assert {path.name for path in copy.folder.iterdir()} == {*FILES, "done.json"}
+        assert (copy.hashes, copy.damaged()) == (run.hashes, [])
     assert (out.folder / "made.study.json").read_bytes() == (store.folder / "made.study.json").read_bytes()
 
 
@@ -57,7 +60,39 @@ def test_no_id_and_no_label_of_a_set_that_may_not_be_shared_is_in_its_export(stu
         table = run.predictions()
         assert list(table) == ["split", "image", "study", "patient"]  # no score: see test_closed_sets.py
         assert table["split"].value_counts().to_dict() == predictions(run.spec)["split"].value_counts().to_dict()
-        assert {path.name for path in run.folder.iterdir()} == set(FILES)
+        assert {path.name for path in run.folder.iterdir()} == {*FILES, "done.json"} and run.damaged() == []
+        kept_back = Run(store.folder / run.run_id).hashes["predictions.parquet"]
+        assert kept_back not in (run.folder / "done.json").read_text()  # it would tell whoever guesses the labels
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_damaged_run_is_neither_shown_nor_exported_nor_verified(study, store, capsys, cut):
+    status = ["study", "status", str(study), "--verify", "--runs", str(store.folder)]
+    assert main(status) == 0
+    assert "8 finished runs are as they were written" in capsys.readouterr().out
+    path = store.planned("made")[5].folder / "predictions.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content[:-9] if cut else content)
+    for command in (status, ["study", "export", *status[2:3], *status[4:], "--out", str(study.parent / "out")]):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert str(path) in said and said.count("\n") == 1
+    for work in (lambda: exported(study, store), lambda: open_results(study, store.folder).models):
+        with pytest.raises(UserError, match="not what was written"):
+            work()
+
+
+def test_a_flipped_bit_of_published_replicates_is_refused(study, store, capsys):
+    out = exported(study, store)
+    path = held_out.replicates_file(out.folder, "made")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="not what was written"):
+        _ = open_results(study, out.folder).models
+    assert main(["study", "status", str(study), "--verify", "--runs", str(out.folder)]) == 2
+    assert str(path) in capsys.readouterr().err
 
 
 def test_hashed_rows_still_pair_between_runs_and_belong_to_their_patients(study, store):
@@ -135,7 +170,7 @@ def test_an_export_that_was_cut_short_looks_unfinished_and_can_be_repeated(study
     place, name, fatal = {
         "a run": (Run, "write", lambda run, name, content: name == "predictions.parquet"),
         "the replicates": (export, "publish_replicates", lambda *_: True),
-        "the plan": (RunStore, "plan", lambda store, study, specs: specs),
+        "the plan": (RunStore, "plan", lambda store, study, specs, *files: specs),
     }[at]
     whole_work = getattr(place, name)
 
@@ -222,6 +257,7 @@ def test_replicates_of_a_hundred_runs_stay_below_two_megabytes(tmp_path):
 def test_a_broken_file_of_replicates_is_named(study, store, damage, says):
     out = exported(study, store)
     damage(held_out.replicates_file(out.folder, "made"))
+    out.plan("made", [run.run_id for run in out.planned("made")])  # as older code wrote it, without a hash
     with pytest.raises(UserError, match=says) as error:
         _ = open_results(study, out.folder).models
     assert "made.replicates.parquet" in str(error.value) and "\n" not in str(error.value)

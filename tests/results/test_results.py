@@ -365,7 +365,7 @@ def test_broken_predictions_are_named(study, store, change, says):
 def test_a_truncated_file_is_named(study, store):
     path = first_run(store).folder / "predictions.parquet"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(UserError, match=r"predictions\.parquet: not readable"):
+    with pytest.raises(UserError, match=r"predictions\.parquet: not what was written"):
         _ = open_results(study, store.folder).models
 
 

@@ -121,12 +121,54 @@ def test_a_damaged_file_is_one_line_that_says_what_to_do(name, content, finished
     run = RunStore(tmp_path).run(SPECS[0])
     run.write(name, content)
     if finished:
-        run.write("done.json", "")  # what is in it is for people
+        run.write("done.json", "{}")  # as older code left it, without hashes
     with pytest.raises(UserError) as error:
         READ[name](run)
     todo = f"remove {run.folder} and train it again" if finished else "train the run on, which writes it anew"
     assert str(error.value).startswith(f"{run.folder / name}: not ") and str(error.value).endswith(todo)
     assert "\n" not in str(error.value)
+
+
+def finished_run(folder):
+    run = RunStore(folder).run(SPECS[0])
+    run.write("spec.json", SPECS[0].to_json())
+    run.write("provenance.json", '{"seed": 1}')
+    run.write("log.jsonl", '{"event": "eval", "auc": 0.75}\n')
+    columns = {"split": ["test"] * 50, "p:Edema": np.linspace(0, 1, 50, dtype=np.float32)}
+    pd.DataFrame(columns).to_parquet(run.folder / "predictions.parquet")
+    run.write("checkpoints/images000000008.safetensors", bytes(range(99)))
+    (run.folder / "tensorboard").mkdir()
+    run.finish(finished="today")
+    return run
+
+
+def test_every_flipped_bit_and_cut_of_a_finished_run_is_refused(tmp_path):
+    run = finished_run(tmp_path)
+    assert run.damaged() == [] and run.done["finished"] == "today"
+    assert set(run.hashes) == {*READ, "checkpoints/images000000008.safetensors"}
+    for name in run.hashes:
+        path, content = run.folder / name, (run.folder / name).read_bytes()
+        for at in np.random.default_rng(0).integers(8 * len(content), size=25):
+            flipped = bytearray(content)
+            flipped[at // 8] ^= 1 << at % 8
+            path.write_bytes(flipped)
+            assert run.damaged() == [name]
+            with pytest.raises(UserError, match="not what was written"):
+                READ.get(name, lambda run, name=name: run.read(name))(run)
+        path.write_bytes(content[:-1])
+        assert run.damaged() == [name]
+        path.unlink()
+        assert run.damaged() == [name]
+        path.write_bytes(content)
+        assert run.damaged() == [] and run.read(name) == content
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"sha256": 1}', '{"sha256": {"spec.jsom": "ab"}}'])
+def test_a_damaged_done_json_is_refused_with_what_it_stands_for(content, tmp_path):
+    run = finished_run(tmp_path)
+    run.write("done.json", content)
+    with pytest.raises(UserError, match="remove .* and train it again"):
+        _ = run.spec
 
 
 def test_a_run_that_has_not_begun_has_no_log_and_no_predictions(tmp_path):
