@@ -52,7 +52,8 @@ def export_study(
     A study that is not finished is exported as far as it is, and its list names what is still to come.
 
     Exporting over an older export replaces it; one that was cut short holds no study until it is repeated. Raises
-    UserError where the study has no finished run, where `out` is the run store itself, and where the disk is full.
+    UserError where the study has no finished run, where `out` is the run store itself or holds a run that is not
+    exported now and no other study's, and where the disk is full.
     """
     store, published = store or RunStore.open(), RunStore(Path(out).expanduser())
     planned = store.planned(study.name)
@@ -64,6 +65,8 @@ def export_study(
     if published.folder.resolve() == store.folder.resolve():
         raise UserError(f"{published.folder} is the run store itself: export to another folder")
     tested = open_tested(study.name, runs, study.tasks) if any(map(is_closed, runs)) else None
+    specs = [without_folders(run.spec) for run in runs]
+    _refuse_leftovers(published, study.name, [spec.run_id for spec in specs])
     dataset = _dataset(runs, root)
     pairs = map_pairs(dataset, study.tasks) if dataset and dataset.shareable else None
     key = secrets.token_bytes(32)  # nobody can compute the hashes without it
@@ -72,7 +75,6 @@ def export_study(
     replicates_file(published.folder, study.name).unlink(missing_ok=True)
     for pattern in (f".{study.name}.*.[0-9]*", f".*{SUFFIX}.[0-9]*"):
         _clear(published.folder, pattern)
-    specs = [without_folders(run.spec) for run in runs]
     bar = tqdm(runs, f"exporting {study.name}", unit="run", disable=not progress, leave=False)
     for run, spec in zip(bar, specs, strict=True):
         target = published.run(spec)
@@ -80,13 +82,11 @@ def export_study(
         _export_run(run, target, spec, key)
         _export_maps(run, target, dataset, pairs)
         target.finish(**run.done)
+    for fingerprint, manifest in manifests.items():  # which studies share
+        write_hashes(manifest_file(published.folder, fingerprint), manifest)
     files = []
-    for fingerprint, manifest in manifests.items():
-        path = manifest_file(published.folder, fingerprint)
-        write_hashes(path, manifest)
-        files.append(path.name)
     if tested:
-        files = [publish_replicates(published.folder, study.name, [spec.run_id for spec in specs], tested).name]
+        files.append(publish_replicates(published.folder, study.name, [spec.run_id for spec in specs], tested).name)
     names = {run.run_id: spec.run_id for run, spec in zip(runs, specs, strict=True)}
     if study.compare_features:
         known = read_similarities(published.folder, study.name).replace({name: run for run, name in names.items()})
@@ -96,6 +96,17 @@ def export_study(
         files.append(similarity_file(published.folder, study.name).name)
     published.plan(study.name, [names.get(run.run_id, run.run_id) for run in planned], files)
     return published.folder
+
+
+def _refuse_leftovers(published: RunStore, study: str, run_ids: Sequence[str]) -> None:
+    """An older export's run would stay as it was, perhaps with scores of a closed set, which nobody looks for."""
+    others = (path.name.removesuffix(".study.json") for path in published.folder.glob("*.study.json"))
+    known = {run.run_id for other in others if other != study for run in published.planned(other)}
+    here = {path.parent.name for path in published.folder.glob("*/spec.json")}
+    if left := sorted(here - known - set(run_ids)):
+        what = f"{published.folder / left[0]}: left by an older export, and no run that is exported now"
+        more = f" ({len(left)} such)" if len(left) > 1 else ""
+        raise UserError(f"{what}{more}: remove {published.folder}, or export to another folder")
 
 
 def _export_run(run: Run, target: Run, spec: RunSpec, key: bytes) -> None:

@@ -224,6 +224,17 @@ def test_a_run_store_is_not_exported_onto_itself(study, store):
     assert "y:Edema" in store.planned("made")[0].predictions()
 
 
+def test_no_run_of_an_older_export_stays_behind(study, store):
+    out = exported(study, store)
+    left, *kept = [run.run_id for run in store.planned("made")]
+    store.plan("made", kept)
+    with pytest.raises(UserError, match=f"{left}: left by an older export"):
+        exported(study, store)
+    assert len(open_results(study, out.folder).runs) == 8  # nothing was touched
+    out.plan("another", [left])
+    assert len(open_results(study, exported(study, store).folder).runs) == 7
+
+
 def test_a_study_without_finished_runs_is_not_exported(study, tmp_path):
     with pytest.raises(UserError, match="study made has no finished runs"):
         exported(study, RunStore(tmp_path / "none"))
