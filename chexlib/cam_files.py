@@ -23,6 +23,7 @@ from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.data.names import finding_of
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError, nearest
+from chexlib.escape import csv
 from chexlib.models import architecture
 from chexlib.runs.store import Run, RunStore, write_atomically
 
@@ -78,7 +79,7 @@ def write_cams(
     columns = ["file", "finding", "probability", "map_height", "map_width", "overlay"]
     table, note = pd.DataFrame(rows, columns=columns), _note(run, label, method, grid)
     write_atomically(out / NOTE, f"{note}\n", ELSEWHERE)
-    write_atomically(out / CSV, table.to_csv(index=False), ELSEWHERE)  # last: it lists only what is there
+    write_atomically(out / CSV, csv(table, index=False), ELSEWHERE)  # last: it lists only what is there
     return table
 
 

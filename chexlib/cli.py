@@ -439,6 +439,7 @@ def evaluate(
     Where patients can be told (patient64741 in the names, or a column patient), they are drawn.
     Example: chexlib evaluate a.csv b.csv --truth groundtruth.csv --tasks Edema,Atelectasis
     """
+    from chexlib.escape import csv
     from chexlib.evaluate import evaluate as scored
 
     if as_csv and as_json:
@@ -449,7 +450,7 @@ def evaluate(
     if as_json:
         print(json.dumps(found.to_json(), indent=1))
     elif as_csv:
-        print(found.table.to_csv(index=False), end="")
+        print(csv(found.table, index=False), end="")
     else:
         print(found.text())
 

@@ -22,6 +22,7 @@ import pandas as pd
 from chexlib.data.names import alike, finding_of, image_paths, normal
 from chexlib.data.readers.label_files import need_header, read_csv
 from chexlib.errors import UserError, quoted
+from chexlib.escape import NO_TEX
 from chexlib.runs.store import Run
 from chexlib.stats import BootstrapAreas, bootstrap_auprc, bootstrap_auroc, holm
 from chexlib.stats.intervals import FEW
@@ -95,21 +96,24 @@ class Evaluation:
 
     def plot(self, path: str | Path) -> None:
         """Draws AUROCs with their intervals, a panel a task; UserError for a file that cannot be written."""
+        from matplotlib import rc_context
+
         path = Path(path).expanduser()
         if path.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise UserError(f"{path}: figures are PNG, SVG or PDF: give a name that ends in .png, .svg or .pdf")
         wide = self.table.pivot(index="model", columns="task").sort_values(("auroc", MEAN), ascending=False)
         areas, low, high = (wide[name][[MEAN, *self.tasks]] for name in COLUMNS[:3])
         rows = -(-areas.shape[1] // 3)
-        panels = areas.plot(
-            subplots=True, layout=(rows, 3), figsize=(9, 2 + 2 * rows), sharey=True, legend=False,
-            yerr=np.stack([areas - low, high - areas]).transpose(2, 0, 1), marker="o", linestyle="",
-            xticks=range(len(areas)), rot=90, title=list(areas), ylabel="AUROC",
-        )  # fmt: skip
-        try:
-            panels[0, 0].figure.savefig(path, bbox_inches="tight")
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from None
+        with rc_context(NO_TEX):
+            panels = areas.plot(
+                subplots=True, layout=(rows, 3), figsize=(9, 2 + 2 * rows), sharey=True, legend=False,
+                yerr=np.stack([areas - low, high - areas]).transpose(2, 0, 1), marker="o", linestyle="",
+                xticks=range(len(areas)), rot=90, title=list(areas), ylabel="AUROC",
+            )  # fmt: skip
+            try:
+                panels[0, 0].figure.savefig(path, bbox_inches="tight")
+            except OSError as error:
+                raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from None
 
 
 def _with_interval(table: pd.DataFrame, value: str, low: str, high: str, sign: str = "") -> list[str]:

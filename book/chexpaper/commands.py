@@ -98,6 +98,7 @@ def claims_list(
     Every statement is judged three ways: against what else its paper prints, against networks whose parameters are
     counted again, and, with --study, against that study's finished runs.
     """
+    from chexlib.escape import csv
     from chexlib.results import open_results
     from chexpaper import claims
 
@@ -109,6 +110,6 @@ def claims_list(
     if as_json:
         print(json.dumps({"statements": claims.records(judged), "counts": claims.tally(judged)}, indent=1))
     elif as_csv:
-        print(claims.frame(judged).to_csv(), end="")
+        print(csv(claims.frame(judged)), end="")
     else:
         print(claims.text(judged))

@@ -20,6 +20,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
+from chexlib import escape as plain
+
 KINDS = {"csv": "text/csv;charset=utf-8", "svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
 SAFE = "/:;=,()+@!$*?~-_.'"
 """Characters that an address in an attribute's double quotes can have."""
@@ -35,7 +37,7 @@ def glue(name: str, value: object) -> None:
     """
     myst_nb.glue(name, str(value), display=False)
     if IN_BOOK not in os.environ:
-        display(Markdown(value) if isinstance(value, str) else value)
+        display(Markdown(plain.markdown(value)) if isinstance(value, str) else value)
 
 
 def show(
@@ -72,7 +74,7 @@ class Shown:
 
     def _repr_html_(self) -> str:
         if self.empty:
-            return f'<p class="nothing">{self!r}</p>'
+            return f'<p class="nothing {plain.NO_MATHJAX}">{escape(repr(self))}</p>'
         files = [] if self.numbers is None else [_link("numbers (CSV)", f"{self.name}.csv", csv(self.numbers))]
         if isinstance(self.what, pd.DataFrame):
             with pd.option_context("display.max_colwidth", None):  # no text is cut short
@@ -86,8 +88,8 @@ class Shown:
             files += [_link(kind.upper() if kind == "svg" else "JPEG", f"{self.name}.{kind}", drawn)]
         saved = f'\n<p class="files">Save: {" · ".join(files)}</p>' if files else ""
         return (
-            f'<figure class="chexlib-figure">\n{inside}\n<figcaption>\n<p>{escape(self.caption)}</p>{saved}\n'
-            "</figcaption>\n</figure>"
+            f'<figure class="chexlib-figure {plain.NO_MATHJAX}">\n{inside}\n<figcaption>\n'
+            f"<p>{escape(self.caption)}</p>{saved}\n</figcaption>\n</figure>"
         )
 
     def _repr_png_(self) -> bytes | None:
@@ -117,7 +119,7 @@ def drawing(figure: Figure, kind: str) -> bytes:
 
 def csv(numbers: pd.DataFrame) -> str:
     """The numbers with six digits; what is not known is left empty. An index with a name is the first column."""
-    return numbers.to_csv(index=numbers.index.name is not None, float_format="%.6g")
+    return plain.csv(numbers, index=numbers.index.name is not None, float_format="%.6g")
 
 
 def _compact(svg: str) -> str:

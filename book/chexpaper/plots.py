@@ -20,6 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from chexlib.escape import NO_TEX
+
 WIDTH = 6.4
 """Inches, near the width of a page's text."""
 
@@ -34,6 +36,7 @@ STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#666666",
     "grid.color": "#e8e8e8",
+    **NO_TEX,
 }
 INK, FAINT = "#222222", "#8a8a8a"
 

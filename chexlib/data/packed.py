@@ -13,7 +13,6 @@ and times, the size and PACK_VERSION, and a cache that another of these replaces
 
 from __future__ import annotations
 
-import csv
 import errno
 import fcntl
 import glob
@@ -31,10 +30,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from chexlib.data.images import BadImage, Files, Images
 from chexlib.errors import UserError
+from chexlib.escape import csv
 from chexlib.machine import cores
 
 PACK_VERSION = 3
@@ -198,9 +199,9 @@ def _write(
                 print(f"chexlib: {what}: they are made again from there", file=sys.stderr)
             _append(written, partial, root, images, shape, bar, skip_bad)
         if written.bad:
-            with open(partial / "bad_images.csv", "w", newline="") as file:
-                rows = ((images.names[row], reason) for row, reason in sorted(written.bad.items()))
-                csv.writer(file).writerows([("image", "reason"), *rows])
+            rows = [(str(images.names[row]), reason) for row, reason in sorted(written.bad.items())]
+            bad = pd.DataFrame(rows, columns=["image", "reason"])
+            (partial / "bad_images.csv").write_text(csv(bad, index=False), errors="backslashreplace")
         partial.rename(folder)
     except OSError as error:
         raise UserError(

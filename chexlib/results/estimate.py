@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chexlib.escape import markdown
 from chexlib.stats import bca_interval, percentile_interval, verdict
 
 AUC_MARGIN = 0.01
@@ -74,9 +75,10 @@ class Estimate:
 
     def _repr_markdown_(self) -> str:
         if self.missing:
-            return str(self)
+            return markdown(str(self))
         value, _, ends = str(self).partition(" ")
-        return f"**{value}** {ends}, 95 % over {self.over}" + (f": *{self.reading}*" if self.signed or self.few else "")
+        reading = f": *{markdown(self.reading)}*" if self.signed or self.few else ""
+        return f"**{value}** {ends}, 95 % over {markdown(self.over)}{reading}"
 
 
 def number(value: float, digits: int = 3, signed: bool = False) -> str:

@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 import anywidget
 import traitlets
 
+from chexlib.escape import NO_MATHJAX
+
 ASSETS = Path(__file__).parent
 """Where the modules and their styles are."""
 
@@ -43,7 +45,7 @@ class TwoFaced(anywidget.AnyWidget):
 def page_html(module: str, css: str, state: Mapping[str, Any], no_script: str = NO_SCRIPT) -> str:
     """HTML that mount.js brings to life: an ES module, its style and its state, all as data."""
     return (
-        '<div class="chexlib-widget" data-chexlib-widget>'
+        f'<div class="chexlib-widget {NO_MATHJAX}" data-chexlib-widget>'
         f"<noscript><p>{no_script}</p></noscript>"
         f"<style>{css}</style>"
         f'<script type="application/json" data-part="state">{_as_data(state)}</script>'
