@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from itertools import chain, product
+from math import prod
 from pathlib import Path
 
 from chexlib.data.dataset import open_for
@@ -37,6 +38,9 @@ DATA_FIELDS = ("dataset", "size", "policy", "unmentioned", "views", "train_image
 
 NETWORK = ("arch", "minus", "norm", "init")
 """Fields that every network's name says."""
+
+MOST = 10_000
+"""Runs of a study; where there are more, lists were multiplied by mistake."""
 
 SHAPE = ("arch", "minus", "norm", "size", "batch_size", "accumulate")
 """Fields that decide which settings are fast. Both inits and all seeds of a network share them, so that no comparison
@@ -128,6 +132,9 @@ def load_study(name: str | Path) -> Study:
     if strange := [str(task) for task in content["tasks"] if task not in FINDINGS]:
         raise UserError(f"{path}: task {', '.join(strange)} is none of {', '.join(FINDINGS)}")
     axes, compare = tuple(content["runs"]), content["compare_features"]
+    runs = sum(prod(len(one) for one in axis.values() if isinstance(one, list)) for axis in content["runs"])
+    if runs > MOST:
+        raise UserError(f"{path}: its lists multiply to {runs:,} runs: make several studies of at most {MOST:,}")
     study = Study(path.stem, content["title"], tuple(content["tasks"]), content["common"], axes, compare)
     try:
         _ = study.usual  # refuses a `common` that makes no sense by itself

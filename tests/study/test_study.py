@@ -174,6 +174,13 @@ def test_smoke_trains_all_its_runs(smoke_store):
     assert all((run.provenance["weights"] is None) == (run.spec.init == "random") for run in runs)
 
 
+def test_a_study_of_millions_of_runs_is_refused_before_it_is_made(tmp_path):
+    axis = {"arch": ["resnet18"], "seed": list(range(3000)), "epochs": list(range(1, 3001))}
+    path = study_file(tmp_path, json.dumps({"runs": [axis, {"arch": "resnet18"}]}))
+    with pytest.raises(UserError, match="9,000,001 runs: make several"):
+        load_study(path)
+
+
 def test_a_second_run_trains_nothing(smoke_store, capsys):
     times = [(run.folder / "done.json").stat().st_mtime_ns for run in smoke_store.planned("smoke")]
     assert main(["study", "run", "smoke", "--runs", str(smoke_store.folder)]) == 0
