@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import wraps
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone shows all the same
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged EXIF: the image is read as if it had none
     try:
         with command_line(training=arguments[:1] == ["train"]).make_context("chexlib", arguments) as context:
             code = context.command.invoke(context) or 0

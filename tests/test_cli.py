@@ -4,14 +4,17 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from chexlib import __version__, cli
 from chexlib.cli import main
+from chexlib.data.images import read_picture
 from chexlib.runs.spec import RunSpec
 from tests.command_line import parsed
 
@@ -106,6 +109,22 @@ def test_a_terminal_that_knows_ascii_alone_shows_everything(tmp_path):
     done = run("data", "check", str(tmp_path), "--labels-only", PYTHONIOENCODING="ascii")
     assert done.returncode == 1 and "patient \\xe4 is in 2 splits" in done.stdout and done.stderr == ""
     assert run("claims", PYTHONIOENCODING="ascii").returncode == 0
+
+
+def test_pillow_does_not_talk_of_damaged_exif(tmp_path):
+    for n in range(3):
+        name = tmp_path / "img" / f"p{n}.jpg"
+        name.parent.mkdir(exist_ok=True)
+        Image.new("L", (32, 32)).save(name, exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\xff\0\0\0\xff\0\0\0")
+    rows = [f"img/p{n}.jpg,p{n},{split},0" for n, split in enumerate(("train", "val", "test"))]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,patient,split,Edema", *rows]))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        read_picture(name, 8)
+        assert seen  # it would
+        seen.clear()
+        assert main(["data", "pack", str(tmp_path), "--size", "8"]) == 0
+    assert not seen
 
 
 def test_a_phantom_folder_from_the_command_line(tmp_path, capsys):
