@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+settings.register_profile("searching", deadline=None, max_examples=20_000)  # --hypothesis-profile=searching
 settings.load_profile("unhurried")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -65,7 +65,7 @@ def shown_or_refused(path, data: bytes) -> None:
     assert "\n" not in said and str(path) in said
 
 
-COMMON = settings(max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+COMMON = settings(derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -192,7 +192,7 @@ def files(draw) -> bytes:
     return data[:at] + draw(st.sampled_from([b"", b"", b'"', b"\n,,\n", b"\xff"])) + data[at + 1 :]
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(files())
 def test_whatever_a_label_file_holds_it_is_read_or_refused_in_one_line(tmp_path_factory, data):
     root = tmp_path_factory.getbasetemp() / "any"
