@@ -32,7 +32,7 @@ IDS = ("split", "image", "study", "patient", "view", "sex", "age")
 DONE = "done.json"
 """The file that makes a run finished."""
 
-HASHED = ("[!.]*.*", "checkpoints/images*.safetensors")
+CHECKED = ("[!.]*.*", "checkpoints/images*.safetensors")
 """The files of a finished run whose hashes are in done.json, but for itself: not TensorBoard's."""
 
 ELSEWHERE = "free some space or choose another folder with CHEXLIB_RUNS"
@@ -130,8 +130,8 @@ class Run:
         write_atomically(self.folder / name, content)
 
     def read(self, name: str) -> bytes:
-        """A file's content. Raises UserError where it is missing, and where a finished run's is not what was written."""
-        hashes = self.hashes if name != DONE else {}  # before the content, which a run that ends meanwhile writes first
+        """A file's content. Raises UserError where it is missing, or, of a finished run, not what was written."""
+        hashes = self.hashes if name != DONE else {}  # before the content, which a run that ends now writes first
         try:
             content = (self.folder / name).read_bytes()
         except FileNotFoundError:
@@ -142,7 +142,7 @@ class Run:
 
     def finish(self, **facts: str) -> None:
         """Writes done.json, last of all: these facts, and the SHA-256 of each file, by which `read` knows them."""
-        paths = [path for pattern in HASHED for path in sorted(self.folder.glob(pattern)) if path.name != DONE]
+        paths = [path for pattern in CHECKED for path in sorted(self.folder.glob(pattern)) if path.name != DONE]
         hashes = {path.relative_to(self.folder).as_posix(): _sha256(path) for path in paths if path.is_file()}
         self.write(DONE, json.dumps({**facts, "sha256": hashes}, indent=1))
 

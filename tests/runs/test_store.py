@@ -167,7 +167,7 @@ def test_every_flipped_bit_and_cut_of_a_finished_run_is_refused(tmp_path):
 def test_a_damaged_done_json_is_refused_with_what_it_stands_for(content, tmp_path):
     run = finished_run(tmp_path)
     run.write("done.json", content)
-    with pytest.raises(UserError, match="remove .* and train it again"):
+    with pytest.raises(UserError, match=r"remove .* and train it again"):
         _ = run.spec
 
 
