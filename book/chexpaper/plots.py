@@ -59,8 +59,20 @@ FAMILIES = {
     "EfficientNet-Lite": Mark("#000000", "*"),
 }
 OTHERS = (Mark("#5c5c5c", "h"), Mark("#332288", "p"), Mark("#882255", "<"), Mark("#999933", ">"), Mark("#8c510a", "8"))
-INITS = {"random": Mark("#8a8a8a", "o"), "imagenet": Mark("#0072B2", "s")}
-TITLES = {"random": "random weights", "imagenet": "ImageNet weights"}
+INITS = {
+    "random": Mark("#8a8a8a", "o"),
+    "imagenet": Mark("#0072B2", "s"),
+    "mean_var": Mark("#D55E00", "^"),
+    "mean_var:weights": Mark("#E69F00", "v"),
+    "gabor": Mark("#009E73", "D"),
+}
+TITLES = {
+    "random": "random weights",
+    "imagenet": "ImageNet weights",
+    "mean_var": "Mean-Var",
+    "mean_var:weights": "Mean-Var of weights alone",
+    "gabor": "Gabor filters",
+}
 
 
 def mark_of(name: str) -> Mark:

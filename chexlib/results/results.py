@@ -154,11 +154,11 @@ class Results:
     @cached_property
     def similarity(self) -> pd.DataFrame:
         """How alike runs are inside (chexlib.results.similarities), one row a comparison, stage and measure: model,
-        init, seed, at ("start" or "end"), other_model, other_init, other_seed, other_at, stage, measure, value, low,
+        label, init, seed, at ("start" or "end"), the same of the other (other_model ...), stage, measure, value, low,
         high, null, images, enough (whether the images are). Without a row where nothing was compared.
         """
         table = read_similarities(self.finished[0].folder.parent, self.name)
-        its = self.runs.set_index("run_id")[["model", "init", "seed"]]
+        its = self.runs.set_index("run_id")[["model", "label", "init", "seed"]]
         table = table.join(its, on="run", how="inner").join(its.add_prefix("other_"), on="other", how="inner")
         columns = [*its, "at", *its.add_prefix("other_"), "other_at", "stage", "measure"]
         columns += ["value", "low", "high", "null", "images"]

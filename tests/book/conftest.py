@@ -69,6 +69,23 @@ def made_up(tmp_path_factory):
 
 
 @pytest.fixture
+def mounted(browser):
+    """Mounts a widget on a page of its own, as the book does: its box. Any error on the page fails the test."""
+    page, troubles = browser.new_page(), []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+
+    def mount(widget):
+        page.set_content(widget._repr_mimebundle_()[0]["text/html"])
+        page.add_script_tag(path=ROOT / "book" / "_assets" / "mount.js")
+        page.wait_for_selector("[data-mounted]")
+        return page.locator("[data-chexlib-widget]")
+
+    yield mount
+    page.close()
+    assert not troubles
+
+
+@pytest.fixture
 def project(tmp_path) -> Path:
     """A project with a book of its own: a page that quotes the first of two executed notebooks."""
     folder = tmp_path / "project"

@@ -20,7 +20,7 @@ from chexlib.stats import (
 from chexpaper.widgets import Explorer
 from chexpaper.widgets.explorer import AXES, SETS, explorer_state
 from chexpaper.widgets.page import ASSETS, page_html
-from tests.book.conftest import DRIVE, ROOT
+from tests.book.conftest import DRIVE
 from tests.made_runs import make_store
 
 INITS = ("random", "imagenet", "all", "boost")
@@ -164,23 +164,6 @@ def test_a_variant_is_compared_with_its_own_random_weights_and_enters_no_rank_co
     assert boosts == {label: pytest.approx(auc[label, "imagenet"] - auc[label, "random"], abs=1e-6)
                       for label in ("ResNet18", "ResNet18, lr 0.01")}  # fmt: skip
     assert {model["name"] for model in models if model["draws"] is not None} == {"ResNet18"}
-
-
-@pytest.fixture
-def mounted(browser):
-    """Mounts an explorer on a page of its own, as the book does: its box. Any error on the page fails the test."""
-    page, troubles = browser.new_page(), []
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-
-    def mount(explorer):
-        page.set_content(explorer._repr_mimebundle_()[0]["text/html"])
-        page.add_script_tag(path=ROOT / "book" / "_assets" / "mount.js")
-        page.wait_for_selector("[data-mounted]")
-        return page.locator("[data-chexlib-widget]")
-
-    yield mount
-    page.close()
-    assert not troubles
 
 
 @pytest.mark.parametrize(

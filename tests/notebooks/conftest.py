@@ -35,7 +35,8 @@ def execute(tmp_path_factory) -> Callable[..., dict]:
             if cell.cell_type == "code":
                 exec(compile(cell.source, f"{notebook}, cell {cell.id}", "exec"), names)
             if "parameters" in cell.metadata.get("tags", []):
-                names |= {"replicates": 200, "short": stores[key]["study"]} | stores[key] | parameters
+                names |= {"replicates": 200, **dict.fromkeys(("short", "beside"), stores[key]["study"])}
+                names |= stores[key] | parameters
         return names
 
     return executed
