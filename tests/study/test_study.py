@@ -80,7 +80,7 @@ def test_both_inits_of_a_network_share_everything_else():
         pairs = {}
         for spec in load_study(name).specs():
             other = json.loads(spec.to_json()) | {"init": ""}
-            its = spec.arch, spec.minus, spec.norm, spec.train_images, spec.seed
+            its = spec.arch, spec.minus, spec.norm, spec.train_images, spec.lr, spec.seed
             pairs.setdefault(its, set()).add(json.dumps(other))
         assert all(len(others) == 1 for others in pairs.values())
 
