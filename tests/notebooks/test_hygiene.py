@@ -26,6 +26,10 @@ def glued(path: Path) -> set[str]:
     return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
 
 
+OWN = ("08_transfusion", "11_real_xrays", "15_trained_again")
+"""Notebooks that show a study of their own, whatever study other pages show."""
+
+
 def test_the_notebooks_are_those_of_the_contents():
     named = re.findall(r"book/executed/(\w+)", (PROJECT / "_toc.yml").read_text())
     assert named and {path.stem for path in NOTEBOOKS} == set(named)
@@ -46,7 +50,7 @@ class TestHygiene:
         [cell] = [cell for cell in cells(path) if "parameters" in cell["metadata"].get("tags", [])]
         values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell["source"]).body}
         assert list(values)[:3] == PARAMETERS[:3]
-        assert ("own-study" in cell["metadata"]["tags"]) == (path.stem in ("11_real_xrays", "15_trained_again"))
+        assert ("own-study" in cell["metadata"]["tags"]) == (path.stem in OWN)
 
     def test_code_cells_fit_a_screen(self, path):
         for cell in cells(path, "code"):
