@@ -1,16 +1,15 @@
 """A run's class activation maps of a user's own image files, laid over them: `chexlib cam`.
 
-Files are read as a data set's are (chexlib.data.images), stretched to the run's size and normalised as in training.
-Probabilities and maps are means over the run's kept checkpoints, because the run's own predictions and scores are
-theirs; each checkpoint's map is scaled by its own probability first. Everything is read and computed before anything is
-written. Nothing here is fit for clinical use, and everything that is written says so.
+How files are read, and what is said of images that look otherwise than the run's own, is chexlib.own_images. Maps, as
+probabilities, are means over the run's kept checkpoints; each checkpoint's map is scaled by its own probability first.
+Everything is read and computed before anything is written. Nothing here is fit for clinical use, and everything that is
+written says so.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from difflib import get_close_matches
 from itertools import chain, count
 from pathlib import Path
 
@@ -18,19 +17,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from chexlib.data.images import BadImage, Picture, read_grey, read_picture
-from chexlib.data.labels import FINDINGS, TASKS
-from chexlib.data.names import finding_of
-from chexlib.data.sources import SOURCES
-from chexlib.errors import UserError, nearest
+from chexlib.data.images import Picture, read_grey
+from chexlib.errors import UserError
 from chexlib.escape import csv
 from chexlib.models import architecture
+from chexlib.own_images import OwnImages, about, learned, read
 from chexlib.runs.store import Run, RunStore, write_atomically
 
-NOT_FOR_PATIENTS = (
-    "Not for clinical use. These maps come from a research program: they show what a network weighed, and not where a "
-    "disease is."
-)
 ELSEWHERE = "free some space or name another folder with -o"
 CSV, NOTE = "cams.csv", "README.txt"
 BATCH = 16
@@ -53,21 +46,19 @@ def write_cams(
 ) -> pd.DataFrame:
     """Writes an overlay (PNG) an image and finding, cams.csv (also returned) and README.txt into the folder `out`.
 
-    files: PNG, JPEG, DICOM or whatever else Pillow reads. run: a run's folder, or its run_id in the store. findings:
-    any spelling of CheXpert's names; by default those of the paper's six that the run learned. method: a row of
-    chexlib.explain.cam.METHODS. A file that is there already is written over only with `force`. Raises UserError, and
-    writes nothing, for a run, a finding, a method or an image that cannot be used.
+    files, run, findings: as `chexlib.own_images.predict_files` takes them. method: a row of
+    chexlib.explain.cam.METHODS. Column `looks` says what each image looks like. A file that is there already is written
+    over only with `force`. Raises UserError, and writes nothing, for a run, a finding, a method or an image that cannot
+    be used.
     """
-    run = _find_run(run, store or RunStore.open())
-    findings = _learned(run, findings)
-    files, out = [Path(file).expanduser() for file in dict.fromkeys(map(str, files))], Path(out).expanduser()
-    bits = run.spec.options.get("bits")
-    images = _read(files, run.spec.size, bits)
+    run = (store or RunStore.open()).find(run)
+    findings = learned(run, findings)
+    images, out = read(files, run), Path(out).expanduser()
+    files, bits = images.files, run.spec.options.get("bits")
     names = _overlay_names(files, findings)
     _check_out(out, [CSV, NOTE, *names.ravel()], files, force)
-    pictures = [_in_proportion(file, image, bits) for file, image in zip(files, images, strict=True)]
-    pixels = np.stack([image.pixels for image in images])  # (N, size, size)
-    maps, p = _maps(run, pixels, findings, method, progress)  # (N, T, h, w) and (N, T)
+    pictures = [_in_proportion(file, image, bits) for file, image in zip(files, images.pictures, strict=True)]
+    maps, p = _maps(run, images.pixels, findings, method, progress)  # (N, T, h, w) and (N, T)
     label = architecture(run.spec.arch).label(run.spec.minus, run.spec.norm)
     grid, rows = f"{maps.shape[2]} x {maps.shape[3]}", []
     for n, t in np.ndindex(p.shape):
@@ -75,60 +66,16 @@ def write_cams(
         png = io.BytesIO()
         captioned(laid_over(pictures[n], maps[n, t]), *words).save(png, "PNG")
         write_atomically(out / names[n, t], png.getvalue(), ELSEWHERE)
-        rows.append((str(files[n]), findings[t], round(float(p[n, t]), 6), *maps.shape[2:], names[n, t]))
-    columns = ["file", "finding", "probability", "map_height", "map_width", "overlay"]
-    table, note = pd.DataFrame(rows, columns=columns), _note(run, label, method, grid)
+        row = str(files[n]), findings[t], round(float(p[n, t]), 6), *maps.shape[2:], names[n, t], images.looks[n]
+        rows.append(row)
+    columns = ["file", "finding", "probability", "map_height", "map_width", "overlay", "looks"]
+    table, note = pd.DataFrame(rows, columns=columns), _note(run, images, grid, method)
     write_atomically(out / NOTE, f"{note}\n", ELSEWHERE)
     write_atomically(out / CSV, csv(table, index=False), ELSEWHERE)  # last: it lists only what is there
     return table
 
 
-def _find_run(name: str | Path, store: RunStore) -> Run:
-    """The finished run in a folder, or of that run_id in the store. Raises UserError where there is none."""
-    folder = Path(name).expanduser()
-    run = Run((folder if (folder / "spec.json").is_file() else store.folder / name).resolve())
-    if not (run.folder / "spec.json").is_file():
-        inside = folder if folder.is_dir() else store.folder
-        known = sorted(path.parent.name for path in inside.glob("*/spec.json"))
-        if not known:
-            raise UserError(f"{name}: no run, and {inside} holds none: give a run's folder, or --runs and its name")
-        near = get_close_matches(Path(name).name, known, n=3)
-        raise UserError(f"{name}: no run; {inside} holds {len(known)}, among them {', '.join(near or known[:3])}")
-    if not run.finished:
-        raise UserError(f"{run.folder}: its training is not finished: train the run on, then give this command again")
-    return run
-
-
-def _learned(run: Run, names: Sequence[str] = ()) -> list[str]:
-    """The findings of these names, each once; all of the paper's six where none is named.
-
-    What a run learned is what any of its images had a label of. Raises UserError for what it did not learn.
-    """
-    table = run.predictions()
-    known = [f for f in FINDINGS if f"y:{f}" in table and table[f"y:{f}"].notna().any()]
-    found = {name: finding_of(name) for name in names}
-    for name, finding in found.items():
-        if finding not in known:
-            raise UserError(f"finding {name!r} is not one that run {run.run_id} learned: {nearest(name, known)}")
-    return list(dict.fromkeys(found.values())) or [task for task in TASKS if task in known] or known
-
-
-def _read(files: list[Path], size: int, bits: int | None) -> list[Picture]:
-    """The images as the run's data set reads its own. Raises UserError for the first that cannot be read."""
-    images = []
-    for file in files:
-        if not file.is_file():
-            why = "a folder: name the image files in it" if file.is_dir() else "no such file"
-            raise UserError(f"{file}: {why}; nothing was written")
-        try:
-            images.append(read_picture(file, size, bits))
-        except BadImage as error:
-            why = f"cannot be decoded ({error.reason}): give PNG, JPEG or DICOM files"
-            raise UserError(f"{file}: {why}; nothing was written") from None
-    return images
-
-
-def _overlay_names(files: list[Path], findings: list[str]) -> np.ndarray:
+def _overlay_names(files: Sequence[Path], findings: list[str]) -> np.ndarray:
     """(N, T) file names of overlays: the image's and the finding's, numbered where images share one."""
     stems = []
     for file in files:
@@ -177,18 +124,13 @@ def _maps(run: Run, pixels: np.ndarray, findings: list[str], method: str, progre
     return maps, p
 
 
-def _note(run: Run, label: str, method: str, grid: str) -> str:
-    """README.txt: what the maps are of, and what they are not for."""
-    spec, members = run.spec, len(run.provenance["ensemble"])
-    source = SOURCES[spec.dataset].title if spec.dataset in SOURCES else spec.dataset
-    drawn = " It learned from drawn images: what it says of a real X-ray means nothing."
-    means = f"means over the run's {members} kept checkpoints" if members > 1 else "its one kept checkpoint's"
+def _note(run: Run, images: OwnImages, grid: str, method: str) -> str:
+    """README.txt: what the images look like, what the maps are of, and what they are not for."""
     lines = (
-        NOT_FOR_PATIENTS,
-        f"Run {run.run_id}: {label}, trained on {source}.{drawn if spec.dataset == 'phantom' else ''}",
-        f"Probabilities and maps are {means}, as its own predictions are; maps of {grid} by method {method!r}, each "
-        "times its probability.",
-        f"Images were stretched to {spec.size} x {spec.size} px for the network; overlays have their own proportions.",
+        *images.warnings,
+        *about(run),
+        f"Maps show what the network weighed, and not where a disease is: {grid} by method {method!r}, each times its "
+        "probability, their means as those of probabilities. Overlays have the images' own proportions.",
     )
     return "\n".join(lines)
 

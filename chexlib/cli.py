@@ -39,7 +39,11 @@ SourceName = Annotated[
 ReaderOptions = Annotated[
     Texts, Option("--option", metavar="NAME=VALUE", help="an option of the data set's reader (repeatable)")
 ]
+OwnImages = Annotated[list[str], Argument(metavar="IMAGE", help="PNG, JPEG or DICOM files, or folders of them")]
+Model = Annotated[str, Option(metavar="RUN", help="a finished run: its folder, or its name in the store")]
+Findings = Annotated[Texts, Option(metavar="NAME", help="e.g. Edema (default: the paper's six; repeatable)")]
 Interval = Literal["percentile", "bca"]
+AsCsv = Annotated[bool, Option("--csv", help="print the table as CSV")]
 AsJson = Annotated[bool, Option("--json", help="print all for machines")]
 
 
@@ -101,6 +105,7 @@ def command_line(training: bool = True):
         app.add_typer(group, name=name, help=text)
     app.command("train")(_train_verb(offered=training))
     app.command("evaluate")(evaluate)
+    app.command("predict")(predict)
     app.command("cam")(cam)
     for entry in entry_points(group="chexlib.commands"):
         try:
@@ -430,7 +435,7 @@ def evaluate(
     inner: Annotated[bool, Option("--inner", help="score what all files have, where one lacks some rows")] = False,
     draws: Annotated[int, Option(min=1, max=100_000, metavar="N", help="draws of the bootstrap")] = 1000,
     interval: Annotated[Interval, Option(help="bca is taken anyway where a class is rare")] = "percentile",
-    as_csv: Annotated[bool, Option("--csv", help="print the table as CSV, a row a model and task")] = False,
+    as_csv: AsCsv = False,
     as_json: AsJson = False,
     plot: Annotated[str | None, Option(metavar="FILE", help="draw it, too (.png, .svg or .pdf)")] = None,
 ) -> None:
@@ -444,11 +449,20 @@ def evaluate(
     from chexlib.escape import csv
     from chexlib.evaluate import evaluate as scored
 
-    if as_csv and as_json:
-        raise UserError("--csv and --json: choose one")
+    _choose_one(as_csv, as_json)
     found = scored(predictions, truth, tasks.split(",") if tasks else None, inner, draws, interval)
     if plot:
         found.plot(plot)
+    _print(found, as_csv, as_json)
+
+
+def _choose_one(as_csv: bool, as_json: bool) -> None:
+    if as_csv and as_json:
+        raise UserError("--csv and --json: choose one")
+
+
+def _print(found, as_csv: bool, as_json: bool) -> None:
+    """What was found: its table as CSV, all of it as JSON, or its text."""
     if as_json:
         print(json.dumps(found.to_json(), indent=1))
     elif as_csv:
@@ -457,27 +471,52 @@ def evaluate(
         print(found.text())
 
 
+def predict(
+    images: OwnImages,
+    model: Model,
+    finding: Findings = None,
+    runs: Runs = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """A trained run's probabilities of your own images, and what they are worth.
+
+    First says where an image looks inverted, turned, like a lateral view, or like no chest X-ray. Then, for each image
+    and finding: the probability; whether it reaches the threshold that was best on the run's validation images; and how
+    many of the run's validation and test images with such a probability had the finding. Nothing is written. Not for
+    clinical use.
+    Example: chexlib predict xray.png --model RUN --finding Edema
+    """
+    from chexlib.own_images import predict_files
+    from chexlib.runs.store import RunStore
+
+    _choose_one(as_csv, as_json)
+    found = predict_files(images, model, finding or [], RunStore.open(runs))
+    _print(found, as_csv, as_json)
+
+
 def cam(
-    images: Annotated[list[str], Argument(metavar="IMAGE", help="PNG, JPEG or DICOM files")],
-    model: Annotated[str, Option(metavar="RUN", help="a finished run: its folder, or its name in the store")],
+    images: OwnImages,
+    model: Model,
     out: Annotated[str, Option("-o", "--out", metavar="FOLDER", help="the folder to write into")],
-    finding: Annotated[Texts, Option(metavar="NAME", help="e.g. Edema (default: the paper's six; repeatable)")] = None,
+    finding: Findings = None,
     method: Annotated[str, Option(metavar="NAME", help="paper, grad-cam, grad-cam++, hirescam or score-cam")] = "paper",
     force: Annotated[bool, Option("--force", help="write over what an earlier command left there")] = False,
     runs: Runs = None,
 ) -> None:
     """A trained run's class activation maps of your own images, laid over them.
 
-    Writes a PNG an image and finding, cams.csv with the probabilities, and README.txt. Not for clinical use: the maps
-    show what a network weighed, and not where a disease is.
+    Writes a PNG an image and finding, cams.csv with the probabilities, and README.txt, which first say where an image
+    looks inverted, turned, like a lateral view, or like no chest X-ray. Not for clinical use: the maps show what a
+    network weighed, and not where a disease is.
     """
     from chexlib.cam_files import CSV, NOTE, write_cams
     from chexlib.runs.store import RunStore
 
     table = write_cams(images, model, out, finding or [], method, RunStore.open(runs), force)
+    print((Path(out).expanduser() / NOTE).read_text())
     print(table[["file", "finding", "probability", "overlay"]].to_string(index=False, float_format="{:.3f}".format))
-    print(f"wrote {len(table)} overlays, {CSV} and {NOTE} to {out}\n")
-    print((Path(out).expanduser() / NOTE).read_text(), end="")
+    print(f"wrote {len(table)} overlays, {CSV} and {NOTE} to {out}")
 
 
 if __name__ == "__main__":

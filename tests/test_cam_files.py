@@ -58,7 +58,7 @@ def test_a_data_sets_image_gets_the_probability_that_the_run_predicts_of_it(run,
     rows = dataset.rows("test")[:3]
     files = [dataset.root / dataset.table["image"].iat[row] for row in rows]
     found = write_cams(files, run.run_id, tmp_path / "out", ["Edema"], store=store, progress=False)
-    expected = predict_with(run, dataset, rows)[:, FINDINGS.index("Edema")]
+    expected = predict_with(run, dataset.pixels, rows)[:, FINDINGS.index("Edema")]
     assert expected.std() > 0
     np.testing.assert_allclose(found["probability"], expected, atol=1e-5)
 
@@ -81,7 +81,7 @@ def test_a_row_and_an_overlay_for_every_image_and_finding(run, image, tmp_path, 
     given = [str(image), str(tmp_path / "x.copy.png"), "--finding", "edema", "--finding", "Effusion"]
     assert main(["cam", *given, "--model", str(run.folder), "-o", str(tmp_path / "out")]) == 0
     table = pd.read_csv(tmp_path / "out" / "cams.csv")
-    assert list(table) == ["file", "finding", "probability", "map_height", "map_width", "overlay"]
+    assert list(table) == ["file", "finding", "probability", "map_height", "map_width", "overlay", "looks"]
     assert list(table["finding"]) == ["Edema", "Pleural Effusion"] * 2
     assert set(table["map_height"]) == {2} == set(table["map_width"])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*table["overlay"], "cams.csv", "README.txt"}
@@ -162,7 +162,7 @@ def test_the_scale_ends_as_the_colours_do():
         (["{image}", "--model", "resnet"], "resnet: no run; {runs} holds 1, among them phantom48-resnet18"),
         (["{image}", "--model", "{runs}"], "{runs}: no run; {runs} holds 1, among them phantom48-resnet18"),
         (["{image}", "--runs", "{here}/none", "--model", "a"], "a: no run, and {here}/none holds none"),
-        (["{here}"], "{here}: a folder: name the image files in it"),
+        (["{here}/empty"], "{here}/empty: no image lies in it"),
         (["{image}", "{here}/no.png"], "{here}/no.png: no such file; nothing was written"),
         (["{here}/text.png"], "text.png: cannot be decoded (no image): give PNG, JPEG or DICOM files; nothing was"),
         (["{image}", "-o", "{image}"], "x.png: is a file: name a folder with -o"),
@@ -170,6 +170,7 @@ def test_the_scale_ends_as_the_colours_do():
 )
 def test_a_users_error_is_one_line_and_nothing_is_written(arguments, message, run, store, image, tmp_path, capsys):
     (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "empty").mkdir()
     names = {"image": image, "runs": store.folder, "here": tmp_path}
     given = [argument.format(**names) for argument in arguments]
     before = sorted(tmp_path.iterdir())

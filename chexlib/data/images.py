@@ -215,6 +215,24 @@ def read_picture(path: str | Path, size: int, bits: int | None = None) -> Pictur
     raise BadImage(path, reason)
 
 
+def colours(path: str | Path) -> float:
+    """Grey levels between the strongest and the weakest colour of an image file, in the mean over its pixels; 0 for
+    DICOM and for what is no image."""
+    data = _read(path)
+    try:
+        if dicom.is_dicom(data[:256]):
+            return 0.0
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
+            _check_size(*image.size)
+            if image.mode not in ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
+                return 0.0
+            image.draft("RGB", (LOOKED_AT**2, LOOKED_AT**2))
+            levels = np.asarray(image.convert("RGB").reduce(max(1, min(image.size) // LOOKED_AT**2)))  # (h, w, 3)
+    except Exception:  # whoever reads its pixels says what is wrong
+        return 0.0
+    return float(np.ptp(levels, axis=2).mean())
+
+
 def _read(path: str | Path) -> bytes:
     """A file's bytes. Raises UserError where it is no file that ends, as a pipe is not."""
     try:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,8 @@ def _sync_folder(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder: spec.json, log.jsonl, checkpoints/, predictions.parquet, provenance.json, done.json."""
+    """One run's folder: spec.json, log.jsonl, checkpoints/, predictions.parquet, provenance.json, done.json; of a data set
+    with enough images looks.safetensors, too."""
 
     folder: Path
 
@@ -233,6 +235,21 @@ class RunStore:
     def run(self, spec: RunSpec) -> Run:
         """The run of a resolved spec, whether it has been trained or not."""
         return Run(self.folder / spec.run_id)
+
+    def find(self, name: str | Path) -> Run:
+        """The finished run in a folder, or of that run_id here. Raises UserError where there is none."""
+        folder = Path(name).expanduser()
+        run = Run((folder if (folder / "spec.json").is_file() else self.folder / name).resolve())
+        if not (run.folder / "spec.json").is_file():
+            inside = folder if folder.is_dir() else self.folder
+            known = sorted(path.parent.name for path in inside.glob("*/spec.json"))
+            if not known:
+                raise UserError(f"{name}: no run, and {inside} holds none: give a run's folder, or --runs and its name")
+            near = get_close_matches(Path(name).name, known, n=3)
+            raise UserError(f"{name}: no run; {inside} holds {len(known)}, among them {', '.join(near or known[:3])}")
+        if not run.finished:
+            raise UserError(f"{run.folder}: its training is not finished: train it on, then give this command again")
+        return run
 
     def plan(self, study: str, run_ids: Iterable[str], files: Iterable[str] = ()) -> list[Run]:
         """Notes which runs the study consists of, and returns them; and the SHA-256 of these files of the store."""

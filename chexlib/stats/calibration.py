@@ -17,13 +17,16 @@ from chexlib.stats.intervals import effective_size, wilson
 @dataclass(frozen=True)
 class Reliability:
     """Of each of B classes of rows: mean `predicted` probability, `observed` frequency of the finding, `count` of rows,
-    and the 95 % Wilson interval of the frequency, `low` to `high`; all (B,), in ascending order of `predicted`."""
+    the 95 % Wilson interval of the frequency, `low` to `high`, and its `lowest` and `highest` probability; all (B,), in
+    ascending order of `predicted`."""
 
     predicted: Floats
     observed: Floats
     count: NDArray[np.int64]
     low: Floats
     high: Floats
+    lowest: Floats
+    highest: Floats
 
 
 def brier(y: ArrayLike, p: ArrayLike) -> Floats:
@@ -61,7 +64,8 @@ def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10, groups: ArrayLike | 
     hits, total = np.bincount(place, weights=y), np.bincount(place, weights=p)
     here = [place == of_class for of_class in range(len(count))]
     sizes = np.array([effective_size(y[rows], np.ones(rows.sum()), groups[rows]) for rows in here])
-    return Reliability(total / count, hits / count, count, *wilson(hits / count * sizes, sizes))
+    ends = (np.array([end(p[rows]) for rows in here], dtype=float) for end in (np.min, np.max))
+    return Reliability(total / count, hits / count, count, *wilson(hits / count * sizes, sizes), *ends)
 
 
 def _check_probabilities(y: Floats, p: Floats) -> None:

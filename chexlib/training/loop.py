@@ -26,6 +26,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from tqdm import tqdm
 
 import chexlib
+from chexlib.data import looks
 from chexlib.data.augment import augmenter
 from chexlib.data.dataset import Dataset, open_for
 from chexlib.data.images import decoder
@@ -245,7 +246,7 @@ def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict], compa
     """Writes the ensemble's predictions, their AUCs, the provenance, and last of all done.json."""
     rows = np.concatenate([dataset.rows("val"), dataset.rows("test")])
     members = checkpoints.ensemble_members(log, learner.spec.keep)
-    p = predict_ensemble(run, members, learner.model, learner.prepare, dataset, rows, learner.accelerator)
+    p = predict_ensemble(run, members, learner.model, learner.prepare, dataset.pixels, rows, learner.accelerator)
     if not learner.accelerator.is_main_process:
         return
     table, buffer = table_of(dataset, rows, p), io.BytesIO()
@@ -256,6 +257,8 @@ def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict], compa
         for split in ("val", "test")
     ]
     run.write_log(log + scores)
+    if learned := looks.Looks.of(dataset):  # for whoever gives the network images of their own
+        run.write(looks.FILE, learned.to_bytes())
     run.write("provenance.json", json.dumps(_provenance(learner, dataset, log, members), indent=1))
     checkpoints.keep_only(run, members, states=2)  # the ensemble's weights are all whose hashes are kept
     run.finish(finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))

@@ -56,7 +56,7 @@ def write_soft_labels(run: Run, teacher: Run, dataset: Dataset, progress: bool =
     """Asks the teacher's ensemble for the probability of each uncertain training label, and keeps the answers."""
     row, finding = np.nonzero(_uncertain_in_training(dataset))  # (U,) each
     images, place = np.unique(row, return_inverse=True)
-    p = predict_with(teacher, dataset, images, f"soft labels by {teacher.run_id}" if progress else "")
+    p = predict_with(teacher, dataset.pixels, images, f"soft labels by {teacher.run_id}" if progress else "")
     table = {"image": dataset.table["image"].to_numpy()[row], "finding": np.array(FINDINGS)[finding]}
     buffer = io.BytesIO()
     pd.DataFrame(table | {"p": p[place, finding].astype(np.float32)}).to_parquet(buffer, index=False)

@@ -45,25 +45,25 @@ def predict(
 
 
 def predict_ensemble(
-    run: Run, members: list[int], model, prepare, dataset: Dataset, rows, accelerator: Accelerator, title: str = ""
+    run: Run, members: list[int], model, prepare, pixels: np.ndarray, rows, accelerator: Accelerator, title: str = ""
 ) -> np.ndarray:
     """The mean probabilities (len(rows), T) over the run's weights after `members` images, loaded into the model."""
     p = np.zeros((len(rows), len(FINDINGS)))
     for images in members:
         checkpoints.load_weights(run, accelerator.unwrap_model(model), images, prepare)
-        p += predict(model, prepare, dataset.pixels, rows, accelerator, title) / len(members)
+        p += predict(model, prepare, pixels, rows, accelerator, title) / len(members)
     return p
 
 
-def predict_with(run: Run, dataset: Dataset, rows: np.ndarray, title: str = "") -> np.ndarray:
-    """What a finished run predicts of images that it may not have written down: (len(rows), T).
+def predict_with(run: Run, pixels: np.ndarray, rows: np.ndarray, title: str = "") -> np.ndarray:
+    """What a finished run predicts of images that it may not have written down, rows of pixels (uint8): (len(rows), T).
 
     Raises UserError where the run's weights are not there.
     """
     accelerator = start(run.spec)
     model, prepare = checkpoints.load_model(run)
     model = accelerator.prepare(laid_out(model, run.spec))
-    return predict_ensemble(run, run.provenance["ensemble"], model, prepare, dataset, rows, accelerator, title)
+    return predict_ensemble(run, run.provenance["ensemble"], model, prepare, pixels, rows, accelerator, title)
 
 
 def table_of(dataset: Dataset, rows: np.ndarray, p: np.ndarray) -> pd.DataFrame:
