@@ -42,6 +42,7 @@ ReaderOptions = Annotated[
 OwnImages = Annotated[list[str], Argument(metavar="IMAGE", help="PNG, JPEG or DICOM files, or folders of them")]
 Model = Annotated[str, Option(metavar="RUN", help="a finished run: its folder, or its name in the store")]
 Findings = Annotated[Texts, Option(metavar="NAME", help="e.g. Edema (default: the paper's six; repeatable)")]
+Draws = Annotated[int, Option(min=1, max=100_000, metavar="N", help="draws of the bootstrap")]
 Interval = Literal["percentile", "bca"]
 AsCsv = Annotated[bool, Option("--csv", help="print the table as CSV")]
 AsJson = Annotated[bool, Option("--json", help="print all for machines")]
@@ -105,6 +106,7 @@ def command_line(training: bool = True):
         app.add_typer(group, name=name, help=text)
     app.command("train")(_train_verb(offered=training))
     app.command("evaluate")(evaluate)
+    app.command("diff")(diff)
     app.command("predict")(predict)
     app.command("cam")(cam)
     for entry in entry_points(group="chexlib.commands"):
@@ -433,7 +435,7 @@ def evaluate(
     truth: Annotated[str | None, Option(metavar="FILE", help="the labels: 1, 0 or empty (none for a run's)")] = None,
     tasks: Annotated[str, Option(metavar="TASK,TASK", help="default: those of all files")] = "",
     inner: Annotated[bool, Option("--inner", help="score what all files have, where one lacks some rows")] = False,
-    draws: Annotated[int, Option(min=1, max=100_000, metavar="N", help="draws of the bootstrap")] = 1000,
+    draws: Draws = 1000,
     interval: Annotated[Interval, Option(help="bca is taken anyway where a class is rare")] = "percentile",
     as_csv: AsCsv = False,
     as_json: AsJson = False,
@@ -469,6 +471,28 @@ def _print(found, as_csv: bool, as_json: bool) -> None:
         print(csv(found.table, index=False), end="")
     else:
         print(found.text())
+
+
+def diff(
+    a: Annotated[str, Argument(metavar="RUN", help="a finished run: its folder, or its name in the store")],
+    b: Annotated[str, Argument(metavar="RUN", help="the other one")],
+    runs: Runs = None,
+    draws: Draws = 1000,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """In what two runs differ, and how far their predictions lie apart.
+
+    First the fields, data, versions and processor that differ. Then, on the test images that both have, for each
+    finding: the AUROCs, their paired difference, the mean distance and the rank correlation of probabilities, each
+    beside what a seed alone does, where there are runs that tell.
+    Example: chexlib diff results/phantom/RUN results/phantom_avx2/RUN
+    """
+    from chexlib.results.run_diff import diff_runs
+    from chexlib.runs.store import RunStore
+
+    _choose_one(as_csv, as_json)
+    _print(diff_runs(a, b, RunStore.open(runs), draws), as_csv, as_json)
 
 
 def predict(

@@ -69,8 +69,8 @@ def _sync_folder(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder: spec.json, log.jsonl, checkpoints/, predictions.parquet, provenance.json, done.json; of a data set
-    with enough images looks.safetensors, too."""
+    """One run's folder: spec.json, log.jsonl, checkpoints/, predictions.parquet, provenance.json, done.json; and
+    looks.safetensors, where its data set has enough images."""
 
     folder: Path
 
