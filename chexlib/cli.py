@@ -448,7 +448,6 @@ def evaluate(
     Where patients can be told (patient64741 in the names, or a column patient), they are drawn.
     Example: chexlib evaluate a.csv b.csv --truth groundtruth.csv --tasks Edema,Atelectasis
     """
-    from chexlib.escape import csv
     from chexlib.evaluate import evaluate as scored
 
     _choose_one(as_csv, as_json)
@@ -465,6 +464,8 @@ def _choose_one(as_csv: bool, as_json: bool) -> None:
 
 def _print(found, as_csv: bool, as_json: bool) -> None:
     """What was found: its table as CSV, all of it as JSON, or its text."""
+    from chexlib.escape import csv
+
     if as_json:
         print(json.dumps(found.to_json(), indent=1))
     elif as_csv:

@@ -208,13 +208,7 @@ def _picture(file: Path, size: int, bits: int | None) -> Picture:
 
 def _looks(run: Run) -> looks.Looks | None:
     """What the run noted of its training images; None where it noted nothing. UserError where it is damaged."""
-    path = run.folder / looks.FILE
-    try:
-        return looks.Looks.from_bytes(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise UserError(f"{path}: {error}: remove it, or train the run again") from None
+    return looks.Looks.from_bytes(run.read(looks.FILE)) if (run.folder / looks.FILE).exists() else None
 
 
 def _labelled(table: pd.DataFrame, finding: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

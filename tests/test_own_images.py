@@ -49,6 +49,7 @@ def run(store):
     run = write_run(store, spec, change=made_predictions)
     save_weights(run, create_model("resnet18", seed=1), 200)
     run.write("provenance.json", json.dumps({"normalisation": {"mean": [0.5], "std": [0.25]}, "ensemble": [200]}))
+    run.finish()
     return run
 
 

@@ -31,6 +31,7 @@ def made(store, change=one_image_a_study, provenance=None, **fields):
     run = write_run(store, replace(SPEC, **fields), change=change)
     if provenance:
         run.write("provenance.json", json.dumps(provenance))
+        run.finish()
     return run
 
 
