@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def fresh_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
+    _start_server()
     ours, theirs = context.Pipe()
     with ProcessPoolExecutor(
         workers, mp_context=context, max_tasks_per_child=1, initializer=_end_with, initargs=(theirs,)
@@ -40,9 +42,18 @@ def fresh_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
+def _start_server() -> None:
+    """Starts what the processes are forked from. Ctrl-C reaches all processes of a terminal: the study alone answers."""
+    resource_tracker.ensure_running()  # before, as it ends by letting Ctrl-C through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with(study: Connection) -> None:
-    """Ends this process when the other end is closed. Ctrl-C reaches all processes of a terminal: the study answers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ends this process when the other end is closed."""
     threading.Thread(target=lambda: study.poll(None) and os._exit(1), daemon=True).start()  # nothing is ever sent
 
 

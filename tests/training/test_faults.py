@@ -577,3 +577,13 @@ def test_an_interrupt_of_the_command_alone_ends_its_processes(study, tmp_path, c
     thread.join()
     assert not left
     assert INTERRUPTED in capsys.readouterr().err.splitlines()
+
+
+def test_ctrl_c_while_processes_begin_is_one_line(study, tmp_path):
+    """The one that all others are forked from imports torch for a while before it can answer to anything."""
+    process = typed(["study", "plan", *study(400)[2:3], "--runs", str(tmp_path / "runs")], tmp_path / "out.txt")
+    until(lambda: any("forkserver" in " ".join(one.cmdline()) for one in family(process)), process, pause=0.1)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    assert ended(process, seconds=20) == 130
+    assert said(tmp_path / "out.txt") == INTERRUPTED
