@@ -1,10 +1,13 @@
 """Building the book: what is refused, in words, and what is skipped."""
 
+import errno
 import json
 import re
+import subprocess
 
 import pytest
 
+from chexlib.cli import main
 from chexlib.errors import UserError
 from chexpaper.build import book
 from chexpaper.build.book import build, check_executed, key_of
@@ -63,6 +66,37 @@ def test_an_unchanged_book_is_not_built_again(project, monkeypatch):
     assert "An answer" in (index.parent / "book" / "index.html").read_text()
     monkeypatch.setattr(book.subprocess, "run", lambda *_, **__: pytest.fail("built again"))
     assert build(project) == index
+
+
+def test_one_process_builds_a_book_at_a_time(project, monkeypatch):
+    def built(command, **_):
+        with pytest.raises(UserError, match="another process is building the book here"):
+            build(project)
+        (project / "_build" / "html").mkdir()
+        (project / "_build" / "html" / "index.html").write_text("")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(book.subprocess, "run", built)
+    assert build(project) == build(project)
+
+
+@pytest.mark.parametrize("at", ["subprocess.run", "os.fsync"])
+def test_a_full_disk_is_one_line_and_leaves_no_book_that_counts(project, monkeypatch, capsys, at):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (project / "_build" / "html").mkdir(parents=True)
+    (project / "_build" / "html" / "index.html").write_text("old")
+    if at == "os.fsync":
+        ended = subprocess.CompletedProcess([], 1, "", "OSError: [Errno 28] No space left on device")
+        monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    monkeypatch.setattr(at, full)
+    monkeypatch.chdir(project)
+    (project / "notebooks").mkdir(exist_ok=True)
+    assert main(["book", "build"]) == 2
+    said = capsys.readouterr().err
+    assert "No space left on device: free some space" in said and said.count("\n") == 1
+    assert not (project / "_build" / "book.key").exists()
 
 
 @pytest.mark.parametrize(

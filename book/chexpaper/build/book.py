@@ -21,10 +21,11 @@ from pathlib import Path
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 from chexlib.errors import UserError
-from chexlib.runs.store import project_folder
-from chexpaper.build.notebooks import record_of, sha, sha_of_files
+from chexlib.runs.store import project_folder, write_atomically
+from chexpaper.build.notebooks import folder_lock, record_of, sha, sha_of_files
 
 BUILDERS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme", "sphinxcontrib-bibtex")
+FREE = "free some space"
 AGAIN = "run `chexlib notebooks run` again"
 
 
@@ -33,28 +34,35 @@ def build(source: Path | str | None = None) -> Path:
 
     `source` holds _config.yml, _toc.yml and book/ with book/executed/ (default: the project that the working folder
     lies in). Raises UserError where the book's files or an executed notebook are missing, where a notebook holds an
-    error, and where Jupyter Book warns.
+    error, where Jupyter Book warns, where the disk is full, and where another process builds this book.
     """
     source = (Path(source) if source else project_folder()).resolve()
     if not all((source / part).exists() for part in ("_config.yml", "_toc.yml", "book")):
         raise UserError(f"no book in {source} (_config.yml, _toc.yml and book/): run this in a clone of the project")
     check_executed(source)
-    out = source / "_build"
+    try:
+        with folder_lock(source / "_build", "building the book"):
+            return _built(source, source / "_build")
+    except OSError as error:
+        raise UserError(f"{source / '_build'}: {error.strerror or error}: {FREE}") from None
+
+
+def _built(source: Path, out: Path) -> Path:
+    """The path of the index, built where it is not current."""
     index, stamp, log, key = out / "html" / "index.html", out / "book.key", out / "book.log", key_of(source)
     if index.exists() and stamp.exists() and stamp.read_text() == key:
         return index
     stamp.unlink(missing_ok=True)
     for stale in ("html", ".doctrees"):  # Sphinx does not know which pages glue a number
         shutil.rmtree(out / stale, ignore_errors=True)
-    out.mkdir(exist_ok=True)
     verb = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
     command = [*verb, str(source), "-W", "-n", "--keep-going", "-q"]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True)
     if done.returncode or not index.exists():
-        log.write_text(done.stdout + done.stderr)
+        write_atomically(log, done.stdout + done.stderr, FREE)
         first = re.search(r"\S.*(WARNING|ERROR|Error).*", done.stderr) or ["no message"]
         raise UserError(f"the book did not build: {first[0]} (all of it is in {log})")
-    stamp.write_text(key)
+    write_atomically(stamp, key, FREE)
     return index
 
 

@@ -85,7 +85,7 @@ def run_notebooks(
     """
     pages = pages_of(study, data, runs, only, parameters, out)
     folder = pages[0].output.parent
-    with _folder_lock(folder):
+    with folder_lock(folder, "executing notebooks"):
         _execute([page for page in pages if page.because], folder, max(1, jobs), timeout, progress)
     return pages
 
@@ -221,14 +221,15 @@ def _shared_inputs(project: Path, study: Study, runs: str | None, data: str | No
 
 
 @contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
-    """One driver a folder; the system frees the lock however its owner ends. Clears what a killed one left."""
+def folder_lock(folder: Path, doing: str) -> Iterator[None]:
+    """One process that is doing so a folder; the system frees the lock however its owner ends. Clears what a killed one
+    left."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{folder}: another process is executing notebooks here: wait for it or stop it") from None
+            raise UserError(f"{folder}: another process is {doing} here: wait for it or stop it") from None
         for left in folder.glob(f"{SCRATCH}*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
