@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from chexlib.data.labels import parse_policy
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 
@@ -35,6 +36,9 @@ DONE = "done.json"
 
 CHECKED = ("[!.]*.*", "checkpoints/images*.safetensors")
 """The files of a finished run whose hashes are in done.json, but for itself: not TensorBoard's."""
+
+GREW = 1.5
+"""How many times the loss that a training began with, or that of guessing, is too much at its end."""
 
 ELSEWHERE = "free some space or choose another folder with CHEXLIB_RUNS"
 
@@ -116,6 +120,21 @@ class Run:
         if not all(isinstance(row, dict) and "event" in row for row in rows) or not rows:
             raise self._damaged("log.jsonl", "not the lines that were written")
         return [row for row in rows if row["event"] == event]
+
+    def diverged(self) -> str:
+        """What is wrong where the loss grew, however well the training ended; empty where it did not.
+
+        That is a mean training loss of the last epoch far above the first that was logged, or above that of guessing.
+        """
+        rows = [row for row in self.log() if "loss" in row]
+        if not rows:
+            return ""
+        last = np.mean([row["loss"] for row in rows if row["epoch"] > rows[-1]["epoch"] - 1])
+        guessed, first = np.log(max(2, parse_policy(self.spec.policy).classes)), rows[0]["loss"]
+        if last <= GREW * min(first, guessed):
+            return ""
+        before = f"from {first:.3g} at first, with {guessed:.2g} for a guess"
+        return f"{self.run_id}: the training loss grew to {last:.3g} ({before}): lower its lr, {self.spec.lr:g}"
 
     def write_log(self, rows: Iterable[dict]) -> None:
         self.write("log.jsonl", log_lines(rows))
@@ -252,12 +271,17 @@ class RunStore:
         return run
 
     def plan(self, study: str, run_ids: Iterable[str], files: Iterable[str] = ()) -> list[Run]:
-        """Notes which runs the study consists of, and returns them; and the SHA-256 of these files of the store."""
+        """Notes which runs the study consists of, and returns them; and the SHA-256 of these files of the store.
+
+        What is there already is not written again: the store of a finished study may be read-only.
+        """
         runs = [Run(self.folder / run_id) for run_id in run_ids]
         content = {"study": study, "runs": [run.run_id for run in runs]}
         if hashes := {name: _sha256(self.folder / name) for name in files}:
             content["sha256"] = hashes
-        write_atomically(self.folder / f"{study}.study.json", json.dumps(content, indent=1))
+        path, text = self.folder / f"{study}.study.json", json.dumps(content, indent=1)
+        if not (path.exists() and path.read_bytes() == text.encode()):
+            write_atomically(path, text)
         return runs
 
     def planned(self, study: str) -> list[Run]:

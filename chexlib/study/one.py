@@ -43,7 +43,7 @@ def fresh_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _start_server() -> None:
-    """Starts what the processes are forked from. Ctrl-C reaches all processes of a terminal: the study alone answers."""
+    """Starts what processes are forked from. Ctrl-C reaches all processes of a terminal: the study alone answers."""
     resource_tracker.ensure_running()  # before, as it ends by letting Ctrl-C through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

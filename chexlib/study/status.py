@@ -65,7 +65,9 @@ def duration(seconds: float) -> str:
 
 
 def text(table: pd.DataFrame, store: RunStore) -> str:
-    """The table for a terminal, and under it how many runs are in which state."""
+    """The table for a terminal, and under it whose loss grew, and how many runs are in which state."""
     counts = table["state"].value_counts()
     others = "".join(f", {counts[state]} {state}" for state in ("running", "stopped", "waiting") if state in counts)
-    return f"{table.to_string()}\n{counts.get('finished', 0)} of {len(table)} runs finished{others} in {store.folder}"
+    grown = [line for run_id in table.index if (line := Run(store.folder / run_id).diverged())]
+    last = f"{counts.get('finished', 0)} of {len(table)} runs finished{others} in {store.folder}"
+    return "\n".join([table.to_string(), *grown, last])

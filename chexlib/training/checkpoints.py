@@ -93,10 +93,14 @@ def keep_only(run: Run, members: list[int], states: int) -> None:
         path.unlink()
 
 
+def untidy(run: Run) -> bool:
+    """Whether a finished run was killed before it had removed what it resumes from."""
+    return any(run.checkpoints.glob(STATES))
+
+
 def tidy(run: Run) -> None:
-    """What a finished run leaves, where it was killed between its last file and that."""
-    if any(run.checkpoints.glob(STATES)):
-        keep_only(run, ensemble_members(run.log(), run.spec.keep), states=0)
+    """What a finished run leaves."""
+    keep_only(run, ensemble_members(run.log(), run.spec.keep), states=0)
 
 
 def save_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.Optimizer, log: list[dict]) -> None:

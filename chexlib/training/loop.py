@@ -11,6 +11,7 @@ import errno
 import io
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -68,20 +69,28 @@ def fit(
     dataset, store = open_for(spec, root, progress), store or RunStore.open()
     spec = spec.resolve(dataset.fingerprint, safe_settings())
     run = store.run(spec)
-    with run.lock(wait):
-        if run.finished:
-            checkpoints.tidy(run)
-            return run
-        run.write("spec.json", spec.to_json())
-        keep_manifest(store.folder, dataset, progress)
-        if spec.teacher and not has_soft_labels(run):
-            teacher = fit(spec.teacher, root, store, progress, wait=True)
-            write_soft_labels(run, teacher, dataset, progress)
-        if spec.processes == 1:
-            _train_or_refuse(run, spec, root, progress, dataset)
-        else:
-            processes.run(_train_or_refuse, spec.processes, run, spec, root, progress)
+    if not run.finished or checkpoints.untidy(run):  # else without a lock, which no store on a read-only disk has
+        with run.lock(wait):
+            if run.finished:
+                checkpoints.tidy(run)
+            else:
+                _train_alone(run, spec, dataset, root, store, progress)
+    if grown := run.diverged():
+        tqdm.write(f"chexlib: {grown}", file=sys.stderr)
     return run
+
+
+def _train_alone(run: Run, spec: RunSpec, dataset: Dataset, root, store: RunStore, progress: bool) -> None:
+    """What `fit` does of a run that is locked, and not finished."""
+    run.write("spec.json", spec.to_json())
+    keep_manifest(store.folder, dataset, progress)
+    if spec.teacher and not has_soft_labels(run):
+        teacher = fit(spec.teacher, root, store, progress, wait=True)
+        write_soft_labels(run, teacher, dataset, progress)
+    if spec.processes == 1:
+        _train_or_refuse(run, spec, root, progress, dataset)
+    else:
+        processes.run(_train_or_refuse, spec.processes, run, spec, root, progress)
 
 
 def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
@@ -262,7 +271,7 @@ def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict], compa
     run.write("provenance.json", json.dumps(_provenance(learner, dataset, log, members), indent=1))
     checkpoints.keep_only(run, members, states=2)  # the ensemble's weights are all whose hashes are kept
     run.finish(finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-    checkpoints.keep_only(run, members, states=0)
+    checkpoints.tidy(run)
 
 
 def _provenance(learner: Learner, dataset: Dataset, log: list[dict], members: list[int]) -> dict:

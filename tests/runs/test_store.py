@@ -178,6 +178,25 @@ def test_a_run_that_has_not_begun_has_no_log_and_no_predictions(tmp_path):
         run.predictions()
 
 
+@pytest.mark.parametrize(
+    ("losses", "grew"),
+    [
+        ([0.6, 0.5, 0.4, 0.3], False),
+        ([0.3, 0.28, 0.29, 0.3], False),  # that of guessing, where most labels are 0
+        ([0.3, 0.28, 0.5, 0.6], True),
+        ([0.2, 9.0, 0.2, 0.2], False),  # it has come back
+        ([4e6, 9e5, 9e3, 80.0], True),  # it has shrunk, and is far from a guess
+    ],
+)
+def test_a_loss_that_grew_is_told_and_no_other(losses, grew, tmp_path):
+    run = RunStore(tmp_path).run(SPECS[0])
+    run.write("spec.json", SPECS[0].to_json())
+    run.write_log({"event": "eval", "epoch": n / 2, "loss": loss} for n, loss in enumerate(losses, start=1))
+    assert bool(run.diverged()) == grew
+    if grew:
+        assert run.run_id in run.diverged() and "0.0001" in run.diverged()
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"study": "s", "ru'])
 def test_a_damaged_plan_is_told(content, tmp_path):
     (tmp_path / "s.study.json").write_text(content)

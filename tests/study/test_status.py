@@ -51,6 +51,14 @@ def test_the_table_ends_with_a_count(store, capsys):
     assert f"1 of 4 runs finished, 2 stopped, 1 waiting in {store.folder}\n" in capsys.readouterr().out
 
 
+def test_a_run_whose_loss_grew_is_told(store, capsys):
+    run = store.planned("smoke")[2]
+    run.write_log({**json.loads(row(800, k, 0.5, 9.0)), "loss": 10.0**k} for k in (1, 2))
+    assert main(["study", "status", "smoke", "--runs", str(store.folder)]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "loss grew" in line]
+    assert line.startswith(run.run_id)
+
+
 def test_watching_ends_when_all_runs_are_finished(store, capsys, monkeypatch):
     def finish(seconds):
         for run in store.planned("smoke"):

@@ -1,10 +1,15 @@
 """Studies: axes to runs, refusals, running them."""
 
+import builtins
 import contextlib
+import errno
+import io
 import json
 import os
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,6 +18,7 @@ from chexlib.cli import main
 from chexlib.data.dataset import open_for
 from chexlib.errors import UserError
 from chexlib.models.zoo import ARCHITECTURES
+from chexlib.results import open_results
 from chexlib.runs.store import RunStore
 from chexlib.study import launch, load_study, study_names
 from chexlib.study.launch import run_study
@@ -186,6 +192,44 @@ def test_a_second_run_trains_nothing(smoke_store, capsys):
     assert main(["study", "run", "smoke", "--runs", str(smoke_store.folder)]) == 0
     assert [(run.folder / "done.json").stat().st_mtime_ns for run in smoke_store.planned("smoke")] == times
     assert "8 runs finished" in capsys.readouterr().out
+
+
+@pytest.fixture
+def make_read_only(monkeypatch):
+    """Lets nothing in a folder be written, made, moved or removed, as on a disk that is mounted for reading."""
+
+    def make(folder: Path) -> None:
+        def guarded(work: Callable, writes: Callable = lambda *_: True) -> Callable:
+            def guard(path, *more, **options):
+                if str(path).startswith(str(folder)) and writes(*more, *options.values()):
+                    raise OSError(errno.EROFS, "Read-only file system", str(path))
+                return work(path, *more, **options)
+
+            return guard
+
+        for name in ("mkdir", "unlink", "replace", "rename"):
+            monkeypatch.setattr(os, name, guarded(getattr(os, name)))
+        opens = guarded(open, lambda mode="r", *_: isinstance(mode, str) and not mode.startswith("r"))
+        for module in (builtins, io):
+            monkeypatch.setattr(module, "open", opens)
+
+    return make
+
+
+def test_a_finished_study_is_run_watched_read_and_exported_from_a_read_only_store(
+    smoke_store, make_read_only, tmp_path, capsys
+):
+    from chexlib.training.loop import fit
+
+    make_read_only(smoke_store.folder)
+    with pytest.raises(OSError, match="Read-only"):
+        (smoke_store.folder / "file").write_text("")
+    runs = ["--runs", str(smoke_store.folder)]
+    for verb in (["run"], ["status", "--verify"], ["export", "--out", str(tmp_path)]):
+        assert main(["study", verb[0], "smoke", *verb[1:], *runs]) == 0, capsys.readouterr().err
+    assert len(open_results("smoke", smoke_store.folder).models) == 8
+    run = smoke_store.planned("smoke")[0]
+    assert fit(run.spec, store=smoke_store, progress=False) == run
 
 
 @pytest.fixture

@@ -107,6 +107,18 @@ def test_a_finished_run_is_reused(trained, phantom_folder, monkeypatch):
     assert fit(SPEC, phantom_folder, RunStore(trained.folder.parent), progress=False) == trained
 
 
+def test_a_training_that_ends_with_a_loss_that_grew_says_so(trained, phantom_folder, tmp_path, capsys):
+    copy = RunStore(tmp_path).run(trained.spec)
+    shutil.copytree(trained.folder, copy.folder)
+    copy.write_log({**row, "loss": 10.0 ** row["epoch"]} for row in trained.log())
+    copy.finish()
+    fit(SPEC, phantom_folder, RunStore(trained.folder.parent), progress=False)
+    assert not capsys.readouterr().err
+    fit(SPEC, phantom_folder, RunStore(tmp_path), progress=False)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"chexlib: {trained.run_id}: the training loss grew")
+
+
 def test_augmentation_changes_training_and_leaves_validation_and_test_alone(trained, phantom_folder, tmp_path):
     augment = {"rotation": 10, "crop": 0.8, "jitter": 0.2, "flip": 0.5}
     run = fit(replace(SPEC, epochs=1, keep=1, augment=augment), phantom_folder, RunStore(tmp_path), progress=False)
