@@ -210,6 +210,9 @@ def read_yaml(text: str, where: str | Path) -> object:
     stands twice in a mapping."""
     try:
         return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{where}: not readable as YAML: {line}{error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError for a 13th month, and very long numbers
         raise UserError(f"{where}: not readable as YAML: {error}") from None
 
