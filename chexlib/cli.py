@@ -302,7 +302,8 @@ def _train_verb(offered: bool) -> Callable:
             words = f"one of {', '.join(CHOICES[field.name])}; " if field.name in CHOICES else ""
             kind, shown, words = str, "VALUE", f"{words}default {field.default}"
             if field.type.startswith("Mapping"):
-                kind, shown, words = list[str], "NAME=VALUE", "default none; repeatable"
+                default = " ".join(f"{name}={value:g}" for name, value in field.default_factory().items())
+                kind, shown, words = list[str], "NAME=VALUE", f"default {default or 'none'}; repeatable"
             if field.type.startswith("tuple"):
                 shown, words = "LIST", f"default [{', '.join(field.default)}]"
             if field.name not in FILLED_IN:

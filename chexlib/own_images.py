@@ -151,6 +151,7 @@ def learned(run: Run, names: Sequence[str] = ()) -> list[str]:
 
     What a run learned is what any of its images had a label of. Raises UserError for what it did not learn.
     """
+    run.need_findings()
     table = run.predictions()
     known = [f for f in FINDINGS if f"y:{f}" in table and table[f"y:{f}"].notna().any()]
     found = {name: finding_of(name) for name in names}

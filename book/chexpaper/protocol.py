@@ -123,6 +123,14 @@ def _evaluations(run: Training) -> str:
     return f"every {unit.removesuffix('s')}" if n == 1 else f"every {n:,} {unit}"
 
 
+def _loss(run: Training) -> str:
+    targets = run.spec.targets
+    if list(targets) == ["findings"]:
+        return "cross-entropy of each finding, averaged over the labels that are known"
+    weighted = ", ".join(f"{weight:g} × {name}" for name, weight in targets.items())
+    return f"of {weighted}, each averaged over the labels that are known"
+
+
 def _norm(run: Training) -> str:
     """Whole networks end as their authors made them."""
     how = "after one more batch norm and ReLU" if run.spec.norm else "as the last block leaves them"
@@ -166,7 +174,8 @@ POINTS = (
     Point("What is trained", _always("all parameters"), paper="all parameters"),
     Point(
         "Loss",
-        _always("cross-entropy of each finding, averaged over the labels that are known"),
+        _loss,
+        ("targets",),
         paper="cross-entropy",
         ours="cross-entropy of each finding, averaged over the labels that are known",
         why="an image can have several findings; how to average is not said",

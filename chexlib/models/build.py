@@ -48,6 +48,7 @@ def create_model(
     seed: int = 0,
     classes: int = 1,
     norm: bool = False,
+    further: int = 0,
 ) -> Classifier:
     """A chest X-ray classifier, in training mode, in float32, on the CPU.
 
@@ -56,13 +57,14 @@ def create_model(
     `chexlib.models.inits`; `minus` the number of final blocks or stages dropped (CheXtransfer, section 3.2); `seed`
     determines every random weight; with `classes=3` the head learns absent, present and uncertain apart (see `Head`);
     with `norm` a new batch norm and ReLU follow what a truncation leaves. A DenseNet's blocks end without either, and
-    their maps hold negative values; the paper's printed sizes fit both readings.
+    their maps hold negative values; the paper's printed sizes fit both readings. The head has `further` outputs beside
+    the findings', of which there may then be none; `model(x, further=True)` gives both.
     Raises `UserError` for an unknown name or init, a network of timm that takes one size of images or makes no maps, a
     `minus` or a stage that the architecture does not have, or weights that cannot be reached.
     """
     if classes not in (1, 3):
         raise UserError(f"classes={classes}: a finding has 1 output, or 3 for absent, present and uncertain")
-    if not isinstance(findings, int) or findings < 1:
+    if not isinstance(findings, int) or findings < (0 if further else 1):
         raise UserError(f"findings={findings}: a model needs at least 1")
     row = architecture(name)
     check_minus(row, minus, norm)
@@ -75,7 +77,7 @@ def create_model(
     channels = truncate(trunk, row, minus)
     source = inits.initialise(trunk, row, init, init_seed)
     with seeded(head_seed):
-        model = Classifier(trunk, channels, findings, row, minus, classes, norm)
+        model = Classifier(trunk, channels, findings, row, minus, classes, norm, further)
     model.weights_source = source
     if inits.parse(init)[0].pretrained:
         model.mean, model.std = row.mean, row.std

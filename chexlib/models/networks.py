@@ -21,30 +21,31 @@ from chexlib.models.zoo import CBR_LAYERS, Architecture
 
 
 class Head(nn.Linear):
-    """One linear layer from features (N, C) to one logit a finding, (N, T).
+    """One linear layer from features (N, C) to one logit a finding, (N, T), and E `further` outputs, (N, E).
 
     With three classes it has 3T outputs, which training sees as (N, T, 3): absent, present, uncertain (U-MultiClass,
     Irvin et al. 2019, section 4). In evaluation the logit is present's less absent's, whose sigmoid is the softmax over
     these two alone, CheXpert's probability.
     """
 
-    def __init__(self, channels: int, findings: int, classes: int = 1) -> None:
-        super().__init__(channels, findings * classes)
-        self.classes = classes
+    def __init__(self, channels: int, findings: int, classes: int = 1, further: int = 0) -> None:
+        super().__init__(channels, findings * classes + further)
+        self.classes, self.of_findings = classes, findings * classes
 
-    def forward(self, features: Tensor) -> Tensor:
-        outputs = super().forward(features)
-        if self.classes == 1:
-            return outputs  # (N, T)
-        outputs = outputs.unflatten(1, (-1, self.classes))  # (N, T, 3)
-        return outputs if self.training else outputs[..., 1] - outputs[..., 0]  # (N, T)
+    def forward(self, features: Tensor, further: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """The findings' logits; with `further` a pair, these and the further outputs."""
+        outputs, more = super().forward(features).tensor_split((self.of_findings,), dim=1)  # (N, T or 3T), (N, E)
+        if self.classes > 1:
+            outputs = outputs.unflatten(1, (-1, self.classes))  # (N, T, 3)
+            outputs = outputs if self.training else outputs[..., 1] - outputs[..., 0]  # (N, T)
+        return (outputs, more) if further else outputs
 
     @property
     def directions(self) -> Tensor:
         """(T, C): the weights of each finding's logit, which is linear in the features whatever the classes."""
         if self.classes == 1:
-            return self.weight
-        weights = self.weight.unflatten(0, (-1, self.classes))  # (T, 3, C)
+            return self.weight[: self.of_findings]
+        weights = self.weight[: self.of_findings].unflatten(0, (-1, self.classes))  # (T, 3, C)
         return weights[:, 1] - weights[:, 0]
 
 
@@ -67,11 +68,12 @@ class Classifier(nn.Module):
         minus: int = 0,
         classes: int = 1,
         norm: bool = False,
+        further: int = 0,
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.norm = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if norm else nn.Identity()
-        self.head = Head(channels, findings, classes)
+        self.head = Head(channels, findings, classes, further)
         self.label, self.family = row.label(minus, norm), row.family
         self.truncated = minus > 0
         self.pools_last = row.pools_last or self.truncated
@@ -83,16 +85,19 @@ class Classifier(nn.Module):
         """The last feature maps, as the pooling sees them: (N, 3, H, W) to (N, C, h, w)."""
         return self.norm(self.trunk.forward_features(x))
 
-    def logits(self, maps: Tensor) -> Tensor:
-        """What follows the maps: (N, C, h, w) to (N, T); in training with three classes to (N, T, 3)."""
-        if self.truncated:  # what the trunk did after its last maps went with them
-            return self.head(F.adaptive_avg_pool2d(maps, 1).flatten(1))
-        return self.head(self.trunk.forward_head(maps, pre_logits=True))
+    def logits(self, maps: Tensor, further: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """What follows the maps: (N, C, h, w) to (N, T); in training with three classes to (N, T, 3).
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) to logits (N, T); in training with three classes to (N, T, 3)."""
+        With `further` a pair: that, and the head's further outputs (N, E).
+        """
+        if self.truncated:  # what the trunk did after its last maps went with them
+            return self.head(F.adaptive_avg_pool2d(maps, 1).flatten(1), further)
+        return self.head(self.trunk.forward_head(maps, pre_logits=True), further)
+
+    def forward(self, x: Tensor, further: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Normalised images (N, 3, H, W) to logits (N, T), as `logits` gives them."""
         maps = self.maps(x)  # (N, C, h, w)  what a CAM sees
-        return self.logits(maps)  # (N, T)        one logit a finding
+        return self.logits(maps, further)  # (N, T)        one logit a finding
 
 
 class CBR(nn.Module):

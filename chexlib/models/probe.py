@@ -55,14 +55,14 @@ def _waves(height: int, width: int, slow: int, fast: int) -> np.ndarray:
 
 
 def logits(model: Classifier, images: Tensor) -> Tensor:
-    """Logits (N, T), on the CPU, of images (N, 3, H, W) that the network takes: in evaluation mode and in fp32."""
+    """Logits and further outputs (N, T + E), on the CPU, of images (N, 3, H, W): in evaluation mode and in fp32."""
     import torch
 
     from chexlib.models.networks import evaluating
 
     device = next(model.parameters()).device
     with evaluating(model), torch.no_grad(), torch.autocast(device.type, enabled=False), _no_tf32():
-        return model.logits(model.maps(images.to(device))).float().cpu()
+        return torch.cat(model.logits(model.maps(images.to(device)), further=True), dim=1).float().cpu()
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def export_study(
         )
     if published.folder.resolve() == store.folder.resolve():
         raise UserError(f"{published.folder} is the run store itself: export to another folder")
-    tested = open_tested(study.name, runs, study.tasks) if any(map(is_closed, runs)) else None
+    of_findings = [run for run in runs if run.learned_findings]
+    tested = open_tested(study.name, of_findings, study.tasks) if any(map(is_closed, of_findings)) else None
     specs = [without_folders(run.spec) for run in runs]
     _refuse_leftovers(published, study.name, [spec.run_id for spec in specs])
     dataset = _dataset(runs, root)
@@ -86,7 +87,8 @@ def export_study(
         write_hashes(manifest_file(published.folder, fingerprint), manifest)
     files = []
     if tested:
-        files.append(publish_replicates(published.folder, study.name, [spec.run_id for spec in specs], tested).name)
+        its_names = [without_folders(run.spec).run_id for run in of_findings]
+        files.append(publish_replicates(published.folder, study.name, its_names, tested).name)
     names = {run.run_id: spec.run_id for run, spec in zip(runs, specs, strict=True)}
     if study.compare_features:
         known = read_similarities(published.folder, study.name).replace({name: run for run, name in names.items()})
@@ -165,7 +167,7 @@ def _export_maps(run: Run, target: Run, dataset: Dataset | None, pairs: pd.DataF
         return
     if (run.folder / FILE).exists():
         target.write(FILE, run.read(FILE))
-    elif pairs is not None and with_weights(run):
+    elif pairs is not None and run.learned_findings and with_weights(run):
         target.write(FILE, as_npz(*native_maps(run, dataset, pairs), pairs))
 
 

@@ -135,10 +135,10 @@ def is_closed(run: Run) -> bool:
 
 
 def shown_log(run: Run) -> list[dict]:
-    """A run's evaluations as they may be shown: all that it logged, or, of a closed set, no AUROC of a single task."""
+    """A run's evaluations as they may be shown: all that it logged, or, of a closed set, no score of a single task."""
     if not is_closed(run):
         return run.log()
-    rows = [{name: value for name, value in row.items() if not name.startswith("auc:")} for row in run.log()]
+    rows = [{name: value for name, value in row.items() if not name.startswith(("auc:", "mae:"))} for row in run.log()]
     few = {"loss", "auc"}
     return [{k: round(v, DIGITS) if k in few and v is not None else v for k, v in row.items()} for row in rows]
 

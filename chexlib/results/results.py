@@ -43,7 +43,7 @@ def open_results(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Results:
-    """The finished runs of a study.
+    """The finished runs of a study that learned findings.
 
     study: a name in notebooks/studies, or a YAML file. runs: "results" for the published runs in results/<study>/, else
     the run store's folder (CHEXLIB_RUNS, or runs/ of the project, when empty). tasks: whose mean AUC is the result (the
@@ -54,10 +54,14 @@ def open_results(
     plan = load_study(study)
     store = RunStore.open(project_folder() / "results" / plan.name if runs == "results" else runs or None)
     planned = store.planned(plan.name)
+    others = {run.run_id for run in planned if run.finished and not run.learned_findings}
+    planned = [run for run in planned if run.run_id not in others]
     finished = tuple(run for run in planned if run.finished)
     if not finished:
         folder = store.folder
         shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        if others:
+            raise UserError(f"study {plan.name}: its finished runs in {shown}/ learned no findings, so have no results")
         raise UserError(
             f'study {plan.name} has no finished runs in {shown}/: run "chexlib study run {plan.name}" first'
         )

@@ -15,13 +15,14 @@ from chexlib.data.augment import check_augment
 from chexlib.data.dataset import VIEWS
 from chexlib.data.labels import FINDINGS, TASKS, UNMENTIONED, parse_policy
 from chexlib.data.sources import SOURCES
+from chexlib.data.targets import check_targets
 from chexlib.errors import UserError, quoted
 from chexlib.models.inits import check as check_init
 
 NUMERICS = 2
 """Raised when a change of code changes results, so that older runs are not taken for new ones."""
 
-LATER = {"train_images": 0, "weight_decay": 0.0}
+LATER = {"train_images": 0, "targets": {"findings": 1.0}, "weight_decay": 0.0}
 """Fields that came when runs had been published, at what those did: they are written down only where they say something
 else, so that a run keeps its name."""
 
@@ -74,6 +75,7 @@ class RunSpec:
     augment: Mapping[str, float] = field(default_factory=dict)  # rows of AUGMENTATIONS and their numbers, e.g. rotation
     aggregate: str = "max"  # of a study's views
     tasks: tuple[str, ...] = TASKS  # whose mean AUC chooses checkpoints and is the result
+    targets: Mapping[str, float] = field(default_factory=lambda: {"findings": 1.0})  # and their weights in the loss
     # what learns
     arch: str = "densenet121"
     minus: int = 0  # blocks truncated from the end
@@ -132,6 +134,7 @@ class RunSpec:
         check_init(self.init)
         object.__setattr__(self, "policy", parse_policy(self.policy).name)
         object.__setattr__(self, "augment", check_augment(self.augment))
+        object.__setattr__(self, "targets", check_targets(self.targets))
 
     @classmethod
     def make(cls, values: Mapping) -> RunSpec:
@@ -163,7 +166,7 @@ class RunSpec:
         It differs in its policy alone, and has the same fingerprint, as neither policy knows the uncertain labels.
         """
         policy = parse_policy(self.policy).teacher
-        return replace(self, policy=policy) if policy else None
+        return replace(self, policy=policy) if policy and "findings" in self.targets else None
 
     def images_between_evaluations(self, per_epoch: int) -> int:
         """Images from one evaluation to the next, a whole number of batches; `per_epoch` is the images of one epoch."""
@@ -179,7 +182,8 @@ class RunSpec:
         minus = f"-minus{self.minus}" + "-norm" * self.norm if self.minus else ""
         init = "".join(c if c.isalnum() or c in "_-" else "_" for c in self.init)
         images = f"-n{self.train_images}" if self.train_images else ""
-        return f"{self.dataset}{self.size}{images}-{self.arch}{minus}-{init}-s{self.seed}-{digest}"
+        targets = "" if list(self.targets) == ["findings"] else f"-{'_'.join(self.targets)}"
+        return f"{self.dataset}{self.size}{images}{targets}-{self.arch}{minus}-{init}-s{self.seed}-{digest}"
 
     def to_json(self) -> str:
         """All fields but those that are as in LATER, sorted, so that equal specs give equal text."""

@@ -105,6 +105,17 @@ class Run:
     def provenance(self) -> dict:
         return self._json("provenance.json")
 
+    @property
+    def learned_findings(self) -> bool:
+        """Whether these are among its targets."""
+        return "findings" in self.spec.targets
+
+    def need_findings(self) -> None:
+        """Raises UserError where it learned none."""
+        if not self.learned_findings:
+            what = ", ".join(self.spec.targets)
+            raise UserError(f"{self.folder}: learned {what} and no findings: choose a run with findings in its targets")
+
     def log(self, event: str = "eval") -> list[dict]:
         """One dict an evaluation, in order; for event "ensemble", a finished run's AUCs, a dict each of val and test.
 

@@ -22,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from chexlib.data.images import stretch
-from chexlib.data.labels import parse_policy
+from chexlib.data.labels import FINDINGS, parse_policy
+from chexlib.data.targets import further
 from chexlib.errors import UserError
 from chexlib.models import create_model, probe
 from chexlib.models.networks import Classifier
@@ -172,8 +173,16 @@ def _laid_out_as(weight: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
 
 
 def ensemble_members(log: list[dict], keep: int) -> list[int]:
-    """The evaluations (by images seen) of the best mean validation AUC, the later one where two tie."""
-    ranked = sorted((-1.0 if row["auc"] is None else row["auc"], row["images"]) for row in log)
+    """The evaluations (by images seen) of the best mean validation AUC, the later one where two tie.
+
+    Of a run that learns ages alone, which have none, those of the least mean absolute error.
+    """
+
+    def merit(row: dict) -> float:
+        without = row.get("mae:age") or 1.0
+        return -without if row["auc"] is None else row["auc"]
+
+    ranked = sorted((merit(row), row["images"]) for row in log)
     return sorted(images for _, images in ranked[-keep:])
 
 
@@ -208,5 +217,9 @@ def load_start(run: Run) -> tuple[Classifier, Normaliser]:
 
 
 def _network(spec: RunSpec) -> dict[str, str | int | bool]:
-    """create_model's arguments: as many outputs for each finding as the spec's policy has classes."""
-    return {"name": spec.arch, "minus": spec.minus, "norm": spec.norm, "classes": parse_policy(spec.policy).classes}
+    """create_model's arguments: as many outputs for each finding as the spec's policy has classes, and one for each
+    further target."""
+    findings = len(FINDINGS) if "findings" in spec.targets else 0
+    classes = parse_policy(spec.policy).classes if findings else 1
+    outputs = {"findings": findings, "classes": classes, "further": len(further(spec.targets))}
+    return {"name": spec.arch, "minus": spec.minus, "norm": spec.norm, **outputs}

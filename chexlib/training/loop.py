@@ -32,6 +32,7 @@ from chexlib.data.augment import augmenter
 from chexlib.data.dataset import Dataset, open_for
 from chexlib.data.images import decoder
 from chexlib.data.labels import FINDINGS
+from chexlib.data.targets import further, further_labels
 from chexlib.errors import UserError
 from chexlib.models.build import check_model
 from chexlib.models.networks import count
@@ -40,8 +41,8 @@ from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.training import checkpoints, processes
 from chexlib.training.device import Normaliser, device_name, peak_memory_mb, placed, processor, safe_settings, start
-from chexlib.training.losses import has_soft_labels, labels_to_learn, masked_cross_entropy, write_soft_labels
-from chexlib.training.predict import aucs, compared_tasks, predict, predict_ensemble, table_of
+from chexlib.training.losses import Objective, has_soft_labels, labels_to_learn, write_soft_labels
+from chexlib.training.predict import compared_tasks, predict, predict_ensemble, scores_of, table_of
 
 LOOK = 16
 """Steps from one look at the losses to the next: a look waits for the GPU."""
@@ -97,7 +98,7 @@ def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
     """Trains a run, from its newest checkpoint on, and writes what its ensemble predicts."""
     began = time.perf_counter()
     rows = dataset.rows("train")
-    labels, known = labels_to_learn(run, spec, dataset)  # (N, 14) each
+    labels, known = labels_to_learn(run, spec, dataset)  # (N, W) each
     _check_data(spec, dataset, known[rows])
     compared = compared_tasks(spec, dataset)
     per_epoch = len(rows) // spec.batch_size * spec.batch_size  # an incomplete last batch is dropped
@@ -152,7 +153,7 @@ def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
 def step(
     learner: Learner, pixels: np.ndarray, labels: np.ndarray, known: np.ndarray, batch: np.ndarray
 ) -> torch.Tensor:
-    """Learns from the images of one batch (N,), rows of pixels (uint8) and of labels and known (., T).
+    """Learns from the images of one batch (N,), rows of pixels (uint8) and of labels and known (., W).
 
     A batch may go through the network in parts, one after the other (`accumulate`) or on several GPUs at once
     (`processes`). Each part's loss is divided by what the whole batch knows, so that the gradients add up to the
@@ -160,7 +161,7 @@ def step(
     waited for; where processes share the batch, this one's part of it.
     """
     spec, accelerator = learner.spec, learner.accelerator
-    total = max(1.0, float(known[batch].sum()))
+    totals = learner.objective.totals(known[batch])
     parts = np.split(np.split(batch, spec.processes)[accelerator.process_index], spec.accumulate)
     losses = []
     learner.optimizer.zero_grad()
@@ -169,8 +170,8 @@ def step(
         y, k = (torch.from_numpy(array[part]).to(accelerator.device, non_blocking=True) for array in (labels, known))
         last = len(losses) == len(parts) - 1
         with nullcontext() if last else accelerator.no_sync(learner.model):
-            logits = learner.model(images)  # (n, T) or (n, T, 3), under autocast where the precision asks for it
-            loss = masked_cross_entropy(logits, y, k, total)
+            outputs = learner.model(images, further=True)  # under autocast where the precision asks for it
+            loss = learner.objective(outputs, y, k, totals)
             accelerator.backward(loss * spec.processes)  # gradients are averaged over processes
         losses.append(loss.detach())
     learner.optimizer.step()
@@ -185,6 +186,7 @@ class Learner:
     accelerator: Accelerator
     model: torch.nn.Module
     prepare: Normaliser
+    objective: Objective
     optimizer: torch.optim.Optimizer
     augment: Callable | None
 
@@ -200,7 +202,7 @@ class Learner:
         betas, decay = (spec.beta1, spec.beta2), spec.weight_decay
         optimizer = torch.optim.Adam(model.parameters(), lr=spec.lr, betas=betas, weight_decay=decay, fused=True)
         augment = augmenter(spec.augment, spec.size)
-        return cls(spec, accelerator, model, prepare, accelerator.prepare(optimizer), augment)
+        return cls(spec, accelerator, model, prepare, Objective(spec), accelerator.prepare(optimizer), augment)
 
     @property
     def network(self) -> torch.nn.Module:
@@ -221,11 +223,22 @@ def _order(seed: int, epoch: int, n: int) -> np.ndarray:
 
 def _check_data(spec: RunSpec, dataset: Dataset, known: np.ndarray) -> None:
     """Refuses too few images, and a task that the set labels where the policy leaves no label of it: a network would
-    learn nothing of it, and be judged by it. known: (training images, 14)."""
+    learn nothing of it, and be judged by it; and a further target that is not known, or the same, in all training
+    images. known: (training images, W)."""
     if len(known) < spec.batch_size:
         raise UserError(f"{dataset.root}: {len(known)} training images are fewer than batch_size={spec.batch_size}")
-    covered = dataset.covered[dataset.rows("train")].any(axis=0)
-    for task in spec.tasks:
+    training = dataset.rows("train")
+    for target, values in zip(
+        further(spec.targets), further_labels(dataset.table.iloc[training], spec.targets).T, strict=True
+    ):
+        values = values[~np.isnan(values)]
+        if not len(values) or np.ptp(values) == 0:
+            how = f"the same ({values[0]:g}: {target.meaning})" if len(values) else "unknown"
+            raise UserError(
+                f"{dataset.root}: {target.name} is {how} in all {len(known)} training images: leave it out of targets"
+            )
+    covered = dataset.covered[training].any(axis=0)
+    for task in spec.tasks if "findings" in spec.targets else ():
         t = FINDINGS.index(task)
         if covered[t] and not known[:, t].any():
             raise UserError(
@@ -243,12 +256,13 @@ def _check_finite(losses: list[torch.Tensor], batches: list[np.ndarray], dataset
 
 
 def _validate(learner: Learner, dataset: Dataset, compared: list[str]) -> dict:
-    """Validation AUC of each of the spec's tasks, and the mean of those compared."""
+    """The validation scores of all that is learned, and the mean AUC of what is compared."""
     rows = dataset.rows("val")
-    p = predict(learner.model, learner.prepare, dataset.pixels, rows, learner.accelerator)  # (N, 14)
+    targets = learner.spec.targets
+    p = predict(learner.model, learner.prepare, dataset.pixels, rows, learner.accelerator, targets)  # (N, W)
     if not np.isfinite(p).all():
         raise UserError("the network predicts no numbers for validation images: lower the learning rate")
-    return aucs(table_of(dataset, rows, p), learner.spec, compared)
+    return scores_of(table_of(dataset, rows, p, targets), learner.spec, compared)
 
 
 def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict], compared: list[str]) -> None:
@@ -258,11 +272,11 @@ def _finish(run: Run, learner: Learner, dataset: Dataset, log: list[dict], compa
     p = predict_ensemble(run, members, learner.model, learner.prepare, dataset.pixels, rows, learner.accelerator)
     if not learner.accelerator.is_main_process:
         return
-    table, buffer = table_of(dataset, rows, p), io.BytesIO()
+    table, buffer = table_of(dataset, rows, p, run.spec.targets), io.BytesIO()
     table.to_parquet(buffer, index=False, compression="zstd")
     run.write("predictions.parquet", buffer.getvalue())
     scores = [
-        {"event": "ensemble", "split": split, **aucs(table[table["split"] == split], learner.spec, compared)}
+        {"event": "ensemble", "split": split, **scores_of(table[table["split"] == split], learner.spec, compared)}
         for split in ("val", "test")
     ]
     run.write_log(log + scores)

@@ -1,5 +1,8 @@
 """What training minimises, and the labels in it.
 
+Each target's loss is a mean over its known labels, and their sum is weighted as the spec says: cross-entropy of
+findings, sex, view and position, smooth L1 of age in decades (Awatramani et al. 2021, section 5.1).
+
 Labels are the data set's, but where a policy does more with an uncertain one than choose 1, 0 or nothing. Under
 U-MultiClass it is a class of its own. Under U-SelfTrained it is the probability that a teacher predicts, a run of the
 same spec under U-Ignore, and labels of 1 and 0 stay (Irvin et al. 2019, section 4). The student starts from its own
@@ -18,6 +21,7 @@ import torch.nn.functional as F
 
 from chexlib.data.dataset import Dataset
 from chexlib.data.labels import FINDINGS, parse_policy
+from chexlib.data.targets import Target, further, further_labels
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run
@@ -48,6 +52,54 @@ def masked_cross_entropy(
     return (loss * known).sum() / (total or known.sum().clamp(min=1))
 
 
+class Objective(torch.nn.Module):
+    """A spec's loss of all its targets, whose labels stand side by side: W columns, T of findings and E further."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__()
+        self.weights = spec.targets
+        self.findings = len(FINDINGS) if "findings" in spec.targets else 0
+        self.further = further(spec.targets)
+
+    @property
+    def width(self) -> int:
+        return self.findings + len(self.further)
+
+    def totals(self, known: np.ndarray) -> list[float]:
+        """What a batch knows, known (N, W) in {0, 1}, of the findings together and of each further target; at least 1.
+
+        A part of the batch divides its loss by these of the whole, so that the parts' gradients add up to the batch's.
+        """
+        counts = [known[:, : self.findings].sum(), *known[:, self.findings :].sum(axis=0)]
+        return [max(1.0, float(count)) for count in counts]
+
+    def forward(
+        self,
+        outputs: tuple[torch.Tensor, torch.Tensor],
+        labels: torch.Tensor,
+        known: torch.Tensor,
+        totals: list[float],
+    ) -> torch.Tensor:
+        """outputs: logits (n, T) or (n, T, 3) and further outputs (n, E); labels, known: (n, W) of these images."""
+        logits, more = outputs
+        columns = [column.split((self.findings, len(self.further)), dim=1) for column in (labels, known)]
+        (y, its_y), (k, its_k) = columns  # (n, T) and (n, E), twice
+        losses = []
+        if self.findings:
+            losses.append(self.weights["findings"] * masked_cross_entropy(logits, y, k, totals[0]))
+        for e, target in enumerate(self.further):
+            each = _loss(target, more[:, e].float(), its_y[:, e])  # (n,)
+            losses.append(self.weights[target.name] * (each * its_k[:, e]).sum() / totals[1 + e])
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def _loss(target: Target, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Of each image: (n,) twice to (n,)."""
+    if target.number:
+        return F.smooth_l1_loss(outputs, (labels - target.middle) / target.unit, reduction="none")
+    return F.binary_cross_entropy_with_logits(outputs, labels, reduction="none")
+
+
 def has_soft_labels(run: Run) -> bool:
     return (run.folder / SOFT_LABELS).exists()
 
@@ -64,7 +116,18 @@ def write_soft_labels(run: Run, teacher: Run, dataset: Dataset, progress: bool =
 
 
 def labels_to_learn(run: Run, spec: RunSpec, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """labels and known (N, 14) float32 as the spec's loss takes them."""
+    """labels and known (N, W) float32 as the spec's loss takes them: those of findings, then of further targets."""
+    more = further_labels(dataset.table, spec.targets)  # (N, E)
+    both = np.nan_to_num(more), ~np.isnan(more)
+    if "findings" in spec.targets:
+        of_findings = _findings_to_learn(run, spec, dataset)  # (N, 14) twice
+        both = [np.hstack(pair) for pair in zip(of_findings, both, strict=True)]
+    labels, known = (array.astype(np.float32) for array in both)
+    return labels, known
+
+
+def _findings_to_learn(run: Run, spec: RunSpec, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 14) float32 twice."""
     policy, where = parse_policy(spec.policy), _uncertain_in_training(dataset)
     labels, known = dataset.labels.copy(), dataset.known.copy()
     if policy.teacher:

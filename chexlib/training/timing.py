@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from chexlib.data.labels import FINDINGS
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.training.device import peak_memory_mb, start
@@ -46,7 +45,7 @@ def time_steps(spec: RunSpec) -> Speed:
     learner = Learner.begin(spec, accelerator, lambda: (0.5, 0.25))
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (4 * spec.batch_size, spec.size, spec.size), dtype=np.uint8)
-    labels = (rng.random((len(pixels), len(FINDINGS))) < 0.3).astype(np.float32)
+    labels = (rng.random((len(pixels), learner.objective.width)) < 0.3).astype(np.float32)
     batches = np.arange(len(pixels)).reshape(4, -1)
     torch.manual_seed(0)
 
@@ -62,7 +61,7 @@ def time_steps(spec: RunSpec) -> Speed:
             ends.append(time.perf_counter())
         a_step = float(np.median(np.diff(ends)))  # one step that was held up says nothing of the others
         some, began_to_predict = pixels[: spec.batch_size], time.perf_counter()
-        predict(learner.model, learner.prepare, some, np.arange(len(some)), accelerator)
+        predict(learner.model, learner.prepare, some, np.arange(len(some)), accelerator, spec.targets)
         predicting = (time.perf_counter() - began_to_predict) / len(some)
     except (RuntimeError, MemoryError) as error:
         raise UserError(f"{spec.arch} at {spec.size} px: {str(error).splitlines()[0]}") from error

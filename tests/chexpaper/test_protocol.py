@@ -33,6 +33,7 @@ OTHER = {
     "unmentioned": "unknown",
     "beta1": 0.8,
     "beta2": 0.99,
+    "targets": {"findings": 1.0, "sex": 0.1},
     "weight_decay": 1e-4,
     "lr": 1e-3,
     "batch_size": 32,

@@ -35,6 +35,7 @@ def test_every_field_is_part_of_the_name():
     changed = {"precision": "bf16", "memory_format": "contiguous", "eval_unit": "steps", "numerics": 10_000}
     changed |= {"dataset": "nih", "policy": "u-zeros", "unmentioned": "unknown", "views": "frontal", "init": "imagenet"}
     changed |= {"aggregate": "mean", "execution": "compiled", "accumulate": 2, "processes": 2}
+    changed |= {"targets": {"findings": 1.0, "sex": 0.1}}
     spec = RunSpec(minus=1).resolve("data")  # only a truncated network can have a norm
     names = {spec.run_id}
     for f in fields(RunSpec):
@@ -65,7 +66,7 @@ def test_published_runs_keep_their_names():
 
 
 def test_a_field_that_came_later_is_written_where_it_changes_the_run():
-    assert {field.name: field.default for field in fields(RunSpec) if field.name in LATER} == LATER
+    assert {name: getattr(RunSpec(), name) for name in LATER} == LATER
     spec, fewer = RunSpec().resolve("data"), RunSpec(train_images=500).resolve("data")
     assert "train_images" not in json.loads(spec.to_json()) and json.loads(fewer.to_json())["train_images"] == 500
     assert all(RunSpec.from_json(one.to_json()) == one for one in (spec, fewer))
@@ -86,6 +87,7 @@ def test_an_inits_argument_is_in_the_name(init, readable):
     [
         ({"policy": "u-mixed"}, {"policy": "u-zeros,Atelectasis = u-ones, Edema=u-ones"}),
         ({"policy": "u-ones"}, {"policy": " U-Ones"}),
+        ({"targets": {"sex": 0.1, "findings": 1}}, {"targets": {"findings": 1.0, "sex": 0.1, "age": 0}}),
         ({"augment": {"rotation": 10, "flip": 0.5}}, {"augment": {"flip": 0.5, "rotation": 10.0, "crop": 1}}),
     ],
 )
@@ -160,6 +162,13 @@ def test_a_batch_falls_into_equal_parts():
         {"beta1": "nan"},
         {"weight_decay": -1e-4},
         {"weight_decay": "nan"},
+        {"targets": {"findings": 1, "sax": 0.1}},
+        {"targets": {"findings": 1, "sex": -0.1}},
+        {"targets": {"findings": float("nan")}},
+        {"targets": {"sex": True}},
+        {"targets": {"findings": 0}},
+        {"targets": {}},
+        {"targets": "sex"},
         {"seed": 2**70},
         {"threads": 100_000},
         {"threads": 0},

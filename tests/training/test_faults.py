@@ -398,15 +398,15 @@ def test_damaged_files_of_an_unfinished_run_are_written_anew(short, stopped):
 
 def _diverges_after(folder: Path, evaluated: int) -> None:
     """Makes the loss no number once the run has been evaluated so often."""
-    from chexlib.training import loop
+    from chexlib.training import losses
 
-    loss = loop.masked_cross_entropy
+    loss = losses.masked_cross_entropy
 
     def diverges(logits, *rest):
         [run] = map(Run, folder.glob("phantom*"))
         return logits.sum() * float("nan") if evaluations(run) >= evaluated else loss(logits, *rest)
 
-    loop.masked_cross_entropy = diverges
+    losses.masked_cross_entropy = diverges
 
 
 def test_a_loss_that_is_no_number_stops_at_its_batch_each_time_and_keeps_the_last_checkpoint(short):
