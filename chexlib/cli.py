@@ -277,6 +277,8 @@ def train(
     Its fields are those of chexlib.RunSpec, as options or as FIELD=VALUE. ARCH is a row of chexlib.architectures(), or
     any convolutional network of timm, with the tag of its ImageNet weights (convnext_tiny.fb_in1k) or without. INIT is
     random, imagenet, mean_var, mean_var:weights, transfusion:<stage> (conv1, block1 ...), gabor or file:<path>.
+    TARGETS are findings, sex, age, view (lateral) and position (AP), each with its weight in the loss. LOSS auc
+    maximises the AUC of findings by an optimiser of its own, with an LR of about 0.1.
     Example: chexlib train --arch convnext_tiny --minus 1 --init imagenet --dataset phantom --size 64
     --augment rotation=10 --augment crop=0.9
     """

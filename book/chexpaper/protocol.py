@@ -107,8 +107,8 @@ def _augmentation(run: Training) -> str:
     return ", ".join(f"{name} {number:g}" for name, number in run.spec.augment.items()) or "none"
 
 
-def _adam(run: Training) -> str:
-    return f"Adam, β₁ = {run.spec.beta1:g}, β₂ = {run.spec.beta2:g}"
+def _optimiser(run: Training) -> str:
+    return "PESG" if run.spec.loss == "auc" else f"Adam, β₁ = {run.spec.beta1:g}, β₂ = {run.spec.beta2:g}"
 
 
 def _division(run: Training) -> str:
@@ -124,11 +124,11 @@ def _evaluations(run: Training) -> str:
 
 
 def _loss(run: Training) -> str:
-    targets = run.spec.targets
-    if list(targets) == ["findings"]:
-        return "cross-entropy of each finding, averaged over the labels that are known"
-    weighted = ", ".join(f"{weight:g} × {name}" for name, weight in targets.items())
-    return f"of {weighted}, each averaged over the labels that are known"
+    kind = "AUC margin" if run.spec.loss == "auc" else "cross-entropy"
+    if list(run.spec.targets) == ["findings"]:
+        return f"{kind} of each finding, averaged over the labels that are known"
+    weighted = ", ".join(f"{weight:g} × {name}" for name, weight in run.spec.targets.items())
+    return f"{kind}, of {weighted}, each averaged over the labels that are known"
 
 
 def _norm(run: Training) -> str:
@@ -175,12 +175,12 @@ POINTS = (
     Point(
         "Loss",
         _loss,
-        ("targets",),
+        ("targets", "loss"),
         paper="cross-entropy",
         ours="cross-entropy of each finding, averaged over the labels that are known",
         why="an image can have several findings; how to average is not said",
     ),
-    Point("Optimiser", _adam, ("beta1", "beta2"), paper="Adam, β₁ = 0.9, β₂ = 0.999"),
+    Point("Optimiser", _optimiser, ("beta1", "beta2"), paper="Adam, β₁ = 0.9, β₂ = 0.999"),
     Point("Learning rate", lambda run: f"{run.spec.lr:g}", ("lr",), paper="0.0001"),
     Point("Schedule", _always("none"), ours="none"),
     Point("Weight decay", lambda run: f"{run.spec.weight_decay:g}", ("weight_decay",), ours="0"),

@@ -129,7 +129,9 @@ def _predictions(a: Run, b: Run, store: RunStore, n_boot: int) -> tuple[pd.DataF
     tables = [_tested(run) for run in (a, b)]
     findings = tuple(f for f in FINDINGS if all(f"{kind}:{f}" in table for kind in "yp" for table in tables))
     if not findings:
-        return pd.DataFrame(), ["Predictions are not compared: the data set's terms keep those of one run back."]
+        both = a.learned_findings and b.learned_findings
+        why = "the data set's terms keep those of one run back" if both else "one of the runs learned no findings"
+        return pd.DataFrame(), [f"Predictions are not compared: {why}."]
     findings, common, notes = _comparable(tables, findings)
     if len(common):
         held = [_held_out((a, b), [table.loc[common] for table in tables], findings)]

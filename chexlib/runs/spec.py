@@ -22,7 +22,7 @@ from chexlib.models.inits import check as check_init
 NUMERICS = 2
 """Raised when a change of code changes results, so that older runs are not taken for new ones."""
 
-LATER = {"train_images": 0, "targets": {"findings": 1.0}, "weight_decay": 0.0}
+LATER = {"train_images": 0, "targets": {"findings": 1.0}, "loss": "cross-entropy", "weight_decay": 0.0}
 """Fields that came when runs had been published, at what those did: they are written down only where they say something
 else, so that a run keeps its name."""
 
@@ -35,6 +35,7 @@ CHOICES = {
     "memory_format": ("auto", "contiguous", "channels_last"),
     "execution": ("auto", "eager", "compiled"),
     "eval_unit": ("images", "steps", "epochs"),
+    "loss": ("cross-entropy", "auc"),
 }
 """What a field can hold, where that is one of a few words."""
 
@@ -87,6 +88,7 @@ class RunSpec:
     batch_size: int = 16
     accumulate: int = 1  # parts of a batch that go through the network one after the other, for want of memory
     processes: int = 1  # GPUs that share each batch
+    loss: str = "cross-entropy"  # of findings; auc has an optimiser of its own, whose lr is about 0.1 (auc_margin)
     lr: float = 1e-4
     beta1: float = 0.9
     beta2: float = 0.999
@@ -135,6 +137,10 @@ class RunSpec:
         object.__setattr__(self, "policy", parse_policy(self.policy).name)
         object.__setattr__(self, "augment", check_augment(self.augment))
         object.__setattr__(self, "targets", check_targets(self.targets))
+        if self.loss == "auc" and "findings" not in self.targets:
+            raise UserError(f"loss='auc': is of findings, and targets are {', '.join(self.targets)}: add findings=1")
+        if self.loss == "auc" and parse_policy(self.policy).classes > 1:
+            raise UserError(f"loss='auc': goes with no policy of three classes, and policy={self.policy!r} is one")
 
     @classmethod
     def make(cls, values: Mapping) -> RunSpec:
@@ -183,7 +189,8 @@ class RunSpec:
         init = "".join(c if c.isalnum() or c in "_-" else "_" for c in self.init)
         images = f"-n{self.train_images}" if self.train_images else ""
         targets = "" if list(self.targets) == ["findings"] else f"-{'_'.join(self.targets)}"
-        return f"{self.dataset}{self.size}{images}{targets}-{self.arch}{minus}-{init}-s{self.seed}-{digest}"
+        loss = "-auc" if self.loss == "auc" else ""
+        return f"{self.dataset}{self.size}{images}{targets}{loss}-{self.arch}{minus}-{init}-s{self.seed}-{digest}"
 
     def to_json(self) -> str:
         """All fields but those that are as in LATER, sorted, so that equal specs give equal text."""

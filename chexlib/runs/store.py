@@ -135,13 +135,18 @@ class Run:
     def diverged(self) -> str:
         """What is wrong where the loss grew, however well the training ended; empty where it did not.
 
-        That is a mean training loss of the last epoch far above the first that was logged, or above that of guessing.
+        That is a mean training loss of the last epoch far above the first that was logged, or, where findings alone are
+        learned, above that of guessing. The AUC margin loss, a maximum over alpha, can grow while a network learns.
         """
+        if self.spec.loss == "auc":
+            return ""
         rows = [row for row in self.log() if "loss" in row]
         if not rows:
             return ""
         last = np.mean([row["loss"] for row in rows if row["epoch"] > rows[-1]["epoch"] - 1])
-        guessed, first = np.log(max(2, parse_policy(self.spec.policy).classes)), rows[0]["loss"]
+        targets, first = self.spec.targets, rows[0]["loss"]
+        guessed = np.log(max(2, parse_policy(self.spec.policy).classes)) * targets.get("findings", 0)
+        guessed = guessed if list(targets) == ["findings"] else first
         if last <= GREW * min(first, guessed):
             return ""
         before = f"from {first:.3g} at first, with {guessed:.2g} for a guess"

@@ -40,14 +40,20 @@ def weights_name(images: int) -> str:
 
 
 def save_checkpoint(
-    run: Run, model: Classifier, prepare: Normaliser, optimizer: torch.optim.Optimizer, log: list[dict], keep: int
+    run: Run,
+    model: Classifier,
+    prepare: Normaliser,
+    objective: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    log: list[dict],
+    keep: int,
 ) -> None:
     """After the log's last evaluation, what an ensemble of `keep` and resuming need; the state makes the rest count."""
     now, before = (ensemble_members(rows, keep) for rows in (log, log[:-1]))
     if log[-1]["images"] in now:
         save_weights(run, model, log[-1]["images"], prepare)
     run.write_log(log)
-    save_resume_state(run, model, optimizer, log)
+    save_resume_state(run, model, objective, optimizer, log)
     keep_only(run, now + before, states=2)  # the state before serves where the newest is damaged
 
 
@@ -104,16 +110,25 @@ def tidy(run: Run) -> None:
     keep_only(run, ensemble_members(run.log(), run.spec.keep), states=0)
 
 
-def save_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.Optimizer, log: list[dict]) -> None:
-    """Model, optimiser and log in one file, so that they always belong together."""
+def save_resume_state(
+    run: Run,
+    model: torch.nn.Module,
+    objective: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    log: list[dict],
+) -> None:
+    """Model, what its loss has learned, optimiser and log in one file, so that they always belong together."""
     tensors = {f"model:{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors |= {f"objective:{name}": tensor for name, tensor in objective.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer:{index}:{name}": tensor.contiguous() for name, tensor in state.items()}
     _write(run, STATES.replace("*", f"{log[-1]['images']:09d}"), tensors, log=json.dumps(log))
 
 
-def load_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
-    """Restores model and optimiser in place from the newest state that is whole, and returns the log so far.
+def load_resume_state(
+    run: Run, model: torch.nn.Module, objective: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> list[dict]:
+    """Restores model, loss and optimiser in place from the newest state that is whole, and returns the log so far.
 
     [] at the start of a run, and where no state is whole. A damaged state is said on stderr, and removed.
     """
@@ -125,13 +140,19 @@ def load_resume_state(run: Run, model: torch.nn.Module, optimizer: torch.optim.O
             print(f"chexlib: {path}: {error}: training goes on from before it", file=sys.stderr)
             path.unlink()
         else:
-            _restore(model, optimizer, tensors)
+            _restore(model, objective, optimizer, tensors)
             return log
     return []
 
 
-def _restore(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    model.load_state_dict({name.removeprefix("model:"): t for name, t in tensors.items() if name.startswith("model:")})
+def _restore(
+    model: torch.nn.Module,
+    objective: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    tensors: dict[str, torch.Tensor],
+) -> None:
+    for module, kind in ((model, "model:"), (objective, "objective:")):
+        module.load_state_dict({name.removeprefix(kind): t for name, t in tensors.items() if name.startswith(kind)})
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict] = {}
     for name, tensor in tensors.items():

@@ -99,15 +99,15 @@ def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
     began = time.perf_counter()
     rows = dataset.rows("train")
     labels, known = labels_to_learn(run, spec, dataset)  # (N, W) each
-    _check_data(spec, dataset, known[rows])
+    _check_data(spec, dataset, labels[rows], known[rows])
     compared = compared_tasks(spec, dataset)
     per_epoch = len(rows) // spec.batch_size * spec.batch_size  # an incomplete last batch is dropped
     every, total = spec.images_between_evaluations(per_epoch), spec.epochs * per_epoch
 
     accelerator = start(spec, run.folder)
-    learner = Learner.begin(spec, accelerator, dataset.mean_std)
+    learner = Learner.begin(spec, accelerator, dataset.mean_std, Objective(spec, labels[rows], known[rows]))
     with accelerator.main_process_first():  # which removes what is damaged
-        log = checkpoints.load_resume_state(run, learner.network, learner.optimizer)
+        log = checkpoints.load_resume_state(run, learner.network, learner.objective, learner.optimizer)
     seen, before, resumed = (log[-1]["images"], log[-1]["seconds"], log[-1]["resumed"] + 1) if log else (0, 0.0, 0)
     accelerator.init_trackers("tensorboard")
     show = progress and accelerator.is_main_process
@@ -141,7 +141,8 @@ def train(run: Run, spec: RunSpec, dataset: Dataset, progress: bool) -> None:
 
             # its checkpoint
             if accelerator.is_main_process:
-                checkpoints.save_checkpoint(run, learner.network, learner.prepare, learner.optimizer, log, spec.keep)
+                state = learner.network, learner.prepare, learner.objective, learner.optimizer
+                checkpoints.save_checkpoint(run, *state, log, spec.keep)
             numbers = {k: v for k, v in log[-1].items() if k not in ("event", "images") and v is not None}
             accelerator.log(numbers, step=seen)  # for TensorBoard
             accelerator.wait_for_everyone()
@@ -174,6 +175,8 @@ def step(
             loss = learner.objective(outputs, y, k, totals)
             accelerator.backward(loss * spec.processes)  # gradients are averaged over processes
         losses.append(loss.detach())
+    for weight in learner.objective.parameters():  # which no wrapper averages over processes
+        weight.grad = accelerator.reduce(weight.grad, "mean")
     learner.optimizer.step()
     return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
 
@@ -191,18 +194,15 @@ class Learner:
     augment: Callable | None
 
     @classmethod
-    def begin(cls, spec: RunSpec, accelerator: Accelerator, train_mean_std: Callable) -> Learner:
-        """The spec's network at its start, on the device, with Adam.
-
-        Weight decay is Adam's own, of the gradient (L2), not AdamW's: what torch.optim.Adam does is what the papers'
-        "Adam" and "weight decay" most likely are.
-        """
+    def begin(
+        cls, spec: RunSpec, accelerator: Accelerator, train_mean_std: Callable, objective: Objective | None = None
+    ) -> Learner:
+        """The spec's network at its start, on the device, with its optimiser; `objective` where it knows the labels."""
+        objective = (objective or Objective(spec)).to(accelerator.device)
         model, prepare = checkpoints.build(spec, train_mean_std)
         model = placed(model, spec, accelerator)
-        betas, decay = (spec.beta1, spec.beta2), spec.weight_decay
-        optimizer = torch.optim.Adam(model.parameters(), lr=spec.lr, betas=betas, weight_decay=decay, fused=True)
-        augment = augmenter(spec.augment, spec.size)
-        return cls(spec, accelerator, model, prepare, Objective(spec), accelerator.prepare(optimizer), augment)
+        optimizer = accelerator.prepare(objective.optimizer(model, spec))
+        return cls(spec, accelerator, model, prepare, objective, optimizer, augmenter(spec.augment, spec.size))
 
     @property
     def network(self) -> torch.nn.Module:
@@ -221,10 +221,10 @@ def _order(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
-def _check_data(spec: RunSpec, dataset: Dataset, known: np.ndarray) -> None:
+def _check_data(spec: RunSpec, dataset: Dataset, labels: np.ndarray, known: np.ndarray) -> None:
     """Refuses too few images, and a task that the set labels where the policy leaves no label of it: a network would
     learn nothing of it, and be judged by it; and a further target that is not known, or the same, in all training
-    images. known: (training images, W)."""
+    images. The AUC margin loss needs positives and negatives of each task. labels, known: (training images, W)."""
     if len(known) < spec.batch_size:
         raise UserError(f"{dataset.root}: {len(known)} training images are fewer than batch_size={spec.batch_size}")
     training = dataset.rows("train")
@@ -244,6 +244,12 @@ def _check_data(spec: RunSpec, dataset: Dataset, known: np.ndarray) -> None:
             raise UserError(
                 f"{dataset.root}: {task} is unknown in all {len(known)} training images under policy "
                 f"{dataset.policy} with unmentioned={dataset.unmentioned}: choose others, or mend the labels"
+            )
+        values = labels[known[:, t] > 0, t]
+        if spec.loss == "auc" and len(values) and values.min() == values.max():
+            raise UserError(
+                f"{dataset.root}: {task} is {values[0]:g} in all {len(values)} training images that say it: loss=auc "
+                "needs positives and negatives: leave it out of tasks, or choose loss=cross-entropy"
             )
 
 

@@ -1,7 +1,8 @@
 """What training minimises, and the labels in it.
 
 Each target's loss is a mean over its known labels, and their sum is weighted as the spec says: cross-entropy of
-findings, sex, view and position, smooth L1 of age in decades (Awatramani et al. 2021, section 5.1).
+findings, sex, view and position, smooth L1 of age in decades (Awatramani et al. 2021, section 5.1). The findings' can
+be the AUC margin loss instead, which is a sum over findings (chexlib.training.auc_margin).
 
 Labels are the data set's, but where a policy does more with an uncertain one than choose 1, 0 or nothing. Under
 U-MultiClass it is a class of its own. Under U-SelfTrained it is the probability that a teacher predicts, a run of the
@@ -25,6 +26,7 @@ from chexlib.data.targets import Target, further, further_labels
 from chexlib.errors import UserError
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run
+from chexlib.training.auc_margin import PESG, AUCMargin
 from chexlib.training.predict import predict_with
 
 UNCERTAIN = 2.0
@@ -55,30 +57,52 @@ def masked_cross_entropy(
 class Objective(torch.nn.Module):
     """A spec's loss of all its targets, whose labels stand side by side: W columns, T of findings and E further."""
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, spec: RunSpec, labels: np.ndarray | None = None, known: np.ndarray | None = None) -> None:
+        """labels, known: (n, W) of all training images, whose share of positives the AUC margin loss asks for; a half
+        where nobody says."""
         super().__init__()
         self.weights = spec.targets
         self.findings = len(FINDINGS) if "findings" in spec.targets else 0
         self.further = further(spec.targets)
+        self.margin_loss, self.images = None, 0 if labels is None else len(labels)
+        if spec.loss == "auc":
+            share = np.full(self.findings, 0.5) if labels is None else _share(labels, known)[: self.findings]
+            self.margin_loss = AUCMargin(torch.from_numpy(share))
+
+    def optimizer(self, model: torch.nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
+        """What minimises it over the model's weights: Adam, and for the AUC margin loss PESG.
+
+        Adam's weight decay is of the gradient (L2), not AdamW's: what torch.optim.Adam does is what the papers' "Adam"
+        and "weight decay" most likely are.
+        """
+        if self.margin_loss is not None:
+            steps = self.images // spec.batch_size
+            return PESG(model.parameters(), self.margin_loss, spec.lr, spec.weight_decay, steps_per_epoch=steps)
+        betas, decay = (spec.beta1, spec.beta2), spec.weight_decay
+        return torch.optim.Adam(model.parameters(), lr=spec.lr, betas=betas, weight_decay=decay, fused=True)
 
     @property
     def width(self) -> int:
         return self.findings + len(self.further)
 
-    def totals(self, known: np.ndarray) -> list[float]:
+    def totals(self, known: np.ndarray) -> list[float | torch.Tensor]:
         """What a batch knows, known (N, W) in {0, 1}, of the findings together and of each further target; at least 1.
+        For the AUC margin loss (T,), of each finding.
 
         A part of the batch divides its loss by these of the whole, so that the parts' gradients add up to the batch's.
         """
         counts = [known[:, : self.findings].sum(), *known[:, self.findings :].sum(axis=0)]
-        return [max(1.0, float(count)) for count in counts]
+        totals = [max(1.0, float(count)) for count in counts]
+        if self.margin_loss is not None:
+            totals[0] = torch.from_numpy(known[:, : self.findings].sum(axis=0)).to(self.margin_loss.a.device)
+        return totals
 
     def forward(
         self,
         outputs: tuple[torch.Tensor, torch.Tensor],
         labels: torch.Tensor,
         known: torch.Tensor,
-        totals: list[float],
+        totals: list[float | torch.Tensor],
     ) -> torch.Tensor:
         """outputs: logits (n, T) or (n, T, 3) and further outputs (n, E); labels, known: (n, W) of these images."""
         logits, more = outputs
@@ -86,7 +110,8 @@ class Objective(torch.nn.Module):
         (y, its_y), (k, its_k) = columns  # (n, T) and (n, E), twice
         losses = []
         if self.findings:
-            losses.append(self.weights["findings"] * masked_cross_entropy(logits, y, k, totals[0]))
+            of_findings = self.margin_loss or masked_cross_entropy
+            losses.append(self.weights["findings"] * of_findings(logits, y, k, totals[0]))
         for e, target in enumerate(self.further):
             each = _loss(target, more[:, e].float(), its_y[:, e])  # (n,)
             losses.append(self.weights[target.name] * (each * its_k[:, e]).sum() / totals[1 + e])
@@ -98,6 +123,11 @@ def _loss(target: Target, outputs: torch.Tensor, labels: torch.Tensor) -> torch.
     if target.number:
         return F.smooth_l1_loss(outputs, (labels - target.middle) / target.unit, reduction="none")
     return F.binary_cross_entropy_with_logits(outputs, labels, reduction="none")
+
+
+def _share(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(W,) of (n, W): the mean of each column's known labels; 0 where none is known."""
+    return (labels * known).sum(axis=0) / np.maximum(1, known.sum(axis=0))
 
 
 def has_soft_labels(run: Run) -> bool:

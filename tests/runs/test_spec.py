@@ -35,7 +35,7 @@ def test_every_field_is_part_of_the_name():
     changed = {"precision": "bf16", "memory_format": "contiguous", "eval_unit": "steps", "numerics": 10_000}
     changed |= {"dataset": "nih", "policy": "u-zeros", "unmentioned": "unknown", "views": "frontal", "init": "imagenet"}
     changed |= {"aggregate": "mean", "execution": "compiled", "accumulate": 2, "processes": 2}
-    changed |= {"targets": {"findings": 1.0, "sex": 0.1}}
+    changed |= {"targets": {"findings": 1.0, "sex": 0.1}, "loss": "auc"}
     spec = RunSpec(minus=1).resolve("data")  # only a truncated network can have a norm
     names = {spec.run_id}
     for f in fields(RunSpec):

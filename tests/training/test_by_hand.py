@@ -213,9 +213,10 @@ def test_training_goes_on_from_its_newest_state(learner, tmp_path):
     run = RunStore(tmp_path).run(learner.spec.resolve("data"))
     for images in (4, 8):
         step(learner, *learned_from(), BATCH)
-        checkpoints.save_resume_state(run, learner.network, learner.optimizer, [{"images": images}])
+        checkpoints.save_resume_state(run, learner.network, learner.objective, learner.optimizer, [{"images": images}])
     again = Learner.begin(learner.spec, learner.accelerator, lambda: (0.4, 0.2))
-    assert checkpoints.load_resume_state(run, again.network, again.optimizer) == [{"images": 8}]
+    state = run, again.network, again.objective, again.optimizer
+    assert checkpoints.load_resume_state(*state) == [{"images": 8}]
     for one in (learner, again):  # which their optimisers' states decide
         step(one, *learned_from(), BATCH)
     assert all(map(torch.equal, learner.network.state_dict().values(), again.network.state_dict().values()))
