@@ -138,10 +138,8 @@ class Run:
         That is a mean training loss of the last epoch far above the first that was logged, or, where findings alone are
         learned, above that of guessing. The AUC margin loss, a maximum over alpha, can grow while a network learns.
         """
-        if self.spec.loss == "auc":
-            return ""
         rows = [row for row in self.log() if "loss" in row]
-        if not rows:
+        if not rows or self.spec.loss == "auc":
             return ""
         last = np.mean([row["loss"] for row in rows if row["epoch"] > rows[-1]["epoch"] - 1])
         targets, first = self.spec.targets, rows[0]["loss"]

@@ -21,6 +21,7 @@ from chexlib.results import open_results
 from chexlib.runs.spec import RunSpec
 from chexlib.runs.store import Run, RunStore
 from chexlib.stats import auroc
+from chexlib.study import load_study
 from chexlib.training import checkpoints
 from chexlib.training.loop import fit
 from chexlib.training.losses import Objective, labels_to_learn, masked_cross_entropy
@@ -207,3 +208,11 @@ def test_targets_are_given_on_the_command_line(given, phantom_folder, tmp_path, 
     assert main(["train", *fields, *given, "--data", str(phantom_folder), "--runs", str(tmp_path)]) == 0
     run = Run(next(tmp_path.glob("phantom32-sex_view-cbr_tiny-*")))
     assert run.finished and run.spec.targets == {"sex": 0.5, "view": 1}
+
+
+def test_targets_are_an_axis_of_a_study(tmp_path):
+    path = tmp_path / "easy.yaml"
+    path.write_text("runs: [{arch: resnet18, targets: [{findings: 1}, {findings: 1, sex: 0.1}, {view: 1}]}]\n")
+    study = load_study(path)
+    assert [spec.targets for spec in study.specs()] == [{"findings": 1}, {"findings": 1, "sex": 0.1}, {"view": 1}]
+    assert study.usual["targets.findings"] == 1 and study.usual["targets.sex"] is None
