@@ -133,6 +133,7 @@ def test_no_number_of_training_hangs_on_it(phantom_folder, tmp_path, monkeypatch
     known = changed.provenance
     known["normalisation"] = {"mean": known["normalisation"]["std"], "std": known["normalisation"]["mean"]}
     changed.write("provenance.json", json.dumps(known))
+    changed.finish(**changed.done)  # so that its hash is no other
     with pytest.raises(UserError, match="images are prepared otherwise"):
         checkpoints.load_model(changed)
 
