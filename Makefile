@@ -24,8 +24,9 @@ book: .venv/.ready
 	$(CHEXLIB) notebooks run $(if $(STUDY),--study $(STUDY)) $(if $(DATA),--data "$(DATA)")
 	$(CHEXLIB) book build
 
+# Files in their order, for those that take longest come first; one worker more than cores, as some tests wait for processes.
 test: .venv/.ready
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -28,6 +28,7 @@ from chexpaper.display import show
 from chexpaper.widgets.explorer import encode
 from chexpaper.widgets.page import page_html
 from tests.made_runs import make_store, scores
+from tests.notebooks.test_hygiene import NOTEBOOKS, OWN
 from tests.searching import greyness, holds_label_rows, holds_numbers, names_a_patient, photographs, texts
 
 RUNS = [
@@ -56,9 +57,10 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def executed(home, tmp_path_factory):
-    """The notebooks, executed for the study: all that the book's pages are made of."""
-    out = tmp_path_factory.mktemp("executed")
-    run_notebooks(home / "private.yaml", data=home / "CheXpert-v1.0-small", runs=home / "runs", out=out, progress=False)
+    """The notebooks that show the study, executed for it: all that the book's pages are made of."""
+    out, data = tmp_path_factory.mktemp("executed"), home / "CheXpert-v1.0-small"
+    only = [path.stem for path in NOTEBOOKS if path.stem not in OWN]
+    run_notebooks(home / "private.yaml", data=data, runs=home / "runs", only=only, out=out, progress=False)
     return out
 
 
