@@ -1,6 +1,7 @@
-"""Texts of others, such as names of studies and files, where they would be obeyed: as markup, as TeX, as a formula.
+"""Tables and texts as other programs take them: JSON, and what would be obeyed, as markup, as TeX, as a formula.
 
-HTML is escaped by the standard library's `html.escape`, beside the tags that it stands between.
+Such texts are names of studies and files. HTML is escaped by the standard library's `html.escape`, beside the tags that
+it stands between.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ def csv(table: pd.DataFrame, **options: object) -> str:
     shown = pd.concat(columns, axis=1) if columns else table.copy()
     shown = shown.set_axis(table.index.map(_cell)).set_axis(table.columns.map(_cell), axis=1)
     return shown.rename_axis(index=[_cell(name) for name in table.index.names]).to_csv(**options)
+
+
+def records(table: pd.DataFrame) -> list[dict]:
+    """A table's rows for JSON: numbers as they were computed, None where there is none."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def markdown(text: str) -> str:

@@ -22,7 +22,7 @@ import pandas as pd
 from chexlib.data.names import alike, finding_of, image_paths, normal
 from chexlib.data.readers.label_files import need_header, read_csv
 from chexlib.errors import UserError, quoted
-from chexlib.escape import NO_TEX
+from chexlib.escape import NO_TEX, records
 from chexlib.runs.store import Run
 from chexlib.stats import BootstrapAreas, bootstrap_auprc, bootstrap_auroc, holm
 from chexlib.stats.intervals import FEW
@@ -87,12 +87,9 @@ class Evaluation:
 
     def to_json(self) -> dict:
         """What `--json` prints; numbers as they were computed, None where there is none."""
-        tables = {"scores": self.table, "pairs": self.pairs}
-        records = {
-            name: table.astype(object).where(table.notna(), None).to_dict("records") for name, table in tables.items()
-        }
+        tables = {"scores": records(self.table), "pairs": records(self.pairs)}
         facts = {"studies": self.n, "patients": self.patients, "draws": self.n_boot, "interval": self.interval}
-        return records | facts | {"notes": list(self.notes)}
+        return tables | facts | {"notes": list(self.notes)}
 
     def plot(self, path: str | Path) -> None:
         """Draws AUROCs with their intervals, a panel a task; UserError for a file that cannot be written."""

@@ -23,6 +23,7 @@ from chexlib.data.labels import FINDINGS, TASKS
 from chexlib.data.names import finding_of
 from chexlib.data.sources import SOURCES
 from chexlib.errors import UserError, nearest
+from chexlib.escape import records
 from chexlib.models import architecture
 from chexlib.runs.store import Run, RunStore
 from chexlib.stats.calibration import reliability
@@ -104,11 +105,9 @@ class Predicted:
 
     def to_json(self) -> dict:
         """What `--json` prints: numbers as they were computed, None where there is none."""
-        tables = {"predictions": self.table, "operating_points": self.operating.rename_axis("finding").reset_index()}
-        records = {
-            name: table.astype(object).where(table.notna(), None).to_dict("records") for name, table in tables.items()
-        }
-        return records | {"warnings": self.images.warnings, "about": self.about.splitlines()}
+        operating = self.operating.rename_axis("finding").reset_index()
+        tables = {"predictions": records(self.table), "operating_points": records(operating)}
+        return tables | {"warnings": self.images.warnings, "about": self.about.splitlines()}
 
 
 def predict_files(

@@ -46,6 +46,14 @@ def phantom_folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A run store of a module's own, for those that need no more."""
+    from chexlib.runs.store import RunStore
+
+    return RunStore(tmp_path_factory.mktemp("runs"))
+
+
 @pytest.fixture(scope="session")
 def smoke_store(cache, tmp_path_factory):
     """The run store in which study smoke has been trained through the command that users type."""

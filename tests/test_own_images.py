@@ -39,11 +39,6 @@ def made_predictions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return RunStore(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
 def run(store):
     spec = RunSpec(arch="resnet18", size=SIZE, epochs=1).resolve("cafe")
     run = write_run(store, spec, change=made_predictions)

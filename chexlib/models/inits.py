@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from chexlib.errors import UserError
 from chexlib.models import probe
-from chexlib.models.truncate import check_stage, stages
+from chexlib.models.truncate import check_stage, stage_number, stages
 from chexlib.models.weights import Source, fill, load, load_tensors, source
 from chexlib.models.zoo import Architecture
 
@@ -74,6 +74,15 @@ def check(init: str, row: Architecture | None = None, minus: int = 0) -> None:
     chosen, argument = parse(init)
     if row is not None:
         chosen.check(row, argument, minus)
+
+
+def reach(init: str) -> float:
+    """How many stages begin with pretrained weights: 0 where none does, 1 for conv1 alone, infinity for all.
+
+    Weights that have no more of the pretrained ones than their scale are none.
+    """
+    word, _, stage = init.partition(":")
+    return math.inf if word == "imagenet" else 1 + stage_number(stage) if word == "transfusion" else 0
 
 
 def _random(network: nn.Module, row: Architecture, argument: str, seed: int) -> None:

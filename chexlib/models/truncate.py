@@ -148,6 +148,11 @@ def stage_names(row: Architecture) -> list[str]:
     return ["conv1", *(f"block{n}" for n in range(1, blocks + 1))] if blocks else []
 
 
+def stage_number(stage: str) -> int:
+    """The place of a stage of this name: 0 for conv1, n for block<n>."""
+    return 0 if stage == "conv1" else int(stage.removeprefix("block"))
+
+
 @cache
 def stages(row: Architecture) -> dict[str, tuple[str, ...]]:
     """The stages of a whole network, `conv1`, `block1` ... in order, each with the modules that come after it.

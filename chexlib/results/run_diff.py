@@ -20,6 +20,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from chexlib.data.labels import FINDINGS
+from chexlib.escape import records
 from chexlib.results.held_out import HeldOut, is_closed
 from chexlib.runs.store import Run, RunStore, by_study
 from chexlib.stats import auroc, bca_interval, percentile_interval, seed_spreads, spearman
@@ -88,11 +89,8 @@ class RunDiff:
 
     def to_json(self) -> dict:
         """What `--json` prints; numbers as they were computed, None where there is none."""
-        tables = {"differs": self.differs, "predictions": self.table}
-        records = {
-            name: table.astype(object).where(table.notna(), None).to_dict("records") for name, table in tables.items()
-        }
-        return {"a": str(self.a.folder), "b": str(self.b.folder)} | records | {"notes": list(self.notes)}
+        tables = {"differs": records(self.differs), "predictions": records(self.table)}
+        return {"a": str(self.a.folder), "b": str(self.b.folder), **tables, "notes": list(self.notes)}
 
 
 def diff_runs(a: str | Path, b: str | Path, store: RunStore | None = None, n_boot: int = 1000) -> RunDiff:

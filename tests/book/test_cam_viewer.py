@@ -22,13 +22,13 @@ from chexlib.results.native_maps import shown_rows
 from chexlib.training.device import Normaliser
 from chexpaper import maps
 from chexpaper.widgets import CamViewer, NetworkMaps
-from chexpaper.widgets.page import ASSETS
+from chexpaper.widgets.page import module
 from chexpaper.widgets.viewer import viewer_state
 from tests.book.conftest import DRIVE
 
 SIZE = 48
 MOUNT = Path(__file__).parents[2] / "book" / "_assets" / "mount.js"
-MODULE = (ASSETS / "cam_viewer.js").read_text()
+MODULE = module("cam_viewer.js")
 
 RUN = """async ([module, state, choices]) => {
   const url = URL.createObjectURL(new Blob([module], {type: "text/javascript"}));

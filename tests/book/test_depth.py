@@ -5,7 +5,7 @@ import pytest
 import traitlets
 
 from chexpaper.widgets import TransfusionDepth
-from chexpaper.widgets.page import ASSETS
+from chexpaper.widgets.page import module
 from tests.book.conftest import DRIVE
 
 CURVES = pd.DataFrame(
@@ -45,7 +45,7 @@ def test_the_page_says_what_a_depth_reaches_and_keeps(browser, widget):
           const { describe } = await import(URL.createObjectURL(new Blob([module], {type: "text/javascript"})));
           return state.depths.map((_, i) => describe(state, i));
         }""",
-        [(ASSETS / "depth.js").read_text(), widget.state],
+        [module("depth.js"), widget.state],
     )
     page.close()
     assert said[0] == (

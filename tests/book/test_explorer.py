@@ -19,7 +19,7 @@ from chexlib.stats import (
 )
 from chexpaper.widgets import Explorer
 from chexpaper.widgets.explorer import AXES, SETS, explorer_state
-from chexpaper.widgets.page import ASSETS, page_html
+from chexpaper.widgets.page import module, page_html
 from tests.book.conftest import DRIVE
 from tests.made_runs import make_store
 
@@ -83,7 +83,7 @@ def close(javascript: list, python: list, tolerance: float) -> bool:
 
 def test_what_a_page_computes_is_what_the_library_computes(browser, made_up):
     state, page = explorer_state(made_up), browser.new_page()
-    found = page.evaluate(RUN, [(ASSETS / "explorer.js").read_text(), state, CHOICES])
+    found = page.evaluate(RUN, [module("explorer.js"), state, CHOICES])
     page.close()
     filled = 0
     for choice, answer in zip(CHOICES, found, strict=True):
@@ -122,7 +122,7 @@ def test_fewer_architectures_than_it_takes_have_no_rank_correlation(browser, mad
     assert state["least"]["models"] == FEWEST_ARCHITECTURES
     for least in (12, 13):  # twelve are there
         state["least"]["models"] = least
-        [found] = page.evaluate(RUN, [(ASSETS / "explorer.js").read_text(), state, CHOICES[:1]])
+        [found] = page.evaluate(RUN, [module("explorer.js"), state, CHOICES[:1]])
         assert (found["rows"][0][3] is None) == (least == 13)
     page.close()
 
@@ -130,7 +130,7 @@ def test_fewer_architectures_than_it_takes_have_no_rank_correlation(browser, mad
 def test_a_task_with_too_few_positives_has_no_rank_correlation(browser, made_up):
     results, page = replace(made_up, chosen=("Consolidation", "Edema")), browser.new_page()
     choices = [CHOICES[0] | {"measure": measure} for measure in range(3)]
-    found = page.evaluate(RUN, [(ASSETS / "explorer.js").read_text(), explorer_state(results), choices])
+    found = page.evaluate(RUN, [module("explorer.js"), explorer_state(results), choices])
     page.close()
     assert [answer["rows"][0][3] is None for answer in found] == [True, True, False]
 

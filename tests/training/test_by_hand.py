@@ -44,11 +44,6 @@ def dataset(folder):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return RunStore(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
 def trained(folder, store):
     """Eight evaluations, of which the ensemble has the best two."""
     return fit(SPEC, folder, store, progress=False)

@@ -38,11 +38,6 @@ def dataset(phantom_folder):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return RunStore(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
 def alone(phantom_folder, store):
     return fit(ALONE, phantom_folder, store, progress=False)
 

@@ -38,11 +38,6 @@ def in_doubt(dataset):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return RunStore(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
 def student(phantom_folder, store):
     return fit(STUDENT, phantom_folder, store, progress=False)
 

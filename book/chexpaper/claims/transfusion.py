@@ -19,6 +19,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from chexlib.models.inits import reach
+from chexlib.models.truncate import stage_number
 from chexlib.models.zoo import CBR_LAYERS
 from chexlib.results import Estimate, Results
 from chexlib.results.convergence import contrast, learning_curves, mean_auc
@@ -103,7 +105,7 @@ def gain_of_stage(results: Results, stage: str) -> list[Measured]:
 
     def gains(label: str, said: str) -> list[Measured]:
         inits = results.models["init"][results.models["label"] == label]
-        reused = sorted({asked, *inits[inits.str.startswith("transfusion:")]}, key=_depth)
+        reused = sorted({asked, *inits[inits.str.startswith("transfusion:")]}, key=reach)
         added = {b: {b: 1, a: -1} for a, b in pairwise(["random", *reused, "imagenet"])}
         own = added.pop(asked)
         what = f"AUC over training of {said}: gain by {stage} less that by"
@@ -253,12 +255,6 @@ def _images(results: Results, few: str) -> str:
     return f", train_images {min(fewer)}" if fewer else ", fewer training images"
 
 
-def _depth(stage: str) -> int:
-    """conv1, block1, block2 ... in order, of features or of an init."""
-    block = stage.rpartition("block")[2]
-    return int(block) if block.isdigit() else 0
-
-
 def _less(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
     return {name: a.get(name, 0) - b.get(name, 0) for name in {**a, **b}}
 
@@ -323,4 +319,4 @@ def _trained_alike(table: pd.DataFrame, a: str, b: str) -> pd.Series:
 
 
 def _by_stage(rows: pd.DataFrame) -> pd.Series:
-    return rows.groupby("stage")["alike"].mean().sort_index(key=lambda stages: stages.map(_depth))
+    return rows.groupby("stage")["alike"].mean().sort_index(key=lambda stages: stages.map(stage_number))

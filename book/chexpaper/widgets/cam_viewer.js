@@ -104,13 +104,6 @@ function compare(state, choice, map) {
 
 // ---- drawing ----------------------------------------------------------------------------------------------------------------
 
-function html(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
 // The map as a small picture of its own: its cells where these are shown, else its pixels.
 function overlay(state, choice, map) {
   const [h, w] = choice.native ? map.native : [state.size, state.size];

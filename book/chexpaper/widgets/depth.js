@@ -1,18 +1,6 @@
 // The depth slider: learning curves, and what is left of each stage, by how many stages begin with pretrained weights.
 // An ES module with anywidget's default export, plain SVG, no dependency. All others stay in view, faint.
 
-function html(tag, attributes = {}, ...children) {
-  return fill(document.createElement(tag), attributes, children);
-}
-function svg(tag, attributes = {}, ...children) {
-  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-}
-function fill(node, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
 // What stands below the slider: the AUC that is reached, and the stages that stay most and least like their start.
 export function describe(state, place) {
   const { name, images, auc, kept } = state.depths[place];
@@ -45,20 +33,13 @@ function panel(title, lines, chosen, { xs, ys, xticks, yticks, xlabel }, width) 
   return node;
 }
 
-function steps(low, high, count) {
-  const raw = (high - low) / count || 1;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= raw);
-  return Array.from({ length: Math.floor(high / step + 1e-9) - Math.ceil(low / step - 1e-9) + 1 }, (_, i) => (Math.ceil(low / step - 1e-9) + i) * step);
-}
-
 function learning(state, chosen, width) {
   const lines = state.depths.map(({ images, auc }) => [[0, 0.5], ...images.map((n, i) => [n, auc[i]])]);
   const all = lines.flat();
   const [most, low, high] = [Math.max(...all.map(([n]) => n)), Math.min(...all.map(([, v]) => v)), Math.max(...all.map(([, v]) => v))];
   return panel("Validation AUC over training", lines, chosen, {
     xs: [0, most], ys: [low, high], xlabel: "training images seen",
-    xticks: steps(0, most, 3).map((n) => [n, n.toLocaleString("en")]), yticks: steps(low, high, 4).map((v) => [v, v.toFixed(2)]),
+    xticks: ticksBetween(0, most, 3).ticks.map((n) => [n, n.toLocaleString("en")]), yticks: ticksBetween(low, high, 4).ticks.map((v) => [v, v.toFixed(2)]),
   }, width);
 }
 

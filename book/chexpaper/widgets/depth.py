@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 import traitlets
 
-from chexpaper.widgets.page import ASSETS, TwoFaced
+from chexlib.models.inits import reach
+from chexpaper.widgets.page import ASSETS, TwoFaced, module
 
 ENDS = {"random": "no pretrained weights", "imagenet": "all stages pretrained"}
 
@@ -22,7 +23,7 @@ class TransfusionDepth(TwoFaced):
     `depth` is a place among the state's depths, from random weights to ImageNet's.
     """
 
-    _esm = ASSETS / "depth.js"
+    _esm = module("depth.js")
     _css = ASSETS / "depth.css"
     chosen = ("depth",)
     depth = traitlets.Int(0, min=0).tag(sync=True)
@@ -47,7 +48,7 @@ def depth_state(network: str, curves: pd.DataFrame, kept: pd.DataFrame, caption:
     kept = kept[kept["label"] == network]
     alike = kept.groupby(["init", "stage"])["value"].mean()
     stages = list(kept.sort_values("place")["stage"].unique())
-    reused = [init for init in curves["init"].unique() if init in ENDS or init.startswith("transfusion:")]
+    reused = [init for init in curves["init"].unique() if init in ENDS or reach(init)]
     depths = [
         {
             "name": ENDS.get(init) or f"pretrained up to {init.partition(':')[2]}",
@@ -55,13 +56,6 @@ def depth_state(network: str, curves: pd.DataFrame, kept: pd.DataFrame, caption:
             "auc": learned[init].round(4).tolist(),
             "kept": [round(float(alike[init, stage]), 4) if (init, stage) in alike else None for stage in stages],
         }
-        for init in sorted(reused, key=_depth)
+        for init in sorted(reused, key=reach)
     ]
     return {"caption": f"{network}. {caption}", "stages": stages, "depths": depths}
-
-
-def _depth(init: str) -> tuple[int, str]:
-    """random, conv1, block1, block2 ..., imagenet."""
-    stage = init.partition(":")[2]
-    place = 1 if stage == "conv1" else 2 + int(stage.removeprefix("block")) if stage else 0 if init == "random" else 99
-    return place, init

@@ -131,18 +131,6 @@ function whyNot({ models, families, of }, least, few) {
 
 // ---- drawing ----------------------------------------------------------------------------------------------------------------
 
-function html(tag, attributes = {}, ...children) {
-  return fill(document.createElement(tag), attributes, children);
-}
-function svg(tag, attributes = {}, ...children) {
-  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-}
-function fill(node, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
 const MARKERS = { // outlines on a 12 px square around (0, 0), by matplotlib's letter
   o: "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z", s: "M-4.5,-4.5h9v9h-9z", "^": "M0,-6L5.5,4.5h-11z", v: "M0,6L5.5,-4.5h-11z",
   D: "M0,-6L6,0L0,6L-6,0z", P: "M-2,-6h4v4h4v4h-4v4h-4v-4h-4v-4h4z", X: "M-3,-6L0,-3L3,-6L6,-3L3,0L6,3L3,6L0,3L-3,6L-6,3L-3,0L-6,-3z",
@@ -156,15 +144,6 @@ function marker(family, kind = "") {
 }
 
 const ringed = (point, choice) => choice.init === "all" && point.init !== "random";
-
-function ticksBetween(low, high, count) {
-  const raw = (high - low) / count;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= raw);
-  const out = [];
-  for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + step * 1e-9; tick += step) out.push(tick);
-  return { ticks: out, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
-}
 
 function logTicks(low, high, count) {
   const within = (steps) => {

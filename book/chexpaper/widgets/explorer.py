@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from chexlib.stats import FEWEST_ARCHITECTURES, FEWEST_FAMILIES, draw_families
 from chexpaper.plots import mark_of
-from chexpaper.widgets.page import ASSETS, TwoFaced
+from chexpaper.widgets.page import ASSETS, TwoFaced, module
 
 if TYPE_CHECKING:
     from chexlib.results import Results
@@ -36,7 +36,7 @@ class Explorer(TwoFaced):
     study does not have raises TraitError. Rho is over the paper's whole architectures, whatever else is in view.
     """
 
-    _esm = ASSETS / "explorer.js"
+    _esm = module("explorer.js")
     _css = ASSETS / "explorer.css"
     chosen = ("x", "measure", "init", "models", "without")
     x = traitlets.Unicode().tag(sync=True)

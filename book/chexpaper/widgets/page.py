@@ -19,6 +19,12 @@ from chexlib.escape import NO_MATHJAX
 ASSETS = Path(__file__).parent
 """Where the modules and their styles are."""
 
+
+def module(name: str) -> str:
+    """A widget's ES module, with what all draw with at its head."""
+    return f"{(ASSETS / 'drawing.js').read_text()}\n{(ASSETS / name).read_text()}"
+
+
 NO_SCRIPT = "This figure answers to the hand where JavaScript is on. The figure below it shows the same numbers."
 
 

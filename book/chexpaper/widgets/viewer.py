@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from chexlib.cam_files import HEAT
-from chexpaper.widgets.page import ASSETS, TwoFaced
+from chexpaper.widgets.page import ASSETS, TwoFaced, module
 
 ROOM = 1_200_000
 """Characters that a state takes at most; models that do not fit any more are left out, the last ones first."""
@@ -41,7 +41,7 @@ class CamViewer(TwoFaced):
     the map's maximum instead of 1.
     """
 
-    _esm = ASSETS / "cam_viewer.js"
+    _esm = module("cam_viewer.js")
     _css = ASSETS / "cam_viewer.css"
     chosen = ("image", "finding", "model", "opacity", "threshold", "native", "mask", "stretch")
     no_script = (
