@@ -369,14 +369,12 @@ def _read(file: Path, prefix: str, what: str, notes: list[str]) -> tuple[pd.Data
 
 def _parquet(file: Path) -> pd.DataFrame:
     run = Run(file.parent)
+    if run.finished and file.name == "predictions.parquet":
+        return run.predictions()
     try:
-        if run.finished and file.name == "predictions.parquet":
-            return run.predictions()
         return pd.read_parquet(file).reset_index(drop=True)
     except FileNotFoundError:
         raise UserError(f"{file}: no such file: give a file of predictions, or a run's folder") from None
-    except UserError:
-        raise
     except (OSError, ValueError):
         raise UserError(f"{file}: not readable as Parquet: write it again") from None
 
